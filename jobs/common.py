@@ -1,0 +1,98 @@
+"""What every verb shares: options, config loading, starting Ray, and errors as one clear message."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from reid.config import Config, RayConfig, load
+from reid.errors import AnyReIDError, UsageError
+
+ConfigOption = Annotated[str | None, typer.Option("--config", help="YAML file with the configuration.")]
+PresetOption = Annotated[str | None, typer.Option("--preset", help="Shipped preset, e.g. baseline/synthetic.")]
+OverridesArgument = Annotated[
+    list[str] | None, typer.Argument(help="Dotted overrides, e.g. train.epochs=2.", metavar="[KEY=VALUE]...")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+def run_verb(verb: Callable[..., None]) -> None:
+    """Run a Typer command: exit 0 when fine, 1 for a failure, 2 for wrong usage; no traceback by default."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(verb)
+    debug = "--debug" in sys.argv
+    try:
+        app()
+    except AnyReIDError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on from here", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        text = str(error).strip().splitlines()
+        print(f"error: {type(error).__name__}: {text[0] if text else ''} (--debug shows more)", file=sys.stderr)
+        sys.exit(1)
+
+
+def load_config(config: str | None, preset: str | None, overrides: list[str] | None) -> Config:
+    """The configuration that the common options name."""
+    if (config is None) == (preset is None):
+        raise UsageError("Give exactly one of --config FILE.yaml and --preset NAME (e.g. baseline/synthetic).")
+    return load(config or str(preset), overrides or [])
+
+
+def print_dry_run(config: Config, **extra: Any) -> None:
+    """The resolved configuration, as JSON."""
+    print(json.dumps({**extra, "config": config.model_dump(mode="json")}, indent=1))
+
+
+def start_ray(config: RayConfig, dashboard: bool = False) -> None:
+    """Connect to RAY_ADDRESS or start a local Ray, and set Ray Data up. RAY_AUTH_MODE is honoured.
+
+    `dashboard` is needed by nested Tune and by the Jobs API.
+    """
+    import ray
+
+    from pipelines.context import configure_data_context
+
+    if not ray.is_initialized():
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(logging_level="ERROR", log_to_driver=True)
+        else:
+            os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a private, local, short-lived Ray
+            ray.init(
+                num_cpus=config.num_cpus or (os.cpu_count() or 1) + 1,  # one more for drivers that only wait
+                include_dashboard=dashboard,
+                object_store_memory=config.object_store_mib * 2**20,
+                logging_level="ERROR",
+                log_to_driver=True,
+                runtime_env={"env_vars": worker_environment()},
+            )
+    configure_data_context(config.profile)
+
+
+def worker_environment() -> dict[str, str]:
+    """Quieter, deterministic workers."""
+    return {"PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def show(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
+    """Print a result for a program or for a person."""
+    if as_json:
+        print(json.dumps(result, indent=1, sort_keys=True))
+    else:
+        print("\n".join(lines))

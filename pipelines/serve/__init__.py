@@ -1,0 +1,1 @@
+"""The endpoint: FastAPI over the retriever, deployed by Ray Serve."""

@@ -1,0 +1,194 @@
+"""Train on Ray Train: DDP workers around `reid.train.loop`, resumable by running the same config again.
+
+The run folder's name is a fingerprint of config and data, and Ray's own state lies inside it, so a name never
+resumes another configuration. `train.workers=0` trains in this process without Ray.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipelines.progress import Say, duration, say
+from reid import storage
+from reid.addresses import run_fingerprint, run_uri, shards_uri
+from reid.config import Config, load, override
+from reid.data.shards import ShardSet
+from reid.errors import AnyReIDError, TrainingError
+from reid.runs import RUN_FILE, RunFolder
+from reid.train.loop import EpochReport, train
+from reid.train.state import STATE_FILE
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The run folder, and whether this call had to train."""
+
+    run: RunFolder
+    trained: bool
+
+
+def train_run(config: Config, out: Say = say) -> TrainResult:
+    """Train the config's run, or return it when it is finished. Raises TrainingError with the first cause."""
+    config, uri = resolve_run(config)
+    if storage.exists(storage.join(uri, RUN_FILE)):
+        return TrainResult(RunFolder.open(uri), trained=False)
+    if config.train.workers == 0:
+        _train_here(config, uri, out)
+    else:
+        _train_on_ray(config, uri)
+    return TrainResult(RunFolder.open(uri), trained=True)
+
+
+def resolve_run(config: Config) -> tuple[Config, str]:
+    """The config with absolute paths (workers run elsewhere), and its run folder."""
+    shards = ShardSet.open(shards_uri(config))
+    resolved = override(
+        config,
+        {
+            "data.shards": shards.root,
+            "workdir": storage.absolute(config.workdir),
+            "model": _absolute_weights(config),
+            "train.init_from": config.train.init_from and storage.absolute(config.train.init_from),
+        },
+    )
+    return resolved, run_uri(resolved, shards.fingerprint)
+
+
+def _absolute_weights(config: Config) -> dict[str, Any]:
+    """Model section with run: and file weights made absolute, so that workers elsewhere find them."""
+    section = config.model.model_dump(mode="json")
+    spec = section.get("weights")
+    if isinstance(spec, str) and spec.startswith("run:"):
+        section["weights"] = f"run:{storage.absolute(spec.removeprefix('run:'))}"
+    elif isinstance(spec, str) and storage.exists(spec):
+        section["weights"] = storage.absolute(spec)
+    return section
+
+
+class EpochLines:
+    """Prints a line an epoch: losses, validation, rate and time left."""
+
+    def __init__(self, epochs: int, out: Say) -> None:
+        self.epochs, self.out = epochs, out
+
+    def __call__(self, report: EpochReport) -> None:
+        m = report.metrics
+        left = duration((self.epochs - report.epoch) * m["seconds"])
+        val = f", val mAP {m['val/mAP']:.3f}" if "val/mAP" in m else ""
+        self.out(
+            f"train: epoch {report.epoch}/{self.epochs}, step {m['step']}, loss {m['loss']:.3f}{val}, "
+            f"{m['rows_per_s']:.0f} rows/s, {left} left"
+        )
+
+
+def _train_here(config: Config, uri: str, out: Say) -> None:
+    """In this process; the state file in the run folder makes it resumable."""
+    state = storage.join(uri, STATE_FILE)
+    lines = EpochLines(config.train.epochs, out)
+    with tempfile.TemporaryDirectory() as scratch:
+        resume = None
+        if storage.exists(state):
+            resume = Path(scratch)
+            (resume / STATE_FILE).write_bytes(storage.read_bytes(state))
+            out(f"train: resuming from {state}")
+
+        def report(epoch: EpochReport) -> None:
+            lines(epoch)
+            if epoch.checkpoint_due:
+                epoch.save(Path(scratch))
+                storage.write_bytes(state, (Path(scratch) / STATE_FILE).read_bytes())
+
+        train(config, uri, resume=resume, device=pick_device(config), report=report)
+    storage.delete_file(state)
+
+
+def _train_on_ray(config: Config, uri: str) -> None:
+    """Ray TorchTrainer; its storage lies in the run folder."""
+    import ray.train
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    fs, path = storage.resolve(uri)
+    storage.make_dir(uri)
+    settings = config.train
+    shards = ShardSet.open(str(config.data.shards))
+    trainer = TorchTrainer(
+        worker,
+        train_loop_config={"config": config.model_dump(mode="json"), "run": uri},
+        torch_config=TorchConfig(timeout_s=1800),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=settings.workers,
+            use_gpu=settings.gpus_per_worker > 0,
+            resources_per_worker={"CPU": settings.cpus_per_worker}
+            | ({"GPU": settings.gpus_per_worker} if settings.gpus_per_worker else {}),
+        ),
+        run_config=ray.train.RunConfig(
+            name=f"{config.name}-{run_fingerprint(config, shards.fingerprint)}",
+            storage_path=path,
+            storage_filesystem=fs,
+            failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise TrainingError(first_cause(error)) from error
+
+
+def worker(arguments: dict[str, Any]) -> None:
+    """One DDP rank."""
+    import ray.train
+
+    config, uri = load(arguments["config"]), arguments["run"]
+    context = ray.train.get_context()
+    lines = EpochLines(config.train.epochs, say)
+    main = context.get_world_rank() == 0
+    checkpoint = ray.train.get_checkpoint()
+
+    def report(epoch: EpochReport) -> None:
+        metrics = {k: v for k, v in epoch.metrics.items() if isinstance(v, int | float)}
+        if not main:
+            ray.train.report(metrics if metrics else {"epoch": epoch.epoch})
+            return
+        lines(epoch)
+        if not epoch.checkpoint_due:
+            ray.train.report(metrics)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            epoch.save(Path(folder))
+            saved = ray.train.Checkpoint.from_directory(folder)
+            ray.train.report(metrics, checkpoint=saved, checkpoint_dir_name=f"epoch-{epoch.epoch:04d}")
+
+    device = ray.train.torch.get_device() if config.train.gpus_per_worker else torch.device("cpu")
+    if checkpoint is None:
+        train(config, uri, device=device, report=report)
+        return
+    if main:
+        say(f"train: resuming from {checkpoint.path}")
+    with checkpoint.as_directory() as folder:
+        train(config, uri, resume=Path(folder), device=device, report=report)
+
+
+def pick_device(config: Config) -> torch.device:
+    """The GPU when the config asks for one and there is one."""
+    if config.train.gpus_per_worker and torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu")
+
+
+def first_cause(error: BaseException) -> str:
+    """The innermost message of a worker failure: what a person can act on."""
+    failures = getattr(error, "worker_failures", None) or {}
+    for cause in failures.values():
+        inner: BaseException = cause
+        while getattr(inner, "cause", None) is not None and isinstance(inner.cause, BaseException):
+            inner = inner.cause
+        if isinstance(inner, AnyReIDError):
+            return str(inner)
+        return f"{type(inner).__name__}: {inner}"
+    return str(error)

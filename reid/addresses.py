@@ -1,0 +1,70 @@
+"""Where outputs go: paths that contain the fingerprint of what they depend on (design: content-addressed)."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from functools import lru_cache
+from pathlib import Path
+
+from reid import storage
+from reid.config import Config, fingerprint
+
+_PLACEMENT = {"workers", "gpus_per_worker", "cpus_per_worker", "loader_threads", "checkpoint_every", "max_failures"}
+"""Train fields that say where and how safely, not what: they do not change a run's name."""
+
+
+@lru_cache
+def source_hash(*names: str) -> str:
+    """Hash over the source files of modules and packages: changed code, changed name."""
+    digest = hashlib.sha256()
+    for name in names:
+        path = Path(importlib.import_module(name).__file__ or "")
+        files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+        for file in files:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def shards_uri(config: Config) -> str:
+    """The shard set that this config builds and reads."""
+    if config.data.shards:
+        return storage.absolute(config.data.shards)
+    key = fingerprint(config.data.name, config.data.reader, config.build.model_dump(exclude={"concurrency"}))
+    return storage.join(storage.absolute(config.workdir), "shards", config.data.name, key)
+
+
+def run_fingerprint(config: Config, data_fingerprint: str) -> str:
+    """Names a training run by everything that its weights depend on."""
+    return fingerprint(
+        config.seed,
+        config.data.model_dump(mode="json", exclude={"shards", "cache_mib", "reader"}),
+        config.model,
+        config.train.model_dump(mode="json", exclude=_PLACEMENT),
+        data_fingerprint,
+        source_hash(f"reid.models.{config.model.name}", "reid.nn", "reid.losses", "reid.train"),
+    )
+
+
+def run_uri(config: Config, data_fingerprint: str) -> str:
+    """The run folder that this config trains into."""
+    key = run_fingerprint(config, data_fingerprint)
+    return storage.join(storage.absolute(config.workdir), "train", config.name, key)
+
+
+def gallery_uri(config: Config, run: str) -> str:
+    """The gallery of a run's vectors."""
+    if config.index.gallery:
+        return storage.absolute(config.index.gallery)
+    return storage.join(storage.absolute(config.workdir), "gallery", f"{config.data.name}-{run}")
+
+
+def evaluation_uri(run: str, key: str) -> str:
+    """The folder of one evaluation of a run."""
+    return storage.join(run, "evaluate", key)
+
+
+def tune_uri(config: Config, data_fingerprint: str) -> str:
+    """The folder of a search campaign."""
+    key = fingerprint(run_fingerprint(config, data_fingerprint), config.tune.model_dump(exclude={"concurrent"}))
+    return storage.join(storage.absolute(config.workdir), "tune", config.name, key)

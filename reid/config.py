@@ -1,0 +1,432 @@
+"""Typed, strict configuration: one schema for all verbs, YAML presets, dotted overrides, fingerprints.
+
+`load()` is the only way in. A section whose fields depend on a name (the model, the reader) is a `Plugin`:
+its `name` picks a module of a package and that module's `Config` class gives the fields, so that adding a
+model or a reader is adding one file. This module imports nothing of ours but the errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.resources
+import json
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from reid.errors import ConfigError, UsageError
+from reid.modality import Modality, parse_subset
+
+PRESETS = "reid.presets"
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Plugin(Section):
+    """A section whose remaining fields are those of the module that `name` picks."""
+
+    name: str
+
+
+def plugin_names(package: str) -> list[str]:
+    """Names of the modules of a package that define a `Config` (by file name; nothing is imported)."""
+    path = importlib.import_module(package).__path__
+    return sorted(m.name for m in pkgutil.iter_modules(path) if m.name not in {"base"})
+
+
+def _plugin(package: str, field: str) -> Callable[[Any], Any]:
+    def validate(value: Any) -> Any:
+        if isinstance(value, Plugin):
+            return value
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            raise ConfigError(f"{field}.name is missing. Known: {', '.join(plugin_names(package))}.")
+        name = value["name"]
+        if name not in plugin_names(package):
+            raise ConfigError(f"{field}.name: unknown {name!r}.{_did_you_mean(name, plugin_names(package))}")
+        section: type[Plugin] = importlib.import_module(f"{package}.{name}").Config
+        return _validate(section, value, field)
+
+    return validate
+
+
+def _modalities(value: Any) -> Any:
+    return list(parse_subset(value)) if isinstance(value, str | list | tuple) else value
+
+
+ModelSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(_plugin("reid.models", "model"))]
+ReaderSection = Annotated[
+    SerializeAsAny[Plugin], BeforeValidator(_plugin("reid.data.readers", "data.reader"))
+]
+Modalities = Annotated[tuple[Modality, ...], BeforeValidator(_modalities)]
+
+
+class DataConfig(Section):
+    """What is read, and what a model sees of it."""
+
+    name: str = Field(description="name of the data set; part of paths and of every sample")
+    reader: ReaderSection
+    shards: str | None = Field(None, description="shard set; default: a content-addressed folder in workdir")
+    modalities: Modalities = Field(description="modalities that training and evaluation use")
+    height: int = Field(256, ge=8)
+    width: int = Field(128, ge=8)
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    cache_mib: int = Field(1024, ge=0, description="decoded-image cache a process may hold")
+
+
+class GenerateConfig(Section):
+    """One generated modality: the generator's registered name and its parameters."""
+
+    generator: str
+    params: dict[str, float | int | str | bool] = {}
+    missing_only: bool = Field(True, description="keep captured images; generate only where there is none")
+
+
+class BuildConfig(Section):
+    """How raw samples become a shard set."""
+
+    generate: dict[Modality, GenerateConfig] = {}
+    rows_per_shard: int = Field(512, ge=1)
+    rows_per_group: int = Field(64, ge=1, description="target; an identity is never split over two row groups")
+    max_bad_fraction: float = Field(0.5, ge=0, le=1, description="fail when more rows than this are set aside")
+    max_pixels: int = Field(64_000_000, ge=1, description="larger images are set aside unread")
+    concurrency: int | None = Field(None, ge=1, description="parallel shard tasks; default: one a CPU")
+
+
+class AugmentConfig(Section):
+    """Training-time transforms. Geometry may be one draw a row or one a modality; photometry never is shared."""
+
+    geometry: Literal["shared", "independent"] = "shared"
+    flip: float = Field(0.5, ge=0, le=1)
+    pad: int = Field(10, ge=0, description="zero padding in pixels before the random crop")
+    erase: float = Field(0.5, ge=0, le=1)
+    erase_area: tuple[float, float] = (0.02, 1 / 3)
+    jitter: float = Field(0.0, ge=0, le=1, description="brightness and contrast jitter, fraction")
+
+
+class BatchConfig(Section):
+    """Streaming batches. P and K are global; a rank draws P / world identities."""
+
+    sampler: Literal["pk", "tuple"] = "pk"
+    identities: int = Field(8, ge=1, description="P")
+    instances: int = Field(8, ge=1, description="K")
+    reservoir_rows: int = Field(20_000, ge=1, description="bound of the pool of whole identities")
+    modality_dropout: float = Field(0.0, ge=0, lt=1, description="chance to hide a modality of a row; one stays")
+
+
+class GroupConfig(Section):
+    """An optimiser group: parameters whose name matches `match` (regex, first row wins)."""
+
+    match: str
+    lr: float = Field(gt=0)
+    weight_decay: float | None = None
+
+
+class OptimConfig(Section):
+    """Optimiser and schedule."""
+
+    name: Literal["adam", "adamw"] = "adamw"
+    lr: float = Field(3.5e-4, gt=0)
+    bias_lr_factor: float = Field(1.0, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    groups: tuple[GroupConfig, ...] = ()
+    warmup_epochs: float = Field(0.0, ge=0)
+    warmup_factor: float = Field(0.1, ge=0, le=1)
+    warmup_reference: Literal["group", "base"] = Field(
+        "group", description="warm-up starts at factor x the group's lr, or x the base lr for all groups"
+    )
+    final_factor: float = Field(1e-3, ge=0, le=1, description="lr at the end, relative to the base lr")
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip_norm: float | None = Field(None, gt=0)
+
+
+class ValConfig(Section):
+    """Identities held out of training for model selection and calibration."""
+
+    fraction: float = Field(0.0, ge=0, lt=1)
+    every_epochs: int = Field(1, ge=1)
+
+
+class TrainConfig(Section):
+    """One training run."""
+
+    epochs: int = Field(45, ge=1)
+    steps_per_epoch: int | None = Field(None, ge=1, description="default: once over the training images")
+    workers: int = Field(1, ge=0, description="Ray Train workers; 0 trains in this process without Ray")
+    gpus_per_worker: int = Field(0, ge=0)
+    cpus_per_worker: int = Field(1, ge=1)
+    loader_threads: int = Field(1, ge=0, description="batches prepared ahead by this many threads")
+    precision: Literal["fp32", "bf16"] = "fp32"
+    global_statistics: bool = Field(True, description="losses and BN see the batch of all ranks")
+    find_unused_parameters: bool = False
+    optim: OptimConfig = OptimConfig()
+    batch: BatchConfig = BatchConfig()
+    augment: AugmentConfig = AugmentConfig()
+    val: ValConfig = ValConfig()
+    init_from: str | None = Field(None, description="run folder whose weights initialise the whole model")
+    checkpoint_every: int = Field(1, ge=1, description="epochs")
+    max_failures: int = Field(1, ge=0, description="worker-group restarts from the last checkpoint")
+
+
+class EvaluateConfig(Section):
+    """What is measured. A subset spells its query side, or both: "sketch" or "text->rgb"."""
+
+    split: Literal["train", "val", "test"] = "test"
+    protocol: str = "cross_camera"
+    subsets: tuple[str, ...] | None = Field(None, description="default: every subset that the model answers")
+    gallery: str | None = Field(None, description="gallery modalities; default: the model's")
+    batch_size: int = Field(64, ge=1)
+    actors: int = Field(1, ge=0, description="embedding actors; 0 embeds in this process")
+    gpus_per_actor: float = Field(0, ge=0)
+    ranks_shown: int = Field(10, ge=1)
+    queries_shown: int = Field(12, ge=0)
+    histogram: bool = Field(True, description="also rank by colour histogram, as an orientation")
+
+    @field_validator("subsets", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class TuneConfig(Section):
+    """A search. `space` maps a dotted config field to {choice|uniform|loguniform|randint: [...]}."""
+
+    space: dict[str, dict[Literal["choice", "uniform", "loguniform", "randint"], list[Any]]] = {}
+    trials: int = Field(8, ge=1)
+    concurrent: int | None = Field(None, ge=1)
+    metric: str = "val/mAP"
+    mode: Literal["max", "min"] = "max"
+    epochs: int | None = Field(None, ge=1, description="epochs of a trial; default train.epochs")
+    grace_epochs: int = Field(1, ge=1)
+    reduction: int = Field(3, ge=2)
+
+
+class IndexConfig(Section):
+    """The durable gallery."""
+
+    gallery: str | None = Field(None, description="where; default: a folder in workdir named by the run")
+    split: Literal["train", "val", "test"] = "test"
+    subsets: tuple[str, ...] | None = Field(None, description="gallery subsets to embed; default: the model's")
+    thumbnail: int = Field(128, ge=16, description="longest side of stored thumbnails, pixels")
+    search: Literal["exact", "ann"] = "exact"
+    batch_size: int = Field(64, ge=1)
+
+
+class ServeConfig(Section):
+    """The endpoint. Mutating routes need the token; `auth: all` guards searching too."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    route_prefix: str = "/"
+    auth: Literal["mutating", "all"] = "mutating"
+    token_env: str = "ANYREID_TOKEN"
+    max_upload_mib: float = Field(8.0, gt=0)
+    max_pixels: int = Field(20_000_000, gt=0)
+    max_text_chars: int = Field(1000, gt=0)
+    max_top_k: int = Field(100, ge=1)
+    requests_per_minute: int = Field(600, ge=1, description="per client address, per replica")
+    batch_size: int = Field(8, ge=1)
+    batch_wait_s: float = Field(0.005, ge=0)
+    replicas: int = Field(1, ge=1)
+    gpus_per_replica: float = Field(0, ge=0)
+
+
+class RayConfig(Section):
+    """How Ray is started and set when there is no cluster to join (RAY_ADDRESS is honoured)."""
+
+    profile: Literal["small", "cluster"] = "small"
+    num_cpus: int | None = Field(None, ge=1, description="logical CPUs of a local Ray; default: cores + 1")
+    object_store_mib: int = Field(512, ge=80)
+
+
+class Config(Section):
+    """Everything a verb can need."""
+
+    name: str = Field(description="names the runs, e.g. baseline-synthetic")
+    workdir: str = "runs"
+    seed: int = 0
+    run: str | None = Field(None, description="run folder to evaluate/index/serve; default: this config's own")
+    data: DataConfig
+    build: BuildConfig = BuildConfig()
+    model: ModelSection
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    tune: TuneConfig = TuneConfig()
+    index: IndexConfig = IndexConfig()
+    serve: ServeConfig = ServeConfig()
+    ray: RayConfig = RayConfig()
+
+    @model_validator(mode="after")
+    def _gallery_spelling(self) -> Config:
+        if self.evaluate.gallery is not None:
+            parse_subset(self.evaluate.gallery)
+        return self
+
+
+def presets() -> list[str]:
+    """Names of the shipped presets, e.g. "baseline/synthetic"."""
+    root = importlib.resources.files(PRESETS)
+    return sorted(
+        f"{system.name}/{Path(entry.name).stem}"
+        for system in root.iterdir()
+        if system.is_dir()
+        for entry in system.iterdir()
+        if entry.name.endswith(".yaml")
+    )
+
+
+def load(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """Resolve a preset name, a YAML path or a dict, with `a.b=value` overrides, into a Config.
+
+    A YAML may say `extends: <preset>`; its own keys win. Raises ConfigError naming the field, with the
+    nearest known name, and UsageError for an unknown preset.
+    """
+    tree = dict(source) if isinstance(source, dict) else _read_tree(str(source))
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"Override {override!r} is not of the form section.field=value.")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"Override {key}: {text!r} is not valid YAML ({error}).") from None
+        _assign(tree, key.split("."), _numbers(value), key)
+    return _validate(Config, tree, "")
+
+
+def _read_tree(source: str) -> dict[str, Any]:
+    if source.endswith((".yaml", ".yml")):
+        path = Path(source)
+        if not path.is_file():
+            raise UsageError(f"{source}: no such config file.")
+        text, where = path.read_text(), source
+    else:
+        if source not in presets():
+            raise UsageError(f"Unknown preset {source!r}.{_did_you_mean(source, presets())}")
+        system, name = source.split("/")
+        text = (importlib.resources.files(PRESETS) / system / f"{name}.yaml").read_text()
+        where = f"preset {source}"
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not valid YAML ({error}).") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{where}: expected a mapping of sections.")
+    tree = _numbers(tree)
+    base = tree.pop("extends", None)
+    return merge(_read_tree(str(base)), tree) if base else tree
+
+
+def _numbers(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3 as text; people mean a number."""
+    if isinstance(value, dict):
+        return {k: _numbers(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_numbers(v) for v in value]
+    if isinstance(value, str) and value[:1].isdigit():
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    """Deep merge of mappings; `top` wins. A plugin section with another name replaces the whole section."""
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        renamed = isinstance(value, dict) and isinstance(old, dict) and "name" in value
+        if renamed and isinstance(old, dict) and old.get("name") != value["name"] and key in {"model", "reader"}:
+            merged[key] = value
+        elif isinstance(value, dict) and isinstance(old, dict):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def override(config: Config, values: dict[str, Any]) -> Config:
+    """A copy of `config` with dotted fields replaced, validated anew."""
+    tree = config.model_dump(mode="json")
+    for key, value in values.items():
+        _assign(tree, key.split("."), value, key)
+    return _validate(Config, tree, "")
+
+
+def _assign(tree: dict[str, Any], path: list[str], value: Any, key: str) -> None:
+    for part in path[:-1]:
+        child = tree.get(part)
+        if child is None:
+            child = {}
+        elif not isinstance(child, dict):
+            raise ConfigError(f"{key}: {part!r} is a value, not a section.")
+        child = dict(child)
+        tree[part] = child
+        tree = child
+    tree[path[-1]] = value
+
+
+def fingerprint(*parts: Any) -> str:
+    """12 hex digits over JSON-able parts (sections are dumped): equal content, equal name, on any machine."""
+    dumped = [p.model_dump(mode="json") if isinstance(p, BaseModel) else p for p in parts]
+    text = json.dumps(dumped, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _validate(section: type[Any], value: Any, prefix: str) -> Any:
+    try:
+        return section.model_validate(value)
+    except ValidationError as error:
+        raise ConfigError(_explain(section, error, prefix)) from None
+
+
+def _explain(section: type[BaseModel], error: ValidationError, prefix: str) -> str:
+    lines = []
+    for item in error.errors():
+        location = ".".join([*([prefix] if prefix else []), *(str(p) for p in item["loc"])])
+        if item["type"] == "extra_forbidden":
+            known = list(_fields_at(section, item["loc"][:-1]))
+            lines.append(f"{location}: unknown key.{_did_you_mean(str(item['loc'][-1]), known)}")
+        elif item["type"] == "missing":
+            lines.append(f"{location}: missing; give it a value.")
+        else:
+            lines.append(f"{location}: {item['msg']} (got {item['input']!r}).")
+    return "\n".join(lines)
+
+
+def _fields_at(section: type[BaseModel], location: Sequence[int | str]) -> Iterator[str]:
+    current: Any = section
+    for part in location:
+        fields = getattr(current, "model_fields", {})
+        current = fields[part].annotation if part in fields else None
+    yield from getattr(current, "model_fields", {})
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{hint} Known: {', '.join(known)}."
+
+

@@ -1,0 +1,116 @@
+"""The batch that models see: images packed per modality, with an index back to the row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from reid.errors import DataError
+from reid.modality import ORDER, Modality, Subset, canonical, subset_name
+
+UNKNOWN = -1
+"""Label of an unknown camera or view."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B rows, each with a non-empty subset of modalities. M = number of known modalities, in canonical order.
+
+    Row r has modality m exactly when `present[r, m]`; `index[m]` lists, ascending, the rows whose image (or
+    token) is stored at the same place of `images[m]` (or `tokens`). `pid` is a contiguous label.
+    """
+
+    pid: Tensor  # (B,) int64; UNKNOWN outside training
+    present: Tensor  # (B, M) bool
+    camid: Tensor  # (B, M) int64 contiguous camera label, UNKNOWN where not known
+    viewid: Tensor  # (B, M) int64
+    images: Mapping[Modality, Tensor]  # m -> (b_m, 3, H, W) float32, normalised
+    index: Mapping[Modality, Tensor]  # m -> (b_m,) int64 row of each entry; text included
+    tokens: Tensor | None = None  # (b_text, 77) int64
+    mask: Tensor | None = None  # (B, 1, H, W) float32 in [0, 1]
+    sample_id: tuple[tuple[str | None, ...], ...] = ()  # B x M
+
+    def __len__(self) -> int:
+        return int(self.pid.shape[0])
+
+    @property
+    def modalities(self) -> Subset:
+        """The modalities that at least one row has."""
+        return canonical(m for m, rows in self.index.items() if len(rows))
+
+    def only(self, modalities: Iterable[Modality]) -> Batch:
+        """The same rows with every other modality hidden."""
+        keep = canonical(modalities)
+        column = torch.tensor([m in keep for m in ORDER], device=self.present.device)
+        return replace(
+            self,
+            present=self.present & column,
+            images={m: x for m, x in self.images.items() if m in keep},
+            index={m: x for m, x in self.index.items() if m in keep},
+            tokens=self.tokens if Modality.TEXT in keep else None,
+        )
+
+    def full(self, modality: Modality) -> bool:
+        """Whether every row has this modality."""
+        rows = self.index.get(modality)
+        return rows is not None and len(rows) == len(self)
+
+    def require(self, modalities: Iterable[Modality]) -> None:
+        """Raise DataError unless every row has each of these modalities."""
+        for modality in modalities:
+            if not self.full(modality):
+                have = subset_name(self.modalities) or "nothing"
+                raise DataError(f"Every row needs {modality.value}; this batch has {have} (in some rows).")
+
+    def cameras(self, modality: Modality) -> Tensor:
+        """Camera labels of the stored entries of a modality, (b_m,) int64."""
+        return self.camid[self.index[modality], ORDER.index(modality)]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Move every tensor."""
+
+        def move(x: Tensor) -> Tensor:
+            return x.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            pid=move(self.pid),
+            present=move(self.present),
+            camid=move(self.camid),
+            viewid=move(self.viewid),
+            images={m: move(x) for m, x in self.images.items()},
+            index={m: move(x) for m, x in self.index.items()},
+            tokens=None if self.tokens is None else move(self.tokens),
+            mask=None if self.mask is None else move(self.mask),
+        )
+
+
+def join(batches: list[Batch]) -> Batch:
+    """Concatenate batches row-wise (tests use it to compare ranks with one process)."""
+    offsets = [0]
+    for batch in batches:
+        offsets.append(offsets[-1] + len(batch))
+    modalities = canonical(m for b in batches for m in b.index)
+    index = {
+        m: torch.cat([b.index[m] + o for b, o in zip(batches, offsets, strict=False) if m in b.index])
+        for m in modalities
+    }
+    images = {
+        m: torch.cat([b.images[m] for b in batches if m in b.images]) for m in modalities if m.is_visual
+    }
+    tokens = [b.tokens for b in batches if b.tokens is not None]
+    masks = [b.mask for b in batches if b.mask is not None]
+    return Batch(
+        pid=torch.cat([b.pid for b in batches]),
+        present=torch.cat([b.present for b in batches]),
+        camid=torch.cat([b.camid for b in batches]),
+        viewid=torch.cat([b.viewid for b in batches]),
+        images=images,
+        index=index,
+        tokens=torch.cat(tokens) if tokens else None,
+        mask=torch.cat(masks) if len(masks) == len(batches) else None,
+        sample_id=tuple(row for b in batches for row in b.sample_id),
+    )

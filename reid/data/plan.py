@@ -1,0 +1,78 @@
+"""Sorting labels instead of pixels: records -> shard plans of whole identities, keyed by their content."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reid.config import fingerprint
+from reid.data.readers.base import Reader, Record
+from reid.data.schema import SPLITS, Labels
+from reid.errors import DataError
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """The records of one shard; `key` changes when a record, its files or the recipe does."""
+
+    key: str
+    split: str
+    records: tuple[Record, ...]
+
+
+def sort_key(labels: Labels) -> tuple[int, str, int, int, str]:
+    """Split, identity, camera, sample: the order of rows in a set."""
+    split = SPLITS.index(labels.split) if labels.split in SPLITS else len(SPLITS)
+    camid = -1 if labels.camid is None else labels.camid
+    return split, labels.dataset, labels.pid, camid, labels.sample_id
+
+
+def plan_shards(reader: Reader, recipe: Any, rows_per_shard: int) -> list[ShardPlan]:
+    """Cut the reader's records into shards of about `rows_per_shard` rows; an identity is never split.
+
+    A sample id that occurs twice is marked as a problem (all but the first). Raises DataError when there is
+    nothing to read.
+    """
+    records = _mark_duplicates(reader.records())
+    if not records:
+        raise DataError(f"data.reader: {reader.dataset} has no records; check the path and the layout.")
+    ordered = sorted(records, key=lambda r: sort_key(r.labels))
+    plans: list[list[Record]] = []
+    sizes = Counter((r.labels.split, r.labels.dataset, r.labels.pid) for r in ordered)
+    previous: tuple[str, str, int] | None = None
+    for record in ordered:
+        identity = (record.labels.split, record.labels.dataset, record.labels.pid)
+        if identity != previous:
+            split_changed = previous is None or identity[0] != previous[0]
+            if split_changed or len(plans[-1]) + sizes[identity] > rows_per_shard:
+                plans.append([])
+        plans[-1].append(record)
+        previous = identity
+    return [
+        ShardPlan(
+            key=fingerprint([reader.key(r) for r in records], recipe),
+            split=records[0].labels.split,
+            records=tuple(records),
+        )
+        for records in plans
+    ]
+
+
+def single_image_identities(plans: Sequence[ShardPlan]) -> dict[str, int]:
+    """How many identities of each split have one record only: they cannot be found again."""
+    counts = Counter((p.split, r.labels.dataset, r.labels.pid) for p in plans for r in p.records)
+    return dict(Counter(split for (split, _, _), n in counts.items() if n == 1))
+
+
+def _mark_duplicates(records: Sequence[Record]) -> list[Record]:
+    seen: set[str] = set()
+    marked = []
+    for record in records:
+        name = record.labels.sample_id
+        if name in seen and record.problem is None:
+            record = replace(record, problem=f"sample id {name!r} occurs more than once; make ids unique.")
+        seen.add(name)
+        marked.append(record)
+    return marked

@@ -1,0 +1,99 @@
+"""What the folder tree and the manifest have in common: paths, names, and the parts they yield."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from reid import storage
+from reid.data.readers.folder.config import KNOWN_ROLES, Config, RoleRule
+from reid.errors import DataError
+from reid.modality import Modality
+
+LAYOUT = """Expected one of
+  <path>/<identity>/<files>     (modality sub-folders or suffixes: nir/0001.jpg or 0001_nir.jpg)
+  <path>/<train|val|test|query|gallery>/<identity>/<files>
+  <path>/<manifest> with the columns file,pid and more (config: data.reader.manifest)"""
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file or caption. Parts of equal `sample` become one record."""
+
+    sample: str
+    where: str
+    identity: str = ""
+    split: str | None = None
+    roles: tuple[str, ...] | None = None
+    camera: str | None = None
+    modality: Modality = Modality.RGB
+    uri: str | None = None
+    caption: str | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+    problem: str | None = None
+
+
+class Source:
+    """A root folder and the words with which its files are described."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.root = expand(config.path, "data.reader.path")
+        self.rules: dict[str, RoleRule] = KNOWN_ROLES | {
+            k.lower(): r for k, r in config.roles.items()
+        }
+        self.modalities = {m.value: m for m in Modality}
+        self.modalities |= {k.lower(): m for k, m in config.modality_names.items()}
+
+    def camera(self, relative: str) -> str | None:
+        """The camera that `camera_pattern` finds in a path."""
+        pattern = self.config.camera_pattern
+        match = re.search(pattern, relative) if pattern else None
+        return match[1] if match else None
+
+    def uri(self, file: str) -> str:
+        """A manifest's file: relative to the root unless it is absolute."""
+        absolute = storage.is_remote(file) or file.startswith("/")
+        return file if absolute else storage.join(self.root, posixpath.normpath(file))
+
+    def beside(self, file: str, key: str) -> str:
+        """A configured file, relative to the root. Raises DataError if it is missing."""
+        uri = self.uri(_variables(file, key))
+        if not storage.exists(uri):
+            raise DataError(f"{key}: no such file: {uri}. Found: {contents(self.root)}.\n{LAYOUT}")
+        return uri
+
+
+def expand(path: str, key: str) -> str:
+    """An absolute uri, environment variables filled in. Raises DataError for an unset one."""
+    return storage.absolute(_variables(path, key))
+
+
+def contents(folder: str) -> str:
+    """The first few things in a folder, for an error message."""
+    names = [f"{file_name(f)}/" for f in storage.list_folders(folder)]
+    names += [file_name(f) for f in storage.list_files(folder)]
+    more = f", … ({len(names)} in all)" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more if names else "nothing"
+
+
+def visible(uris: Iterable[str]) -> list[str]:
+    """Without what systems leave behind: .DS_Store, ._a.jpg, __MACOSX."""
+    return [u for u in uris if not file_name(u).startswith((".", "__"))]
+
+
+def file_name(uri: str) -> str:
+    """The last part of a uri."""
+    return uri.rstrip("/").rpartition("/")[2]
+
+
+def _variables(path: str, key: str) -> str:
+    expanded = os.path.expandvars(path)
+    unset = re.search(r"\$\{?(\w+)", expanded)
+    if unset:
+        raise DataError(f"{key}: {path!r} needs the environment variable {unset[1]}; set it.")
+    return expanded

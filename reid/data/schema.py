@@ -1,0 +1,226 @@
+"""The sample: one capture, its labels and its encoded modalities; and its Arrow schema.
+
+One Parquet row = one sample. Images stay encoded; there are no Ray extension types, so any tool can read a
+shard. The schema version travels in every file's metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import pyarrow as pa
+
+from reid.errors import DataError
+from reid.modality import VISUAL, Modality, Subset, canonical
+
+SCHEMA_VERSION = "1"
+SPLITS = ("train", "val", "test")
+ROLES = ("query", "gallery")
+
+
+@dataclass(frozen=True)
+class Image:
+    """An encoded picture of one modality (PNG, JPEG, …) and where it comes from."""
+
+    image: bytes
+    width: int
+    height: int
+    origin: str = "captured"
+    generator: str | None = None
+    params_hash: str | None = None
+    source_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A sentence about the object."""
+
+    text: str
+    confidence: float | None = None
+    origin: str = "captured"
+    generator: str | None = None
+    params_hash: str | None = None
+    source_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A 1-bit PNG: 1 where the object is."""
+
+    image: bytes
+    score: float | None = None
+    origin: str = "captured"
+    generator: str | None = None
+    params_hash: str | None = None
+    source_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A named property of the object, e.g. upper_colour = red."""
+
+    name: str
+    value: str
+    confidence: float | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Everything known about a capture but its pixels and texts. All but the first four may be unknown."""
+
+    sample_id: str
+    dataset: str
+    split: str
+    pid: int
+    roles: tuple[str, ...] | None = None
+    camid: int | None = None
+    viewid: int | None = None
+    location: str | None = None
+    timestamp: float | None = None
+    tracklet_id: str | None = None
+    attributes: tuple[Attribute, ...] = ()
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A capture: labels, at most one image a visual modality, captions, and an optional mask."""
+
+    labels: Labels
+    images: dict[Modality, Image]
+    captions: tuple[Caption, ...] = ()
+    mask: Mask | None = None
+    content_hash: str | None = None
+
+    @property
+    def identity(self) -> tuple[str, int]:
+        """(dataset, pid): what an identity keys on."""
+        return self.labels.dataset, self.labels.pid
+
+    @property
+    def modalities(self) -> Subset:
+        """The modalities that this sample has."""
+        return canonical([*self.images, *([Modality.TEXT] if self.captions else [])])
+
+
+_PROVENANCE = [
+    ("origin", pa.string()),
+    ("generator", pa.string()),
+    ("params_hash", pa.string()),
+    ("source_id", pa.string()),
+]
+_IMAGE = pa.struct(
+    [("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32()), *_PROVENANCE],
+)
+_CAPTION = pa.struct([("text", pa.string()), ("confidence", pa.float32()), *_PROVENANCE])
+_MASK = pa.struct([("image", pa.binary()), ("score", pa.float32()), *_PROVENANCE])
+_ATTRIBUTE = pa.struct(
+    [("name", pa.string()), ("value", pa.string()), ("confidence", pa.float32()), ("source", pa.string())]
+)
+_LABEL_FIELDS = [
+    pa.field("sample_id", pa.string(), nullable=False),
+    pa.field("dataset", pa.string(), nullable=False),
+    pa.field("split", pa.string(), nullable=False),
+    pa.field("pid", pa.int64(), nullable=False),
+    pa.field("roles", pa.list_(pa.string())),
+    pa.field("camid", pa.int32()),
+    pa.field("viewid", pa.int32()),
+    pa.field("location", pa.string()),
+    pa.field("timestamp", pa.float64()),
+    pa.field("tracklet_id", pa.string()),
+    pa.field("attributes", pa.list_(_ATTRIBUTE)),
+    pa.field("extra", pa.map_(pa.string(), pa.string())),
+]
+LABEL_COLUMNS = [f.name for f in _LABEL_FIELDS]
+SCHEMA = pa.schema(
+    [
+        *_LABEL_FIELDS,
+        pa.field("content_hash", pa.string()),
+        *(pa.field(m.value, _IMAGE) for m in VISUAL),
+        pa.field("captions", pa.list_(_CAPTION)),
+        pa.field("mask", _MASK),
+    ],
+    metadata={"anyreid.schema_version": SCHEMA_VERSION},
+)
+
+
+def validate(sample: Sample) -> list[str]:
+    """What is wrong with a sample, one sentence each; empty when it is well-formed."""
+    labels = sample.labels
+    problems = []
+    if not labels.sample_id:
+        problems.append("sample_id is empty")
+    if labels.split not in SPLITS:
+        problems.append(f"split is {labels.split!r}, not one of {', '.join(SPLITS)}")
+    for role in labels.roles or ():
+        if role not in ROLES:
+            problems.append(f"role is {role!r}, not one of {', '.join(ROLES)}")
+    if labels.pid < 0:
+        problems.append(f"pid is {labels.pid}; identities are numbered from 0")
+    if not sample.modalities:
+        problems.append("no modality at all: neither an image nor a caption")
+    for caption in sample.captions:
+        if not caption.text.strip():
+            problems.append("an empty caption")
+    for modality, image in sample.images.items():
+        if not modality.is_visual:
+            problems.append(f"{modality.value} cannot be an image")
+        if not image.image:
+            problems.append(f"{modality.value} image is empty")
+    return problems
+
+
+def encode(samples: Sequence[Sample]) -> pa.Table:
+    """Samples to an Arrow table of SCHEMA."""
+    return pa.Table.from_pylist([_to_row(s) for s in samples], schema=SCHEMA)
+
+
+def decode(table: pa.Table) -> list[Sample]:
+    """An Arrow table to samples. Columns may be a subset as long as the labels are among them.
+
+    Raises DataError when a label column is missing.
+    """
+    missing = [c for c in ("sample_id", "dataset", "split", "pid") if c not in table.column_names]
+    if missing:
+        raise DataError(f"Not a sample table: column(s) {', '.join(missing)} missing.")
+    return [_from_row(row) for row in table.to_pylist()]
+
+
+def check_version(metadata: dict[bytes, bytes] | None, source: str) -> None:
+    """Raise DataError unless a file's metadata carries this schema version."""
+    found = (metadata or {}).get(b"anyreid.schema_version", b"none").decode()
+    if found != SCHEMA_VERSION:
+        raise DataError(f"{source}: sample schema version {found}, expected {SCHEMA_VERSION}; build it anew.")
+
+
+def _to_row(sample: Sample) -> dict[str, Any]:
+    labels = sample.labels
+    row: dict[str, Any] = {f.name: getattr(labels, f.name) for f in fields(Labels)}
+    row["attributes"] = [vars(a) for a in labels.attributes]
+    row["extra"] = list(labels.extra.items())
+    row["content_hash"] = sample.content_hash
+    for modality in VISUAL:
+        image = sample.images.get(modality)
+        row[modality.value] = None if image is None else vars(image)
+    row["captions"] = [vars(c) for c in sample.captions]
+    row["mask"] = None if sample.mask is None else vars(sample.mask)
+    return row
+
+
+def _from_row(row: dict[str, Any]) -> Sample:
+    known = {f.name for f in fields(Labels)}
+    values = {k: v for k, v in row.items() if k in known}
+    values["roles"] = None if values.get("roles") is None else tuple(values["roles"])
+    values["attributes"] = tuple(Attribute(**a) for a in values.get("attributes") or ())
+    values["extra"] = dict(values.get("extra") or ())
+    images = {m: Image(**row[m.value]) for m in VISUAL if row.get(m.value) is not None}
+    return Sample(
+        labels=Labels(**values),
+        images=images,
+        captions=tuple(Caption(**c) for c in row.get("captions") or ()),
+        mask=None if row.get("mask") is None else Mask(**row["mask"]),
+        content_hash=row.get("content_hash"),
+    )

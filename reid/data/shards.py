@@ -1,0 +1,270 @@
+"""The shard set: identity-sorted Parquet files, a manifest that publishes them, and a quarantine table.
+
+```
+<root>/MANIFEST.json          the single commit point: nothing is part of the set until it is listed here
+<root>/data/<key>.parquet     one file a shard; row groups hold whole identities
+<root>/data/<key>.json        the shard's statistics, written after it: its presence means "finished"
+<root>/quarantine.parquet     rows set aside, with reasons
+```
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from reid import storage
+from reid.data import schema
+from reid.data.schema import LABEL_COLUMNS, Sample
+from reid.errors import DataError, StorageError
+from reid.modality import ORDER, VISUAL, Modality
+
+MANIFEST = "MANIFEST.json"
+QUARANTINE = "quarantine.parquet"
+Identity = tuple[str, int]
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("dataset", pa.string()),
+        ("split", pa.string()),
+        ("pid", pa.int64()),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("files", pa.list_(pa.string())),
+    ]
+)
+
+
+class RowGroup(BaseModel):
+    """Where whole identities lie: [dataset, pid, rows] each."""
+
+    rows: int
+    identities: list[tuple[str, int, int]]
+
+
+class Shard(BaseModel):
+    """One Parquet file: all rows of one split."""
+
+    key: str
+    file: str
+    split: str
+    rows: int
+    bytes: int
+    sha256: str
+    row_groups: list[RowGroup]
+    modalities: dict[str, dict[str, int]]  # modality -> origin -> count
+    quarantined: list[dict[str, Any]] = []
+    seconds: float = 0.0
+
+
+class Manifest(BaseModel):
+    """What a shard set holds and how it was made."""
+
+    schema_version: str
+    dataset: str
+    fingerprint: str
+    source: str
+    generators: dict[str, dict[str, Any]]
+    shards: list[Shard]
+    counts: dict[str, dict[str, int]]  # split -> {rows, identities, cameras, single_image_identities}
+    quarantined: int
+    quarantine_rows: list[dict[str, Any]] = []
+    config: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class GroupRef:
+    """A row group of a shard: the unit of streaming."""
+
+    file: str
+    index: int
+    rows: int
+    identities: tuple[tuple[str, int, int], ...]
+
+
+def write_shard(
+    samples: Sequence[Sample], uri: str, key: str, rows_per_group: int, quarantined: list[dict[str, Any]]
+) -> Shard:
+    """Write one shard: samples of one split, whole identities, sorted here. Returns its statistics.
+
+    A row group closes before an identity would be split, unless that identity alone exceeds it.
+    """
+    ordered = sorted(samples, key=_sort_key)
+    groups: list[list[Sample]] = []
+    for same in _by_identity(ordered):
+        if groups and len(groups[-1]) + len(same) <= rows_per_group:
+            groups[-1].extend(same)
+        else:
+            groups.append(list(same))
+    stream = io.BytesIO()
+    with pq.ParquetWriter(stream, schema.SCHEMA, compression="zstd") as writer:
+        for group in groups:
+            writer.write_table(schema.encode(group), row_group_size=max(len(group), 1))
+    data = stream.getvalue()
+    storage.write_bytes(uri, data)
+    return Shard(
+        key=key,
+        file=uri.rsplit("/", 1)[-1],
+        split=ordered[0].labels.split if ordered else "none",
+        rows=len(ordered),
+        bytes=len(data),
+        sha256=storage.sha256(data),
+        row_groups=[RowGroup(rows=len(g), identities=_identity_counts(g)) for g in groups],
+        modalities=_modality_counts(ordered),
+        quarantined=quarantined,
+    )
+
+
+def _sort_key(sample: Sample) -> tuple[str, int, int, str]:
+    labels = sample.labels
+    return labels.dataset, labels.pid, -1 if labels.camid is None else labels.camid, labels.sample_id
+
+
+def _by_identity(samples: Iterable[Sample]) -> list[list[Sample]]:
+    groups: dict[Identity, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.identity, []).append(sample)
+    return list(groups.values())
+
+
+def _identity_counts(samples: Sequence[Sample]) -> list[tuple[str, int, int]]:
+    counts = Counter(s.identity for s in samples)
+    return [(dataset, pid, rows) for (dataset, pid), rows in counts.items()]
+
+
+def _modality_counts(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = {m.value: Counter() for m in ORDER}
+    for sample in samples:
+        for modality, image in sample.images.items():
+            counts[modality.value][image.origin] += 1
+        for origin in {c.origin for c in sample.captions}:
+            counts[Modality.TEXT.value][origin] += 1
+    return {m: dict(c) for m, c in counts.items() if c}
+
+
+def publish(root: str, manifest: Manifest) -> None:
+    """Write the quarantine table, then the manifest: the set exists from then on."""
+    stream = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(manifest.quarantine_rows, schema=QUARANTINE_SCHEMA), stream)
+    storage.write_bytes(storage.join(root, QUARANTINE), stream.getvalue())
+    storage.write_json(storage.join(root, MANIFEST), manifest.model_dump(mode="json"))
+
+
+class ShardSet:
+    """Read access to a published shard set."""
+
+    def __init__(self, root: str, manifest: Manifest) -> None:
+        self.root = root
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, uri: str) -> ShardSet:
+        """Open a published set. Raises DataError when there is none or it has another schema version."""
+        root = storage.absolute(uri)
+        try:
+            tree = storage.read_json(storage.join(root, MANIFEST))
+        except StorageError as error:
+            raise DataError(f"{root}: no shard set here ({error}) Build it with `python -m jobs.build`.") from None
+        if tree.get("schema_version") != schema.SCHEMA_VERSION:
+            found = tree.get("schema_version")
+            raise DataError(f"{root}: schema version {found}, expected {schema.SCHEMA_VERSION}; build it anew.")
+        return cls(root, Manifest.model_validate(tree))
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the content: equal for equal inputs, generators and parameters."""
+        return self.manifest.fingerprint
+
+    def groups(self, split: str) -> list[GroupRef]:
+        """The row groups of a split, in stored order."""
+        return [
+            GroupRef(storage.join(self.root, "data", s.file), i, g.rows, tuple(g.identities))
+            for s in self.manifest.shards
+            if s.split == split
+            for i, g in enumerate(s.row_groups)
+        ]
+
+    def identities(self, split: str) -> dict[Identity, int]:
+        """Identities of a split with their row counts, sorted."""
+        counts: Counter[Identity] = Counter()
+        for group in self.groups(split):
+            for dataset, pid, rows in group.identities:
+                counts[dataset, pid] += rows
+        return dict(sorted(counts.items()))
+
+    def rows(self, split: str) -> int:
+        """Number of samples of a split."""
+        return sum(g.rows for g in self.groups(split))
+
+    def read_group(self, group: GroupRef) -> list[Sample]:
+        """All samples of a row group, encoded images included."""
+        return schema.decode(_open_parquet(group.file).read_row_group(group.index))
+
+    def labels(self, split: str) -> list[Sample]:
+        """Every sample of a split without image bytes (`image` is b""), for protocols and statistics."""
+        samples: list[Sample] = []
+        for shard in self.manifest.shards:
+            if shard.split != split:
+                continue
+            uri = storage.join(self.root, "data", shard.file)
+            samples += schema.decode(_blank_images(_read_light(uri)))
+        return samples
+
+    @cached_property
+    def cameras(self) -> list[int]:
+        """Sorted camera ids of the training split."""
+        known = {s.labels.camid for s in self.labels("train")}
+        return sorted(c for c in known if c is not None)
+
+    def files(self, split: str) -> list[str]:
+        """Uris of a split's Parquet files."""
+        return [storage.join(self.root, "data", s.file) for s in self.manifest.shards if s.split == split]
+
+    def quarantine(self) -> list[dict[str, Any]]:
+        """The rows set aside, with reasons."""
+        table = pq.read_table(io.BytesIO(storage.read_bytes(storage.join(self.root, QUARANTINE))))
+        rows: list[dict[str, Any]] = table.to_pylist()
+        return rows
+
+
+def _open_parquet(uri: str) -> pq.ParquetFile:
+    fs, path = storage.resolve(uri)
+    try:
+        file = pq.ParquetFile(fs.open_input_file(path))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{uri}: not a readable shard ({error}). Rebuild the set.") from None
+    schema.check_version(file.schema_arrow.metadata, uri)
+    return file
+
+
+_LIGHT_IMAGE = ("width", "height", "origin", "generator", "params_hash", "source_id")
+
+
+def _read_light(uri: str) -> pa.Table:
+    """Everything but image bytes: Parquet reads the nested columns one by one."""
+    columns = [*LABEL_COLUMNS, "content_hash", "captions"]
+    columns += [f"{m.value}.{name}" for m in VISUAL for name in _LIGHT_IMAGE]
+    return _open_parquet(uri).read(columns=columns)
+
+
+def _blank_images(table: pa.Table) -> pa.Table:
+    for modality in VISUAL:
+        column = table[modality.value].combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+        names = [f.name for f in column.type]
+        blank = pa.array([b""] * len(column), pa.binary())
+        struct = pa.StructArray.from_arrays(
+            [blank, *column.flatten()], names=["image", *names], mask=column.is_null()
+        )
+        table = table.set_column(table.column_names.index(modality.value), modality.value, struct)
+    return table

@@ -1,0 +1,289 @@
+"""Retrieval metrics: mAP, mINP and CMC with exclusions, their chance levels, and intervals.
+
+Gallery items are ranked by descending similarity, equal similarities by gallery index; excluded
+items leave the ranking. AP is the mean of the precision at every positive, INP the number of
+positives over the rank of the last one, CMC@k the share of queries with a positive among the first
+k. A query without any positive left is skipped and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, pad
+
+from reid.errors import DataError
+from reid.evaluate.items import Meta
+
+RANKS = (1, 5, 10)
+CHUNK = 512
+Exclude = Callable[[Meta, Meta], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalMetrics:
+    """Per-query results and the means over the queries that have a positive (NaN when none has).
+
+    All tensors are (Q,) on the CPU and in query order.
+    """
+
+    ap: Tensor  # float64 in (0, 1]; NaN for a skipped query
+    inp: Tensor  # float64 in (0, 1]; NaN for a skipped query
+    first_hit: Tensor  # int64 rank of the first positive, from 1; 0 for a skipped query
+    positives: Tensor  # int64 positives left in the ranking
+    candidates: Tensor  # int64 gallery items left in the ranking
+    ranks: tuple[int, ...] = RANKS
+
+    @property
+    def valid(self) -> Tensor:
+        """(Q,) bool: the queries that count."""
+        return self.positives > 0
+
+    @property
+    def queries(self) -> int:
+        """How many queries count."""
+        return int(self.valid.sum())
+
+    @property
+    def skipped(self) -> int:
+        """How many queries had no positive left."""
+        return len(self.positives) - self.queries
+
+    @property
+    def mAP(self) -> float:  # noqa: N802
+        """Mean average precision, in [0, 1]."""
+        return float(self.ap.nanmean())
+
+    @property
+    def mINP(self) -> float:  # noqa: N802
+        """Mean inverse negative penalty, in [0, 1]."""
+        return float(self.inp.nanmean())
+
+    @property
+    def cmc(self) -> tuple[float, ...]:
+        """CMC at each of `ranks`."""
+        return tuple(self.cmc_at(rank) for rank in self.ranks)
+
+    def cmc_at(self, rank: int) -> float:
+        """Share of the counted queries with a positive among the first `rank` items."""
+        return float((self.first_hit[self.valid] <= rank).double().mean())
+
+    @property
+    def chance_mAP(self) -> float:  # noqa: N802
+        """Exact expectation of mAP if the remaining items were shuffled."""
+        n, m = self._counts()
+        spread = torch.where(n > 1, (m - 1) / (n - 1).clamp(min=1), torch.zeros_like(n))
+        harmonic = torch.digamma(n + 1) + np.euler_gamma
+        return float((spread + (1 - spread) * harmonic / n).mean())
+
+    def chance_cmc(self, rank: int) -> float:
+        """Exact expectation of CMC@rank if the remaining items were shuffled."""
+        n, m = self._counts()
+        others, total = _log_choose(n - m, rank), _log_choose(n, rank)
+        missed = torch.where(n - m >= rank, torch.exp(others - total), torch.zeros_like(n))
+        return float((1 - missed).mean())
+
+    def summary(self) -> dict[str, float]:
+        """{"mAP", "R<k>" for each rank, "mINP", "queries", "skipped"}: a log line."""
+        means = {
+            "mAP": self.mAP,
+            **{f"R{k}": self.cmc_at(k) for k in self.ranks},
+            "mINP": self.mINP,
+        }
+        return {**means, "queries": self.queries, "skipped": self.skipped}
+
+    def _counts(self) -> tuple[Tensor, Tensor]:
+        return self.candidates[self.valid].double(), self.positives[self.valid].double()
+
+
+def rank_metrics(
+    similarity: Tensor,
+    q_pid: Tensor,
+    g_pid: Tensor,
+    exclude: Tensor | None = None,
+    ranks: Sequence[int] = RANKS,
+    chunk: int = CHUNK,
+) -> RetrievalMetrics:
+    """Metrics of a (Q, G) similarity matrix, compared as float32; higher is more alike.
+
+    `q_pid` (Q,) and `g_pid` (G,) are identity labels; `exclude` (Q, G) bool drops items. Raises
+    DataError for an empty side, shapes that disagree, or a similarity that is not finite.
+    """
+    _check_shapes(similarity, q_pid, g_pid, exclude)
+    parts = []
+    for start in range(0, len(similarity), chunk):
+        rows = slice(start, start + chunk)
+        block = similarity[rows]
+        if not torch.isfinite(torch.stack(torch.aminmax(block))).all():
+            raise DataError(
+                f"Similarities of queries {start}.. are not finite; check the features."
+            )
+        parts.append(_rank(block, q_pid[rows], g_pid, None if exclude is None else exclude[rows]))
+    return _join(parts, ranks)
+
+
+def evaluate_features(
+    q: Tensor,
+    g: Tensor,
+    q_meta: Meta,
+    g_meta: Meta,
+    exclude: Exclude | None = None,
+    ranks: Sequence[int] = RANKS,
+    chunk: int = CHUNK,
+) -> RetrievalMetrics:
+    """Metrics of ranking gallery features g (G, D) by cosine to query features q (Q, D).
+
+    Works on `chunk` queries at a time, so memory grows with chunk x G and not with Q x G. `exclude`
+    gets the chunk's query labels and all gallery labels and returns (q, G) bool, True = drop.
+    Raises DataError for an empty side, shapes that disagree, or features that are not finite.
+    """
+    check_features(q, len(q_meta), "query")
+    check_features(g, len(g_meta), "gallery")
+    if q.shape[1] != g.shape[1]:
+        raise DataError(
+            f"Query features have {q.shape[1]} columns and gallery features {g.shape[1]}."
+        )
+    columns = normalize(g.float(), dim=1).T
+    g_pid = g_meta.pid.to(g.device)
+    parts = []
+    for start in range(0, len(q), chunk):
+        rows = slice(start, start + chunk)
+        similarity = normalize(q[rows].float(), dim=1) @ columns
+        drop = None if exclude is None else exclude(q_meta[rows], g_meta).to(g.device)
+        parts.append(_rank(similarity, q_meta.pid[rows].to(g.device), g_pid, drop))
+    return _join(parts, ranks)
+
+
+def top_ranked(similarity: Tensor, k: int, exclude: Tensor | None = None) -> Tensor:
+    """(Q, k) int64 gallery indices in the order that the metrics use; -1 where none is left.
+
+    `similarity` is (Q, G) and finite, `exclude` (Q, G) bool.
+    """
+    distance = -similarity.float()
+    if exclude is not None:
+        distance.masked_fill_(exclude, torch.inf)
+    best, index = distance.sort(dim=1, stable=True)
+    index = torch.where(torch.isinf(best), -1, index)[:, :k]
+    return pad(index, (0, k - index.shape[1]), value=-1)
+
+
+def bootstrap_map(
+    metrics: RetrievalMetrics,
+    q_pid: Tensor,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """Percentile interval (low, high) of mAP over resampled identities; None below two of them.
+
+    Queries of one identity are not independent, so whole identities are drawn with replacement.
+    """
+    kept = metrics.valid
+    _, identity = torch.unique(q_pid.cpu()[kept], return_inverse=True)
+    count = np.bincount(identity.numpy()).astype(np.float64)
+    if len(count) < 2:
+        return None
+    total = np.bincount(identity.numpy(), weights=metrics.ap[kept].numpy())
+    uniform = np.full(len(count), 1 / len(count))
+    draws = np.random.default_rng(seed).multinomial(len(count), uniform, size=resamples)
+    low, high = np.quantile((draws @ total) / (draws @ count), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def check_features(features: Tensor, rows: int, side: str) -> None:
+    """Raise DataError unless features are (rows, D), not empty and finite."""
+    if features.ndim != 2 or len(features) != rows:
+        raise DataError(
+            f"{side} features are {tuple(features.shape)} but there are {rows} {side} labels."
+        )
+    if not rows:
+        raise DataError(f"No {side} features: nothing to evaluate.")
+    bad = ~torch.isfinite(features).all(dim=1)
+    if bad.any():
+        first = int(bad.nonzero()[0])
+        raise DataError(
+            f"{int(bad.sum())} of {rows} {side} features are not finite (first: row {first}); "
+            "the model diverged or an input was corrupt."
+        )
+
+
+def _check_shapes(similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor | None) -> None:
+    wanted = (len(q_pid), len(g_pid))
+    if tuple(similarity.shape) != wanted:
+        raise DataError(f"Similarity is {tuple(similarity.shape)} but the labels say {wanted}.")
+    if exclude is not None and tuple(exclude.shape) != wanted:
+        raise DataError(
+            f"The exclusion mask is {tuple(exclude.shape)} but the labels say {wanted}."
+        )
+    if 0 in wanted:
+        raise DataError(f"Nothing to evaluate: {wanted[0]} queries and {wanted[1]} gallery items.")
+
+
+def _rank(similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor | None) -> list[Tensor]:
+    """The five per-query tensors of RetrievalMetrics for some queries."""
+    rows, columns = similarity.shape
+    distance = -similarity.float()
+    match = q_pid[:, None] == g_pid[None, :]
+    left = torch.full((rows,), columns, device=match.device)
+    if exclude is not None:
+        distance.masked_fill_(exclude, torch.inf)
+        match &= ~exclude
+        left -= exclude.sum(dim=1)
+    row, nth, place = _places(distance, match)
+    count = torch.bincount(row, minlength=rows)
+    valid, end = count > 0, count.cumsum(0)
+    summed = torch.zeros(rows, dtype=torch.float64, device=row.device)
+    summed.index_add_(0, row, (nth + 1).double() / (place + 1))
+    ap, inp = torch.full_like(summed, torch.nan), torch.full_like(summed, torch.nan)
+    ap[valid] = (summed / count)[valid]
+    inp[valid] = count[valid].double() / (place[end[valid] - 1] + 1)
+    first = torch.zeros_like(count)
+    first[valid] = place[(end - count)[valid]] + 1
+    return [x.cpu() for x in (ap, inp, first, count, left)]
+
+
+def _places(distance: Tensor, match: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For every positive, by query, then rank: its query, its number there, its rank (from 0).
+
+    Sorting plain values and looking the positives up in them is several times cheaper than an
+    argsort. It cannot break ties, so queries with a tied positive take the stable argsort.
+    """
+    rows, columns = distance.shape
+    row, column = match.nonzero(as_tuple=True)
+    count = torch.bincount(row, minlength=rows)
+    nth = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
+    wanted = distance.new_full((rows, int(count.max())), torch.inf)
+    wanted[row, nth] = distance[row, column]
+    if distance.device.type == "cpu":  # NumPy's sort is vectorised, torch's is not (about 20 times)
+        ordered = torch.from_numpy(np.sort(distance.numpy(), axis=1))
+    else:
+        ordered = distance.sort(dim=1).values
+    place = torch.searchsorted(ordered, wanted)[row, nth]
+    equal = torch.searchsorted(ordered, wanted, right=True)[row, nth] - place
+    tied = torch.zeros(rows, dtype=torch.bool, device=row.device)
+    tied[row[equal > 1]] = True
+    if tied.any():
+        order = distance[tied].argsort(dim=1, stable=True)
+        place[tied[row]] = match[tied].gather(1, order).nonzero()[:, 1]
+    offset = row * columns
+    return row, nth, (place + offset).sort().values - offset
+
+
+def _join(parts: list[list[Tensor]], ranks: Sequence[int]) -> RetrievalMetrics:
+    ap, inp, first, positives, candidates = (
+        torch.cat(column) for column in zip(*parts, strict=True)
+    )
+    return RetrievalMetrics(ap, inp, first, positives, candidates, tuple(ranks))
+
+
+def _log_choose(n: Tensor, k: int) -> Tensor:
+    """log C(n, k) by the gamma function; meaningless (and unused) where n < k."""
+    return (
+        torch.lgamma(n + 1)
+        - torch.lgamma(torch.tensor(k + 1.0))
+        - torch.lgamma((n - k).clamp(min=0) + 1)
+    )

@@ -1,0 +1,110 @@
+"""A consistent, immutable view of one version of a gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reid.errors import GalleryError
+from reid.gallery import rows
+from reid.gallery.rows import Vectors
+
+Rows = npt.NDArray[np.int64]
+_T = TypeVar("_T")
+
+
+class VersionGone(GalleryError):
+    """The version that a snapshot shows has been purged, because something in it was deleted."""
+
+
+class Snapshot:
+    """One version of a gallery, sorted by id: a row number means the same item throughout.
+
+    Labels are in memory; vectors and thumbnails are read from the pinned version when asked for.
+    """
+
+    def __init__(
+        self,
+        table_uri: str,
+        options: dict[str, str],
+        dim: int,
+        subsets: Sequence[str],
+        version: int | None = None,
+    ) -> None:
+        import lance
+
+        self.dim = dim
+        self.subsets = tuple(subsets)
+        self._uri = table_uri
+        self._dataset: Any = self._guard(
+            lambda: lance.dataset(table_uri, version=version, storage_options=options)
+        )
+        self.version = int(self._dataset.version)
+        labels = self._guard(lambda: self._dataset.to_table(columns=list(rows.PLAIN_COLUMNS)))
+        order = pc.sort_indices(labels, sort_keys=[("id", "ascending")])
+        self._offset_of_row: Rows = order.to_numpy().astype(np.int64)
+        self.labels: pa.Table = labels.take(order).combine_chunks()
+
+    def __len__(self) -> int:
+        return int(self.labels.num_rows)
+
+    @property
+    def ids(self) -> list[str]:
+        """Item ids by row, ascending."""
+        return list(self.labels["id"].to_pylist())
+
+    def vectors(self, subset: str) -> tuple[Vectors, Rows]:
+        """(n, dim) vectors of the items that have this subset; their (n,) ascending row numbers.
+
+        Raises GalleryError for a subset that is not indexed, VersionGone if the version was purged.
+        """
+        if subset not in self.subsets:
+            raise GalleryError(
+                f"Subset {subset!r} is not indexed; this gallery has {', '.join(self.subsets)}. "
+                "Add it to "
+                "index.subsets and index anew."
+            )
+        name = rows.vector_column(subset)
+        column = self._guard(lambda: self._dataset.to_table(columns=[name]))[name]
+        matrix, offsets = rows.to_matrix(column, self.dim)
+        row_of_offset = np.empty(len(self), dtype=np.int64)
+        row_of_offset[self._offset_of_row] = np.arange(len(self))
+        found = row_of_offset[offsets]
+        order = np.argsort(found)
+        return np.ascontiguousarray(matrix[order]), found[order]
+
+    def coverage(self, subset: str) -> int:
+        """How many items have a vector of this subset."""
+        name = rows.vector_column(subset)
+        return int(self._guard(lambda: self._dataset.count_rows(f"{name} IS NOT NULL")))
+
+    def thumbnails(self, wanted: Sequence[int]) -> list[bytes | None]:
+        """The JPEG thumbnails of the given rows. Raises VersionGone if the version was purged."""
+        if not wanted:
+            return []
+        unique, back = np.unique(self._offset_of_row[np.asarray(wanted)], return_inverse=True)
+        table = self._guard(lambda: self._dataset.take(unique.tolist(), columns=["thumbnail"]))
+        pictures = table["thumbnail"].to_pylist()
+        return [pictures[i] for i in back]
+
+    def item(self, row: int) -> dict[str, Any]:
+        """The labels of one row: id, pid, camid, timestamp, modalities (a name), source."""
+        return {name: self.labels[name][row].as_py() for name in rows.PLAIN_COLUMNS}
+
+    def _guard(self, read: Callable[[], _T]) -> _T:
+        try:
+            return read()
+        except (OSError, RuntimeError, ValueError) as error:
+            if "not found" in str(error).lower():
+                raise VersionGone(
+                    f"{self._uri}: this version of the gallery was purged after a deletion; take "
+                    "a new snapshot."
+                ) from error
+            raise GalleryError(
+                f"{self._uri}: cannot be read ({str(error).splitlines()[0]})."
+            ) from error

@@ -1,0 +1,194 @@
+"""Photo -> sketch without any download: thin lines, pencil shading, their mix, and bold ink.
+
+All sigmas are pixels of the input, chosen for crops of roughly 384 x 128; on much larger photos the
+lines come out thinner. `loosen` shifts, warps and thins the drawing the way a hand would, so that a
+model cannot match a training pair by its pixels alone.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from reid.data.images import Pixels
+from reid.generate.base import generator
+from reid.modality import Modality
+
+Plane = npt.NDArray[np.floating[Any]]
+Sigma = Annotated[float, Field(gt=0, le=64)]
+Weight = Annotated[float, Field(ge=0, le=1)]
+Strength = Annotated[float, Field(gt=0, le=1000)]
+
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_DARKEST = 0.08  # keeps the logarithm finite, and black cloth from swallowing its own folds
+
+
+@generator("sketch_dog", Modality.SKETCH)
+def dog(
+    pixels: Pixels,
+    rng: np.random.Generator,
+    *,
+    sigma: Sigma = 0.9,
+    gain: Strength = 9.8,
+    bias: Annotated[float, Field(ge=-1, le=1)] = 0.016,
+    loosen: bool = False,
+) -> Pixels:
+    """Thin clean lines, by difference of Gaussians of the log luma. (H, W, 3) -> (H, W)."""
+    return _finish(_dog(luma(pixels), sigma, gain, bias), rng, loosen)
+
+
+@generator("sketch_dodge", Modality.SKETCH)
+def dodge(
+    pixels: Pixels,
+    rng: np.random.Generator,
+    *,
+    sigma: Sigma = 5.0,
+    floor: Annotated[float, Field(gt=0, le=1)] = 0.08,
+    gamma: Annotated[float, Field(gt=0, le=10)] = 1.8,
+    loosen: bool = False,
+) -> Pixels:
+    """Soft pencil shading: luma over its blur. (H, W, 3) -> (H, W). `floor` calms the dark."""
+    return _finish(_dodge(luma(pixels), sigma, floor, gamma), rng, loosen)
+
+
+@generator("sketch_mix", Modality.SKETCH)
+def mix(
+    pixels: Pixels,
+    rng: np.random.Generator,
+    *,
+    shading: Weight = 0.6,
+    loosen: bool = False,
+) -> Pixels:
+    """`shading` parts of dodge and the rest of dog, at their defaults. (H, W, 3) -> (H, W)."""
+    plane = luma(pixels)
+    soft, lines = _dodge(plane, 5.0, 0.08, 1.8), _dog(plane, 0.9, 9.8, 0.016)
+    return _finish(shading * soft + (1 - shading) * lines, rng, loosen)
+
+
+@generator("sketch_xdog", Modality.SKETCH)
+def xdog(
+    pixels: Pixels,
+    rng: np.random.Generator,
+    *,
+    sigma: Sigma = 0.9,
+    sharpness: Strength = 18.0,
+    steepness: Strength = 8.0,
+    ink: Annotated[float, Field(ge=0, le=100)] = 18.0,
+    window: Sigma = 12.0,
+    loosen: bool = False,
+) -> Pixels:
+    """Bold ink: about `ink` percent of the paper goes dark. (H, W, 3) -> (H, W).
+
+    Luma is first normalised by mean and deviation over `window` pixels, and the threshold is a
+    percentile of the picture itself: a fixed one on raw luma floods dark clothes.
+    """
+    plane = luma(pixels)
+    centred = plane - blur(plane, window)
+    spread = np.sqrt(blur(centred * centred, window))
+    plane = 0.5 + 0.25 * centred / (spread + 0.02)
+    edges = (1 + sharpness) * blur(plane, sigma) - sharpness * blur(plane, 1.6 * sigma)
+    below = np.minimum(edges - np.float32(np.percentile(edges, ink)), 0)
+    return _finish(1 + np.tanh(steepness * below), rng, loosen)
+
+
+def loosen_lines(
+    sketch: Pixels,
+    rng: np.random.Generator,
+    *,
+    degrees: float = 4.0,
+    fraction: float = 0.04,
+    warp: float = 2.0,
+    dropout: float = 0.05,
+) -> Pixels:
+    """Redraw a (H, W) sketch a little off: rotation, shift and scale, elastic warp, lines left out.
+
+    Rotation is within +-`degrees`; shift and scale within +-`fraction` of the picture; the warp
+    moves a point by `warp` pixels at most; about `dropout` of the area loses its lines. What is
+    uncovered is white paper.
+    """
+    height, width = sketch.shape
+    angle = np.deg2rad(rng.uniform(-degrees, degrees))
+    scale = 1 + rng.uniform(-fraction, fraction)
+    shift = rng.uniform(-fraction, fraction, 2) * (height, width)
+    rows, columns = np.indices((height, width), dtype=np.float32)
+    y = (rows - (height - 1) / 2 - shift[0]) / scale
+    x = (columns - (width - 1) / 2 - shift[1]) / scale
+    source_y = np.cos(angle) * y - np.sin(angle) * x + (height - 1) / 2
+    source_x = np.sin(angle) * y + np.cos(angle) * x + (width - 1) / 2
+    source_y += warp * _smooth_noise(rng, height, width, 8.0)
+    source_x += warp * _smooth_noise(rng, height, width, 8.0)
+    drawn = _sample(sketch.astype(np.float32), source_y, source_x)
+    patches = _smooth_noise(rng, height, width, 2.0)
+    drawn[patches < np.quantile(patches, dropout)] = 255.0
+    return drawn.round().astype(np.uint8)
+
+
+def luma(pixels: Pixels) -> Plane:
+    """(H, W, 3) uint8 -> (H, W) brightness in [0, 1]."""
+    plane: Plane = pixels.astype(np.float32) @ (LUMA / 255)
+    return plane
+
+
+def blur(plane: Plane, sigma: float) -> Plane:
+    """Gaussian blur of a (H, W) plane of any size; the border pixel goes on for ever."""
+    radius = max(1, int(3 * sigma + 0.5))
+    taps = np.exp(-0.5 * (np.arange(radius + 1, dtype=np.float32) / sigma) ** 2)
+    taps /= taps[0] + 2 * taps[1:].sum()
+    for axis in (0, 1):
+        size = plane.shape[axis]
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (radius, radius)
+        padded = np.moveaxis(np.pad(plane, pad, mode="edge"), axis, 0)
+        total = taps[0] * padded[radius : radius + size]
+        for k in range(1, radius + 1):  # the kernel is symmetric: one product for two taps
+            total += taps[k] * (
+                padded[radius - k : radius - k + size] + padded[radius + k : radius + k + size]
+            )
+        plane = np.moveaxis(total, 0, axis)
+    return np.ascontiguousarray(plane)
+
+
+def to_pixels(plane: Plane) -> Pixels:
+    """[0, 1] floats, clipped, to uint8."""
+    return (np.clip(plane, 0, 1) * 255).round().astype(np.uint8)
+
+
+def _dog(plane: Plane, sigma: float, gain: float, bias: float) -> Plane:
+    log = np.log(plane + _DARKEST)
+    difference = blur(log, sigma) - blur(log, 1.6 * sigma)
+    return np.clip(1 + gain * np.minimum(difference + bias, 0), 0, 1)
+
+
+def _dodge(plane: Plane, sigma: float, floor: float, gamma: float) -> Plane:
+    ratio = (blur(plane, 0.6) + floor) / (blur(plane, sigma) + floor)
+    shaded: Plane = np.clip(ratio, 0, 1) ** gamma
+    return shaded
+
+
+def _finish(plane: Plane, rng: np.random.Generator, loosen: bool) -> Pixels:
+    sketch = to_pixels(plane)
+    return loosen_lines(sketch, rng) if loosen else sketch
+
+
+def _smooth_noise(rng: np.random.Generator, height: int, width: int, sigma: float) -> Plane:
+    """(H, W) smooth field in [-1, 1]."""
+    field = blur(rng.standard_normal((height, width), dtype=np.float32), sigma)
+    peak = float(np.abs(field).max())
+    return field / np.float32(peak or 1.0)
+
+
+def _sample(plane: Plane, y: Plane, x: Plane) -> Plane:
+    """Bilinear look-up at (y, x); outside the plane is white (255)."""
+    height, width = plane.shape
+    padded = np.pad(plane, 1, constant_values=255.0)
+    y, x = np.clip(y + 1, 0, height + 1), np.clip(x + 1, 0, width + 1)
+    top = np.minimum(y.astype(np.int32), height)
+    left = np.minimum(x.astype(np.int32), width)
+    down, right = y - top, x - left
+    upper = padded[top, left] * (1 - right) + padded[top, left + 1] * right
+    lower = padded[top + 1, left] * (1 - right) + padded[top + 1, left + 1] * right
+    sampled: Plane = (upper * (1 - down) + lower * down).astype(np.float32)
+    return sampled

@@ -1,0 +1,73 @@
+"""The modalities that AnyReID knows, their canonical order, and names of subsets ("text+sketch")."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from enum import StrEnum
+
+from reid.errors import UsageError
+
+
+class Modality(StrEnum):
+    """One way of observing an object. Declaration order is the canonical order everywhere."""
+
+    RGB = "rgb"
+    NIR = "nir"
+    TIR = "tir"
+    SKETCH = "sketch"
+    TEXT = "text"
+
+    @property
+    def is_visual(self) -> bool:
+        """True for modalities stored as an image."""
+        return self is not Modality.TEXT
+
+
+ORDER: tuple[Modality, ...] = tuple(Modality)
+VISUAL: tuple[Modality, ...] = tuple(m for m in Modality if m.is_visual)
+CAMERA: tuple[Modality, ...] = (Modality.RGB, Modality.NIR, Modality.TIR)
+
+Subset = tuple[Modality, ...]
+"""A duplicate-free tuple of modalities in canonical order."""
+
+
+def parse_modality(name: str) -> Modality:
+    """Turn a name into a Modality; UsageError names the nearest known one."""
+    try:
+        return Modality(name.strip().lower())
+    except ValueError:
+        known = [m.value for m in ORDER]
+        near = difflib.get_close_matches(name.lower(), known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"Unknown modality {name!r}.{hint} Known: {', '.join(known)}.") from None
+
+
+def parse_subset(value: str | Iterable[str]) -> Subset:
+    """Parse "text+sketch" (or any iterable of names) into a canonical, non-empty subset.
+
+    Raises UsageError for an unknown modality or an empty subset.
+    """
+    names = value.split("+") if isinstance(value, str) else list(value)
+    chosen = {parse_modality(name) for name in names if name.strip()}
+    if not chosen:
+        raise UsageError("Empty modality subset: name at least one modality, e.g. 'rgb+text'.")
+    return canonical(chosen)
+
+
+def canonical(modalities: Iterable[Modality]) -> Subset:
+    """Sort modalities into canonical order and drop duplicates."""
+    wanted = set(modalities)
+    return tuple(m for m in ORDER if m in wanted)
+
+
+def subset_name(modalities: Iterable[Modality]) -> str:
+    """The canonical spelling of a subset, e.g. "rgb+nir"."""
+    return "+".join(m.value for m in canonical(modalities))
+
+
+def all_subsets(modalities: Iterable[Modality]) -> list[Subset]:
+    """Every non-empty subset, smallest first, each and all in canonical order."""
+    base = canonical(modalities)
+    masks = sorted(range(1, 1 << len(base)), key=lambda bits: (bits.bit_count(), bits))
+    return [tuple(m for i, m in enumerate(base) if bits >> i & 1) for bits in masks]

@@ -1,0 +1,139 @@
+"""The model interface, its two regimes, and the registry.
+
+A system is one file in this package that defines `Config` (a reid.config.Plugin) and `Model` (a ReIDModel
+built as `Model(config, context)`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from reid.config import Plugin, plugin_names
+from reid.data.batch import Batch
+from reid.errors import UnsupportedPairing
+from reid.modality import Modality, Subset, all_subsets, canonical, subset_name
+
+Side = Literal["query", "gallery"]
+
+
+class Regime(StrEnum):
+    """How vectors of different modality subsets relate."""
+
+    MATCHED = "matched"
+    """One layout; both sides are compared on their common modalities."""
+    ANY_TO_ANY = "any_to_any"
+    """Every supported subset lands in one shared space."""
+
+
+class Auxiliary(StrEnum):
+    """Inputs that a model may use besides the query's own modalities."""
+
+    CAPTION = "caption"
+    MASK = "mask"
+
+
+@dataclass(frozen=True)
+class ModelContext:
+    """What a model must know of the data it is built for."""
+
+    num_classes: int
+    num_cameras: int
+    height: int
+    width: int
+    modalities: Subset
+
+
+@dataclass
+class Output:
+    """A training step's result. `losses` are already weighted; their sum is minimised."""
+
+    losses: dict[str, Tensor]
+    features: Tensor  # (B, dim) as used for retrieval, not normalised
+    stats: dict[str, float] = field(default_factory=dict)
+
+
+class ReIDModel(nn.Module, ABC):
+    """A trainable embedder of multi-modal captures."""
+
+    regime: Regime
+    query_modalities: frozenset[Modality]
+    gallery_modalities: frozenset[Modality]
+    auxiliary: frozenset[Auxiliary] = frozenset()
+    dim: int
+    feature_blocks: dict[str, slice]
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Output:
+        """Losses and features of a training batch. Statistics are over the batches of all ranks."""
+
+    @abstractmethod
+    def embed(self, batch: Batch, side: Side) -> Tensor:
+        """(B, dim) float32 vectors of unit norm, from whatever modalities the rows have."""
+
+    def load_pretrained(self) -> None:
+        """Fill the towers from the config's `weights`. Nothing to do by default."""
+
+    def supported(self, side: Side) -> list[Subset]:
+        """Every subset that this side may have."""
+        return all_subsets(self.query_modalities if side == "query" else self.gallery_modalities)
+
+    def pairing(self, query: Iterable[Modality], gallery: Iterable[Modality]) -> tuple[Subset, Subset]:
+        """The subsets that are embedded on each side to compare `query` with `gallery`.
+
+        Matched models compare what is common. Raises UnsupportedPairing, naming the reason and the remedy.
+        """
+        q, g = canonical(query), canonical(gallery)
+        for side, subset, known in (
+            ("query", q, self.query_modalities),
+            ("gallery", g, self.gallery_modalities),
+        ):
+            stray = [m for m in subset if m not in known]
+            if stray and not (self.regime is Regime.MATCHED and set(subset) & known):
+                raise UnsupportedPairing(
+                    f"This model cannot take {subset_name(stray)} on the {side} side; it takes any subset of "
+                    f"{subset_name(known)}."
+                )
+        if self.regime is Regime.ANY_TO_ANY:
+            return q, g
+        common = canonical(set(q) & set(g) & self.query_modalities & self.gallery_modalities)
+        if not common:
+            raise UnsupportedPairing(
+                f"A matched model compares common modalities, and query {subset_name(q)!r} shares none with "
+                f"gallery {subset_name(g)!r}. An any-to-any model can answer this (baseline with "
+                "fusion: mean; FlexiReID for sketch, infrared and text to RGB; MixER for infrared and RGB)."
+            )
+        return common, common
+
+
+def build_model(section: Plugin, context: ModelContext) -> ReIDModel:
+    """The model that a config's `model` section names, for the given data."""
+    module = importlib.import_module(f"reid.models.{section.name}")
+    model: ReIDModel = module.Model(section, context)
+    return model
+
+
+def model_names() -> list[str]:
+    """Names that `model.name` may have."""
+    return plugin_names("reid.models")
+
+
+def parameter_counts(model: nn.Module) -> dict[str, Any]:
+    """{"total", "trainable", "by_module": {top-level module: total}}; shared tensors count once."""
+    by_module = {
+        name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()
+    }
+    own = sum(p.numel() for _, p in model.named_parameters(recurse=False))
+    if own:
+        by_module["(own)"] = own
+    return {
+        "total": sum(p.numel() for p in model.parameters()),
+        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "by_module": by_module,
+    }

@@ -1,0 +1,178 @@
+"""The baseline that every system is compared with: a shared CLIP tower, fused by concatenation or by mean.
+
+`fusion: concat` (matched): one tower over the aligned camera modalities, a camera embedding on the class
+token, class tokens concatenated; the CLIP baseline of the tri-modal papers (MFRNet §4, Signal §4).
+`fusion: mean` (any-to-any): normalised per-modality features averaged in one shared space under one
+classifier, SDM (IRRA) between modalities; with text, CLIP's text tower.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from reid.config import Plugin
+from reid.data.batch import UNKNOWN, Batch
+from reid.errors import ConfigError
+from reid.losses.classification import smoothed_cross_entropy
+from reid.losses.sdm import sdm
+from reid.losses.triplet import batch_hard_triplet
+from reid.modality import ORDER, VISUAL, Modality
+from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
+from reid.nn.clip import ImageTower, ImageTowerConfig, TextTower, TextTowerConfig
+from reid.nn.distributed import gather_rows
+from reid.nn.heads import BNNeck
+from reid.nn.weights import load_tower_weights
+
+
+class Config(Plugin):
+    """Fields of `model:` when `model.name` is baseline."""
+
+    name: Literal["baseline"] = "baseline"
+    fusion: Literal["concat", "mean"] = "concat"
+    weights: str = Field("random", description="random, an open_clip tag (openai), a path or run:<path>")
+    tower: ImageTowerConfig = ImageTowerConfig()
+    text: TextTowerConfig = TextTowerConfig()
+    camera_embedding: bool = Field(True, description="add a learned vector per camera to the class token")
+    modality_embedding: bool = Field(False, description="add a learned vector per modality to the class token")
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    id_weight: float = Field(0.25, ge=0)
+    triplet_weight: float = Field(1.0, ge=0)
+    sdm_weight: float = Field(1.0, ge=0, description="fusion: mean only")
+    sdm_scale: float = Field(50.0, gt=0)
+
+
+class Model(ReIDModel):
+    """See the module's docstring."""
+
+    def __init__(self, config: Config, context: ModelContext) -> None:
+        super().__init__()
+        self.config = config
+        self.modalities = context.modalities
+        visual = [m for m in context.modalities if m.is_visual]
+        if not visual:
+            raise ConfigError("data.modalities: the baseline needs at least one visual modality.")
+        self.image_tower = ImageTower(config.tower, context.height, context.width)
+        self.regime = Regime.MATCHED if config.fusion == "concat" else Regime.ANY_TO_ANY
+        if Modality.TEXT in context.modalities:
+            if config.fusion == "concat":
+                raise ConfigError("model.fusion: concat takes camera modalities only; use fusion: mean for text.")
+            self.text_tower = TextTower(config.text, self.image_tower.dim)
+        width, dim = self.image_tower.width, self.image_tower.dim
+        if config.camera_embedding:
+            self.camera = nn.Parameter(torch.empty(context.num_cameras, width))
+            nn.init.trunc_normal_(self.camera, std=0.02)
+        if config.modality_embedding:
+            self.kind = nn.Parameter(torch.empty(len(VISUAL), width))
+            nn.init.trunc_normal_(self.kind, std=0.02)
+        self.query_modalities = self.gallery_modalities = frozenset(context.modalities)
+        blocks = len(visual) if config.fusion == "concat" else 1
+        self.dim = blocks * dim
+        self.feature_blocks = (
+            {m.value: slice(i * dim, (i + 1) * dim) for i, m in enumerate(visual)}
+            if config.fusion == "concat"
+            else {"shared": slice(0, dim)}
+        )
+        self.head = BNNeck(self.dim, context.num_classes)
+
+    def load_pretrained(self) -> None:
+        """Fill the towers from `model.weights`."""
+        text = getattr(self, "text_tower", None)
+        load_tower_weights(self.config.weights, self.image_tower, text, self.config.tower.arch)
+
+    def _class_bias(self, batch: Batch, modality: Modality) -> Tensor | None:
+        """(b_m, width) added to the class token, or None. An unknown camera gets the mean embedding."""
+        bias: Tensor | None = None
+        if self.config.camera_embedding:
+            labels = batch.cameras(modality)
+            known = (labels != UNKNOWN) & (labels < len(self.camera))
+            rows = self.camera[labels.where(known, 0)]
+            bias = torch.where(known[:, None], rows, self.camera.mean(0))
+        if self.config.modality_embedding:
+            kind = self.kind[VISUAL.index(modality)].expand(len(batch.index[modality]), -1)
+            bias = kind if bias is None else bias + kind
+        return bias
+
+    def _features(self, batch: Batch) -> dict[Modality, Tensor]:
+        """Per modality (b_m, dim), in canonical order; one pass of the tower over all images."""
+        present = [m for m in self.modalities if m in batch.modalities]
+        visual = [m for m in present if m.is_visual]
+        features: dict[Modality, Tensor] = {}
+        if visual:
+            biases = [self._class_bias(batch, m) for m in visual]
+            bias = None if biases[0] is None else torch.cat([b for b in biases if b is not None])
+            images = torch.cat([batch.images[m] for m in visual])
+            sizes = [len(batch.index[m]) for m in visual]
+            stacked = self.image_tower.class_feature(images, bias)
+            features = dict(zip(visual, stacked.split(sizes), strict=True))
+        if Modality.TEXT in present and batch.tokens is not None:
+            features[Modality.TEXT] = self.text_tower.feature(batch.tokens)
+        return features
+
+    def forward(self, batch: Batch) -> Output:
+        """Losses over the batch of all ranks. `fusion: concat` needs every modality in every row."""
+        features = self._features(batch)
+        labels = gather_rows(batch.pid)
+        if self.config.fusion == "concat":
+            batch.require(m for m in self.modalities)
+            joined = torch.cat([features[m] for m in self.modalities], dim=1)
+            everywhere = gather_rows(joined.float())
+            return Output(self._identity_losses(everywhere, labels), joined)
+        unit = {m: F.normalize(x.float(), dim=1) for m, x in features.items()}
+        fused = self._mean(unit, batch)
+        losses = self._identity_losses(gather_rows(fused), labels)
+        rows = {m: gather_rows(x) for m, x in unit.items()}
+        names = {m: gather_rows(batch.pid[batch.index[m]]) for m in unit}
+        pooled, pooled_labels = torch.cat(list(rows.values())), torch.cat(list(names.values()))
+        for name, value in self._identity_losses(pooled, pooled_labels).items():
+            losses[f"{name}_each"] = value
+        pairs = list(combinations(unit, 2))
+        if pairs and self.config.sdm_weight:
+            terms = [self._sdm(batch, unit, a, b) for a, b in pairs]
+            losses["sdm"] = self.config.sdm_weight * torch.stack(terms).mean()
+        return Output(losses, fused)
+
+    def _sdm(self, batch: Batch, unit: dict[Modality, Tensor], a: Modality, b: Modality) -> Tensor:
+        """SDM between two modalities, over the rows that have both."""
+        both = batch.present[:, ORDER.index(a)] & batch.present[:, ORDER.index(b)]
+        left = gather_rows(unit[a][both[batch.index[a]]])
+        right = gather_rows(unit[b][both[batch.index[b]]])
+        labels = gather_rows(batch.pid[both])
+        if not len(labels):
+            return left.sum()
+        return sdm(left, right, labels, self.config.sdm_scale)
+
+    def _identity_losses(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Weighted classification and triplet losses of gathered rows."""
+        return {
+            "id": self.config.id_weight
+            * smoothed_cross_entropy(self.head(features), labels, self.config.label_smoothing),
+            "triplet": self.config.triplet_weight * batch_hard_triplet(features, labels),
+        }
+
+    def _mean(self, unit: dict[Modality, Tensor], batch: Batch) -> Tensor:
+        """Average of the present modalities' unit vectors, (B, dim)."""
+        first = next(iter(unit.values()))
+        total = first.new_zeros(len(batch), first.shape[1])
+        count = first.new_zeros(len(batch), 1)
+        for modality, vectors in unit.items():
+            total = total.index_add(0, batch.index[modality], vectors)
+            count = count.index_add(0, batch.index[modality], torch.ones_like(vectors[:, :1]))
+        return total / count.clamp_min(1)
+
+    def embed(self, batch: Batch, side: Side) -> Tensor:
+        """(B, dim) unit vectors. In concat, the block of a missing modality is zero."""
+        features = {m: x.float() for m, x in self._features(batch).items()}
+        if self.config.fusion == "mean":
+            unit = {m: F.normalize(x, dim=1) for m, x in features.items()}
+            return F.normalize(self._mean(unit, batch), dim=1)
+        vectors = batch.present.new_zeros(len(batch), self.dim, dtype=torch.float32)
+        for modality, x in features.items():
+            block = vectors.new_zeros(len(batch), x.shape[1]).index_copy(0, batch.index[modality], x)
+            vectors[:, self.feature_blocks[modality.value]] = block
+        return F.normalize(vectors, dim=1)

@@ -1,0 +1,184 @@
+"""CLIP image and text towers through open_clip: any input size, rectangular too, every token projected.
+
+Architecture: Radford et al. 2021. The image tower is open_clip's VisionTransformer taken apart so that a
+system may act between its stages (before ln_pre, inside a block, on all projected tokens).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from reid.config import Section
+
+
+class ImageTowerConfig(Section):
+    """A vision transformer. Defaults are CLIP ViT-B/16's."""
+
+    arch: str | None = Field(
+        "ViT-B-16-quickgelu", description="open_clip architecture by name; null: the sizes below"
+    )
+    patch: int = Field(16, ge=1)
+    width: int = Field(768, ge=8)
+    layers: int = Field(12, ge=1)
+    heads: int = Field(12, ge=1)
+    dim: int = Field(512, ge=1, description="size of the shared image-text space")
+    quick_gelu: bool = True
+
+
+class TextTowerConfig(Section):
+    """A causal text transformer. Defaults are CLIP ViT-B/16's."""
+
+    width: int = Field(512, ge=8)
+    layers: int = Field(12, ge=1)
+    heads: int = Field(8, ge=1)
+    context: int = Field(77, ge=4)
+    vocab: int = 49408
+    quick_gelu: bool = True
+
+
+def _open_clip_config(arch: str) -> dict[str, Any]:
+    import open_clip
+
+    from reid.errors import ConfigError
+
+    config = open_clip.get_model_config(arch)
+    if config is None or "patch_size" not in config.get("vision_cfg", {}):
+        known = ", ".join(a for a in open_clip.list_models() if a.startswith("ViT-B"))
+        raise ConfigError(f"model.tower.arch: unknown or not a plain ViT: {arch!r}. For example: {known}.")
+    return dict(config)
+
+
+def resolved_image_config(config: ImageTowerConfig) -> ImageTowerConfig:
+    """The sizes that `arch` stands for, written out."""
+    if config.arch is None:
+        return config
+    named = _open_clip_config(config.arch)
+    vision = named["vision_cfg"]
+    return ImageTowerConfig(
+        arch=None,
+        patch=vision["patch_size"],
+        width=vision["width"],
+        layers=vision["layers"],
+        heads=vision["width"] // vision.get("head_width", 64),
+        dim=named["embed_dim"],
+        quick_gelu=bool(named.get("quick_gelu", False)),
+    )
+
+
+class ImageTower(nn.Module):
+    """Images (b, 3, H, W) -> projected tokens (b, 1 + N, dim); token 0 is the class token.
+
+    N = (H // patch) * (W // patch). H and W are fixed at construction.
+    """
+
+    def __init__(self, config: ImageTowerConfig, height: int, width: int) -> None:
+        super().__init__()
+        from open_clip.transformer import QuickGELU, VisionTransformer
+
+        sizes = resolved_image_config(config)
+        self.config = sizes
+        self.dim = sizes.dim
+        self.width = sizes.width
+        self.grid = (height // sizes.patch, width // sizes.patch)
+        self.visual = VisionTransformer(
+            image_size=(height, width),  # type: ignore[arg-type]  # open_clip takes a pair
+            patch_size=sizes.patch,
+            width=sizes.width,
+            layers=sizes.layers,
+            heads=sizes.heads,
+            mlp_ratio=4.0,
+            output_dim=sizes.dim,
+            act_layer=QuickGELU if sizes.quick_gelu else nn.GELU,
+        )
+
+    def patchify(self, images: Tensor, class_bias: Tensor | None = None) -> Tensor:
+        """(b, 3, H, W) -> tokens (b, 1 + N, width) before ln_pre; `class_bias` (b, width) joins the class token."""
+        patches = self.visual.conv1(images).flatten(2).transpose(1, 2)  # (b, N, width)
+        cls = self.visual.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
+        if class_bias is not None:
+            cls = cls + class_bias.to(patches.dtype)[:, None]
+        tokens = torch.cat([cls, patches], dim=1)
+        return tokens + self.visual.positional_embedding.to(tokens.dtype)
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Tokens (b, 1 + N, width) before ln_pre -> tokens (b, 1 + N, width) after the last block."""
+        encoded: Tensor = self.visual.transformer(self.visual.ln_pre(tokens))
+        return encoded
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """ln_post and the projection to the shared space, on whichever tokens are given."""
+        projected: Tensor = self.visual.ln_post(tokens) @ self.visual.proj
+        return projected
+
+    def forward(self, images: Tensor, class_bias: Tensor | None = None) -> Tensor:
+        """Every projected token, (b, 1 + N, dim)."""
+        return self.project(self.encode(self.patchify(images, class_bias)))
+
+    def class_feature(self, images: Tensor, class_bias: Tensor | None = None) -> Tensor:
+        """The projected class token only, (b, dim): what `forward(...)[:, 0]` gives, without the rest."""
+        return self.project(self.encode(self.patchify(images, class_bias))[:, 0])
+
+
+class TextTower(nn.Module):
+    """Token ids (b, 77) -> projected tokens (b, 77, dim) and the feature at the end-of-text token."""
+
+    def __init__(self, config: TextTowerConfig, dim: int) -> None:
+        super().__init__()
+        from open_clip.transformer import QuickGELU, TextTransformer
+
+        self.config = config
+        self.dim = dim
+        self.text = TextTransformer(
+            context_length=config.context,
+            vocab_size=config.vocab,
+            width=config.width,
+            heads=config.heads,
+            layers=config.layers,
+            output_dim=dim,
+            act_layer=QuickGELU if config.quick_gelu else nn.GELU,
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(b, L) ids -> (b, L, dim) projected tokens; L may be cut to the longest text of the batch."""
+        length = tokens.shape[1]
+        x = self.text.token_embedding(tokens) + self.text.positional_embedding[:length]
+        mask = self.text.attn_mask[:length, :length]
+        x = self.text.ln_final(self.text.transformer(x, attn_mask=mask))
+        projected: Tensor = x @ self.text.text_projection
+        return projected
+
+    def feature(self, tokens: Tensor) -> Tensor:
+        """(b, L) ids -> (b, dim), taken at the end-of-text token, which has the largest id.
+
+        Positions after the longest text are cut first: the mask is causal, so they cannot change it.
+        """
+        ends = tokens.argmax(dim=1)
+        projected = self.forward(tokens[:, : int(ends.max()) + 1])
+        return projected[torch.arange(len(tokens), device=tokens.device), ends]
+
+
+def resize_positions(
+    table: Tensor, grid: tuple[int, int], source: tuple[int, int] | None = None
+) -> Tensor:
+    """Positional table (1 + h*w, width) -> (1 + H*W, width), bilinear; the class row is kept.
+
+    `source` is (h, w) of the given table; a square one is assumed when it is None.
+    """
+    rows = table.shape[0] - 1
+    if source is None:
+        side = int(rows**0.5)
+        source = (side, side)
+    if source[0] * source[1] != rows:
+        from reid.errors import WeightsError
+
+        raise WeightsError(f"A positional table of {rows} patches is not a {source[0]}x{source[1]} grid.")
+    if source == grid:
+        return table
+    patches = table[1:].T.reshape(1, -1, *source).float()
+    resized = F.interpolate(patches, size=grid, mode="bilinear", align_corners=False)
+    return torch.cat([table[:1], resized[0].flatten(1).T.to(table.dtype)])

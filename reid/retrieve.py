@@ -1,0 +1,266 @@
+"""Embed and search in one process, without Ray: the core that the endpoint wraps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reid.errors import DataError, UnsupportedPairing
+from reid.gallery.planning import Plan, plan
+from reid.gallery.rows import Item
+from reid.gallery.search import Hit, IndexInfo, Mode, Searcher
+from reid.gallery.store import Gallery, VersionGone
+from reid.modality import Modality, Subset, canonical, parse_subset, subset_name
+
+if TYPE_CHECKING:
+    from reid.runs import Run
+
+Parts = Mapping[Modality, bytes | str]
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked: content by modality, and optionally the gallery subset."""
+
+    parts: Parts
+    k: int = 10
+    gallery_subset: str | None = None
+
+
+@dataclass(frozen=True)
+class FoundItem:
+    """A hit with what the gallery knows of it. `score` is a cosine similarity in -1..1."""
+
+    id: str
+    score: float
+    pid: int | None
+    camid: int | None
+    timestamp: float | None
+    modalities: tuple[str, ...]
+    source: str | None
+    thumbnail: bytes | None
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Hits, best first, and how they came about. Subsets are those compared, by name."""
+
+    hits: tuple[FoundItem, ...]
+    query_subset: str
+    gallery_subset: str
+    degraded: bool
+    warnings: tuple[str, ...]
+    gallery_version: int
+    model_fingerprint: str
+    calibrated: bool = False
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """A capture to put in the gallery: its content by modality, and its labels."""
+
+    id: str
+    parts: Parts
+    pid: int | None = None
+    camid: int | None = None
+    timestamp: float | None = None
+    source: str | None = None
+
+
+class _View:
+    """One gallery version, ready to search."""
+
+    def __init__(self, gallery: Gallery, mode: Mode) -> None:
+        self.snapshot = gallery.snapshot()
+        self.searcher = Searcher(self.snapshot, mode)
+        self.coverage = {s: self.snapshot.coverage(s) for s in self.snapshot.subsets}
+
+
+class Retriever:
+    """Answers queries to one gallery with one run. Safe to use from several threads.
+
+    Raises GalleryError if the gallery's vectors are of another model. `mode` defaults to the run's
+    `index.search`.
+    """
+
+    def __init__(self, run: Run, gallery: Gallery, mode: Mode | None = None) -> None:
+        gallery.check_model(run.fingerprint)
+        self.run = run
+        self.gallery = gallery
+        self.mode: Mode = mode or run.config.index.search
+        self._refreshing = threading.Lock()
+        self._embedding = threading.Lock()
+        self._view = _View(gallery, self.mode)
+
+    @property
+    def version(self) -> int:
+        """The gallery version that searches see."""
+        return self._view.snapshot.version
+
+    @property
+    def size(self) -> int:
+        """Number of items in that version."""
+        return len(self._view.snapshot)
+
+    def refresh(self) -> bool:
+        """Pick up a newer gallery version; True if there was one. Running searches keep theirs."""
+        with self._refreshing:
+            if self.gallery.version == self._view.snapshot.version:
+                return False
+            used = self._view.searcher.built
+            fresh = _View(self.gallery, self.mode)
+            fresh.searcher.warm(used)
+            self._view = fresh
+            return True
+
+    def warm(self) -> list[IndexInfo]:
+        """Build every index now, so that the first query does not wait; says what they are."""
+        return self._view.searcher.warm()
+
+    def search(self, parts: Parts, k: int = 10, gallery_subset: str | None = None) -> SearchResult:
+        """The k best items for one query.
+
+        Without `gallery_subset` the indexed subset is chosen that uses most of the query, then the
+        one that most items have, then the richest. Raises UnsupportedPairing when the model or the
+        gallery cannot answer, UsageError for an unknown subset, DataError naming the modality that
+        cannot be decoded.
+        """
+        return self.search_many([Query(parts, k, gallery_subset)])[0]
+
+    def search_many(self, queries: Sequence[Query]) -> list[SearchResult]:
+        """Answer several queries with one embedding call; all see the same gallery version."""
+        try:
+            return self._search_many(queries, self._view)
+        except VersionGone:
+            # Something was deleted since this version was loaded: answer from the newest, or not at
+            # all.
+            self.refresh()
+            return self._search_many(queries, self._view)
+
+    def answerable(self) -> dict[str, str]:
+        """{query subset that this gallery answers: gallery subset it is compared with}."""
+        found: dict[str, str] = {}
+        for subset in self.run.model.supported("query"):
+            try:
+                found[subset_name(subset)] = self._plan(subset, None, self._view).column
+            except UnsupportedPairing:
+                continue
+        return found
+
+    def make_items(self, entries: Sequence[NewItem]) -> list[Item]:
+        """Embed captures for the gallery: one vector for every indexed subset that a capture has.
+
+        Raises DataError naming the entry when it has none of them or a picture cannot be decoded.
+        """
+        from reid.data.images import thumbnail
+
+        slots: list[tuple[int, str]] = []
+        for place, entry in enumerate(entries):
+            has = set(canonical(entry.parts))
+            covered = [s for s in self.gallery.subsets if set(parse_subset(s)) <= has]
+            if not covered:
+                raise DataError(
+                    f"Item {entry.id!r} has {subset_name(has) or 'nothing'}, and the gallery "
+                    "indexes "
+                    f"{', '.join(self.gallery.subsets)}: send the modalities of one of these "
+                    "(index.subsets)."
+                )
+            slots += [(place, s) for s in covered]
+        rows = [{m: entries[p].parts[m] for m in parse_subset(s)} for p, s in slots]
+        with self._embedding:
+            vectors = self.run.embed(rows, "gallery")
+        by_entry: list[dict[str, object]] = [{} for _ in entries]
+        for (place, subset), vector in zip(slots, vectors, strict=True):
+            by_entry[place][subset] = vector
+        longest = self.run.config.index.thumbnail
+        items = []
+        for entry, found in zip(entries, by_entry, strict=True):
+            picture = next((entry.parts[m] for m in canonical(entry.parts) if m.is_visual), None)
+            small = thumbnail(picture, entry.id, longest) if isinstance(picture, bytes) else None
+            items.append(
+                Item(
+                    id=entry.id,
+                    vectors=found,  # type: ignore[arg-type]
+                    model_fingerprint=self.run.fingerprint,
+                    modalities=canonical(entry.parts),
+                    pid=entry.pid,
+                    camid=entry.camid,
+                    timestamp=entry.timestamp,
+                    thumbnail=small,
+                    source=entry.source,
+                )
+            )
+        return items
+
+    def put(self, entries: Sequence[NewItem]) -> int:
+        """Embed and store captures (replacing those of the same id) and search them from now on."""
+        self.gallery.add(self.make_items(entries))
+        self.refresh()
+        return self.version
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Remove items for good, also from what is searched; returns how many there were."""
+        removed = self.gallery.delete(ids)
+        self.refresh()
+        return removed
+
+    def _search_many(self, queries: Sequence[Query], view: _View) -> list[SearchResult]:
+        plans = [self._plan(canonical(q.parts), q.gallery_subset, view) for q in queries]
+        if not plans:
+            return []
+        rows = [{m: q.parts[m] for m in p.query} for q, p in zip(queries, plans, strict=True)]
+        with self._embedding:
+            vectors = self.run.embed(rows, "query")
+        hits: list[list[Hit]] = [[] for _ in queries]
+        for column in sorted({p.column for p in plans}):
+            members = [i for i, p in enumerate(plans) if p.column == column]
+            deepest = max(queries[i].k for i in members)
+            for i, found in zip(
+                members, view.searcher.search(vectors[members], column, deepest), strict=True
+            ):
+                hits[i] = found[: queries[i].k]
+        pictures = iter(view.snapshot.thumbnails([h.row for found in hits for h in found]))
+        return [
+            self._result(chosen, [self._found(h, next(pictures), view) for h in found], view)
+            for chosen, found in zip(plans, hits, strict=True)
+        ]
+
+    def _plan(self, query: Subset, wanted: str | None, view: _View) -> Plan:
+        pairing = self.run.model.pairing
+        return plan(query, wanted, pairing, view.coverage, len(view.snapshot))
+
+    def _result(self, chosen: Plan, hits: list[FoundItem], view: _View) -> SearchResult:
+        warnings = list(chosen.warnings)
+        auxiliary = sorted(a.value for a in self.run.model.auxiliary)
+        if auxiliary:
+            warnings.append(
+                f"The model was trained with auxiliary input ({', '.join(auxiliary)}), which a "
+                "query does not "
+                "carry; its null inputs stand in."
+            )
+        return SearchResult(
+            hits=tuple(hits),
+            query_subset=subset_name(chosen.query),
+            gallery_subset=chosen.column,
+            degraded=bool(auxiliary),
+            warnings=tuple(warnings),
+            gallery_version=view.snapshot.version,
+            model_fingerprint=self.run.fingerprint,
+        )
+
+    @staticmethod
+    def _found(hit: Hit, picture: bytes | None, view: _View) -> FoundItem:
+        labels = view.snapshot.item(hit.row)
+        names = labels["modalities"]
+        return FoundItem(
+            id=hit.id,
+            score=hit.score,
+            pid=labels["pid"],
+            camid=labels["camid"],
+            timestamp=labels["timestamp"],
+            modalities=tuple(names.split("+")) if names else (),
+            source=labels["source"],
+            thumbnail=picture,
+        )

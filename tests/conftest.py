@@ -1,0 +1,74 @@
+"""Fixtures that every test may use, and the settings that make a run repeatable."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the users of the shared Ray session, so that `-m "not ray"` leaves it unstarted."""
+    for item in items:
+        if "ray_session" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.ray)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_torch_thread() -> None:
+    """Sums in one order whatever the machine; also keeps tests from fighting over few cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    """No test depends on which ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder with the real test images: grocery/ and tno/."""
+    named = os.environ.get("ANYREID_TEST_DATA")
+    if named:
+        root = Path(named).expanduser().resolve()
+        if not root.is_dir():
+            pytest.fail(f"ANYREID_TEST_DATA={named}: no such folder.")
+        return root
+    root = ROOT.parent / "shared" / "data"
+    if not root.is_dir():
+        pytest.skip("no real images: set ANYREID_TEST_DATA to the folder with grocery/ and tno/")
+    return root
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One Ray for the whole run: starting one costs more than most of the tests that need it."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
+    import ray
+
+    from pipelines.context import configure_data_context
+
+    ray.init(
+        address="local",  # never a cluster that RAY_ADDRESS happens to name
+        num_cpus=3,  # logical: a two-worker trainer and its driver fit beside each other
+        include_dashboard=False,
+        object_store_memory=200 * 2**20,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+    )
+    configure_data_context("small")
+    yield
+    ray.shutdown()

@@ -1,0 +1,427 @@
+"""Folder per identity, and CSV manifests: what becomes a sample, what is set aside, what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter
+
+from reid.config import ReaderSection
+from reid.data.readers.base import Reader, Record, open_reader
+from reid.data.schema import validate
+from reid.errors import ConfigError, DataError
+from reid.modality import Modality
+
+LIMIT = 1_000_000
+
+
+def picture(path: Path, level: int = 100) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((6, 4, 3), level, np.uint8)).save(path)
+
+
+def reader(path: Path | str, **fields: Any) -> Reader:
+    section = {"name": "folder", "path": str(path), **fields}
+    return open_reader(TypeAdapter(ReaderSection).validate_python(section), "own")
+
+
+def read(path: Path | str, **fields: Any) -> dict[str, Record]:
+    records = reader(path, **fields).records()
+    names = [r.labels.sample_id for r in records]
+    assert names == sorted(set(names)), "sample ids are unique and sorted"
+    return {r.labels.sample_id: r for r in records}
+
+
+def manifest(root: Path, *lines: str, header: str = "file,pid,camid,split") -> str:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "list.csv").write_text("\n".join([header, *lines]) + "\n")
+    return "list.csv"
+
+
+# --- folders ---------------------------------------------------------------------------------------
+
+
+def test_split_folders_give_splits_and_roles(tmp_path: Path) -> None:
+    for folder in ("train/7", "val/8", "query/9", "gallery/9"):
+        picture(tmp_path / folder / "a.jpg")
+    labels = {k: r.labels for k, r in read(tmp_path).items()}
+    assert {k: (v.split, v.roles, v.pid) for k, v in labels.items()} == {
+        "train/7/a": ("train", None, 7),
+        "val/8/a": ("val", None, 8),
+        "query/9/a": ("test", ("query",), 9),
+        "gallery/9/a": ("test", ("gallery",), 9),
+    }
+
+
+def test_text_identities_are_numbered_in_sorted_order_and_keep_their_name(tmp_path: Path) -> None:
+    for name in ("zoe", "10", "alice"):
+        picture(tmp_path / name / "a.png")
+    labels = [r.labels for r in read(tmp_path).values()]
+    assert [(v.pid, v.extra["identity"]) for v in labels] == [(0, "10"), (1, "alice"), (2, "zoe")]
+
+
+def test_numeric_identities_keep_their_numbers(tmp_path: Path) -> None:
+    for name in ("0042", "0007"):
+        picture(tmp_path / name / "a.png")
+    assert [(r.labels.pid, r.labels.extra) for r in read(tmp_path).values()] == [(7, {}), (42, {})]
+
+
+def test_two_folders_of_one_number_are_refused(tmp_path: Path) -> None:
+    for name in ("007", "7"):
+        picture(tmp_path / name / "a.png")
+    with pytest.raises(DataError, match="'007' and '7'"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("rgb/a.jpg", "nir/a.png", "sketch/a.jpg"),
+        ("a.jpg", "a_nir.png", "a-sketch.jpg"),
+        ("a_RGB.jpg", "NIR/a.jpg", "sketch/a_sketch.jpg"),
+    ],
+)
+def test_aligned_names_of_several_modalities_are_one_capture(
+    tmp_path: Path, files: tuple[str, ...]
+) -> None:
+    for file in files:
+        picture(tmp_path / "1" / file)
+    (record,) = read(tmp_path).values()
+    assert record.labels.sample_id == "1/a"
+    assert list(record.images) == [Modality.RGB, Modality.NIR, Modality.SKETCH]
+    assert [uri.removeprefix(f"{tmp_path}/1/") for uri in record.images.values()] == list(files)
+
+
+def test_own_modality_names_and_default_modality(tmp_path: Path) -> None:
+    for file in ("VIS/a.png", "LWIR/a.png", "b.png"):
+        picture(tmp_path / "1" / file)
+    records = read(tmp_path, modality_names={"VIS": "rgb", "LWIR": "tir"}, modality="sketch")
+    assert [*records["1/a"].images] == [Modality.RGB, Modality.TIR]
+    assert [*records["1/b"].images] == [Modality.SKETCH]
+
+
+def test_two_files_of_one_stem_and_modality_are_two_samples(tmp_path: Path) -> None:
+    picture(tmp_path / "1" / "a.jpg")
+    picture(tmp_path / "1" / "a.png")
+    records = read(tmp_path)
+    assert set(records) == {"1/a", "1/a.png"}
+    assert records["1/a.png"].images[Modality.RGB].endswith("a.png")
+
+
+def test_files_that_are_no_pictures_are_passed_over_and_broken_ones_fail_to_load(
+    tmp_path: Path,
+) -> None:
+    picture(tmp_path / "1" / "good.jpg")
+    for name in ("notes.txt", "Thumbs.db", "._good.jpg", ".DS_Store"):
+        (tmp_path / "1" / name).write_text("no picture")
+    (tmp_path / "1" / "broken.jpg").write_text("no picture")
+    (tmp_path / "__MACOSX").mkdir()
+    records = read(tmp_path)
+    assert set(records) == {"1/good", "1/broken"}
+    source = reader(tmp_path)
+    assert validate(source.load(records["1/good"], LIMIT)) == []
+    with pytest.raises(DataError, match=r"broken\.jpg"):
+        source.load(records["1/broken"], LIMIT)
+
+
+def test_a_picture_outside_any_identity_is_set_aside(tmp_path: Path) -> None:
+    picture(tmp_path / "train" / "1" / "a.jpg")
+    picture(tmp_path / "train" / "stray.jpg")
+    records = read(tmp_path)
+    assert records["train/1/a"].problem is None
+    assert "move it into" in (records["train/stray.jpg"].problem or "")
+
+
+def test_cameras_come_from_the_pattern(tmp_path: Path) -> None:
+    for file in ("cam3/a.jpg", "cam12/a.jpg", "a.jpg"):
+        picture(tmp_path / "1" / file)
+    cameras = [r.labels.camid for r in read(tmp_path, camera_pattern=r"cam(\d+)/").values()]
+    assert cameras == [None, 12, 3]
+
+
+def test_named_cameras_are_numbered_in_sorted_order(tmp_path: Path) -> None:
+    for file in ("gate_1.jpg", "door_1.jpg"):
+        picture(tmp_path / "1" / file)
+    labels = [r.labels for r in read(tmp_path, camera_pattern=r"/(\w+)_\d").values()]
+    assert [(v.camid, v.extra["camera"]) for v in labels] == [(0, "door"), (1, "gate")]
+
+
+@pytest.mark.parametrize("pattern", ["cam[0-9]+", "cam("])
+def test_a_camera_pattern_without_a_group_is_refused(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises(ConfigError, match="camera_pattern"):
+        reader(tmp_path, camera_pattern=pattern)
+
+
+def test_whole_identities_go_to_test_deterministically(tmp_path: Path) -> None:
+    for pid in range(20):
+        picture(tmp_path / str(pid) / "a.jpg")
+        picture(tmp_path / str(pid) / "b.jpg")
+
+    def tested(**fields: Any) -> set[int]:
+        splits = {(r.labels.pid, r.labels.split) for r in read(tmp_path, **fields).values()}
+        assert len(splits) == len({pid for pid, _ in splits}), "an identity lies in one split"
+        return {pid for pid, split in splits if split == "test"}
+
+    quarter = tested(test_fraction=0.25)
+    assert len(quarter) == 5
+    assert tested(test_fraction=0.25) == quarter
+    assert tested(test_fraction=0.25, split_seed=1) != quarter
+    assert tested(test_fraction=0.0) == set()
+    assert len(tested(test_fraction=0.001)) == 1
+    picture(tmp_path / "20" / "a.jpg")
+    assert len(quarter - tested(test_fraction=0.25)) <= 1, "one more identity moves at most one"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ((), "Found: nothing"),
+        (("readme.txt",), r"Found: readme\.txt"),
+        (("flat.jpg",), r"no picture in an identity folder.*Found: flat\.jpg"),
+        (("train/1/a.jpg", "alice/a.jpg"), "split folders.*alice"),
+    ],
+)
+def test_another_layout_is_refused_with_what_was_expected_and_found(
+    tmp_path: Path, files: tuple[str, ...], message: str
+) -> None:
+    for file in files:
+        picture(tmp_path / file) if file.endswith("jpg") else (tmp_path / file).write_text("x")
+    with pytest.raises(DataError, match=f"(?s){message}") as caught:
+        read(tmp_path)
+    assert "<path>/<identity>/<files>" in str(caught.value)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no such folder: .*nowhere(?s:.*)Expected"):
+        read(tmp_path / "nowhere")
+
+
+def test_the_path_may_hold_environment_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(tmp_path / "shop" / "1" / "a.jpg")
+    with pytest.raises(DataError, match="environment variable OWN_PHOTOS"):
+        read("${OWN_PHOTOS}/shop")
+    monkeypatch.setenv("OWN_PHOTOS", str(tmp_path))
+    assert set(read("${OWN_PHOTOS}/shop")) == {"1/a"}
+
+
+# --- manifests -------------------------------------------------------------------------------------
+
+
+def test_a_manifest_gives_labels_and_keeps_other_columns(tmp_path: Path) -> None:
+    picture(tmp_path / "x/1.jpg")
+    picture(tmp_path / "x/2.jpg")
+    listed = manifest(
+        tmp_path,
+        'x/2.jpg,5,1,test,"shelf, left"',
+        "./x/1.jpg,4,,train,",
+        header="file,pid,camid,split,place",
+    )
+    first, second = (r.labels for r in read(tmp_path, manifest=listed).values())
+    assert (first.sample_id, first.pid, first.camid, first.split) == ("x/1.jpg", 4, None, "train")
+    assert (second.sample_id, second.pid, second.camid, second.split) == ("x/2.jpg", 5, 1, "test")
+    assert (first.extra, second.extra) == ({}, {"place": "shelf, left"})
+
+
+def test_a_row_naming_a_missing_file_is_set_aside_with_its_line(tmp_path: Path) -> None:
+    picture(tmp_path / "here.jpg")
+    listed = manifest(tmp_path, "here.jpg,1,0,train", "", "gone.jpg,1,0,train")
+    records = read(tmp_path, manifest=listed)
+    assert records["here.jpg"].problem is None
+    problem = records["gone.jpg"].problem or ""
+    assert "list.csv line 4" in problem
+    assert str(tmp_path / "gone.jpg") in problem
+    assert "restore the file or remove the row" in problem
+    with pytest.raises(DataError, match="line 4"):
+        reader(tmp_path, manifest=listed).load(records["gone.jpg"], LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a.jpg,,0,train,rgb", "has no identity"),
+        ("a.jpg,-1,0,train,rgb", "numbered from 0"),
+        ("a.jpg,1,0,trian,rgb", "split 'trian'.*data.reader.roles"),
+        ("a.jpg,1,0,,rgb", "neither a split nor a role"),
+        ("a.jpg,1,0,train,xray", "modality 'xray'.*data.reader.modality_names"),
+        ("a.jpg,1,0,train,text", "caption column"),
+        ("a.jpg,1,0,train,rgb,more", "more cells than the header"),
+        (",1,0,train,rgb", "neither a file nor a caption"),
+    ],
+)
+def test_a_row_that_cannot_be_used_says_why(tmp_path: Path, row: str, message: str) -> None:
+    picture(tmp_path / "a.jpg")
+    picture(tmp_path / "b.jpg")
+    header = "file,pid,camid,split,modality"
+    listed = manifest(tmp_path, "b.jpg,2,0,train,rgb", row, header=header)
+    records = read(tmp_path, manifest=listed)
+    assert records.pop("b.jpg").problem is None
+    ((problem),) = (r.problem or "" for r in records.values())
+    assert "list.csv line 3" in problem
+    assert re.search(message, problem), problem
+
+
+def test_rows_of_one_capture_are_one_sample(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        picture(tmp_path / name)
+    listed = manifest(
+        tmp_path,
+        "a.jpg,1,query,rgb,k1,a red hat",
+        "b.jpg,1,gallery,nir,k1,",
+        ",1,query,text,k1,and a scarf",
+        header="file,pid,role,modality,capture,caption",
+    )
+    (record,) = read(tmp_path, manifest=listed).values()
+    assert record.labels.sample_id == "k1"
+    assert record.labels.roles == ("query", "gallery")
+    assert [*record.images] == [Modality.RGB, Modality.NIR]
+    assert record.captions == ("a red hat", "and a scarf")
+
+
+def test_one_file_on_several_rows_collects_their_captions(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    rows = ("a.jpg,1,train,one", "a.jpg,1,train,two", "a.jpg,1,train,one")
+    listed = manifest(tmp_path, *rows, header="file,pid,split,caption")
+    (record,) = read(tmp_path, manifest=listed).values()
+    assert (record.captions, record.problem) == (("one", "two"), None)
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("b.jpg,2,0,train,nir,k", "more than one identity"),
+        ("b.jpg,1,1,train,nir,k", "more than one camera"),
+        ("b.jpg,1,0,test,nir,k", "more than one split"),
+        ("b.jpg,1,0,train,rgb,k", "two rgb files"),
+    ],
+)
+def test_contradicting_rows_set_the_capture_aside(
+    tmp_path: Path, second: str, message: str
+) -> None:
+    picture(tmp_path / "a.jpg")
+    picture(tmp_path / "b.jpg")
+    header = "file,pid,camid,split,modality,capture"
+    listed = manifest(tmp_path, "a.jpg,1,0,train,rgb,k", second, header=header)
+    (record,) = read(tmp_path, manifest=listed).values()
+    assert message in (record.problem or "")
+    assert "line 2 and list.csv line 3" in (record.problem or "")
+
+
+def test_own_column_names(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    listed = manifest(tmp_path, "a.jpg,3,2", header="Image,Person,Camera")
+    columns = {"file": "Image", "pid": "Person", "camid": "Camera"}
+    (record,) = read(tmp_path, manifest=listed, columns=columns).values()
+    assert (record.labels.pid, record.labels.camid) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("header", "columns", "message"),
+    [
+        ("path,pid", {}, "column.*file missing; found: path, pid"),
+        ("file,pid", {"camid": "camera"}, "column.*camera missing"),
+        ("", {}, "column.*file, pid missing; found: nothing"),
+    ],
+)
+def test_a_missing_column_is_refused(
+    tmp_path: Path, header: str, columns: dict[str, str], message: str
+) -> None:
+    listed = manifest(tmp_path, "a.jpg,3", header=header) if header else "list.csv"
+    if not header:
+        (tmp_path / listed).write_text("")
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, manifest=listed, columns=columns)
+
+
+def test_a_missing_empty_or_binary_manifest_is_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"manifest: no such file(?s:.*)Found: a\.jpg"):
+        read(tmp_path, manifest="list.csv")
+    with pytest.raises(DataError, match="no row with a pid"):
+        read(tmp_path, manifest=manifest(tmp_path))
+    with pytest.raises(DataError, match="not a UTF-8 CSV"):
+        read(tmp_path, manifest="a.jpg")
+
+
+def test_without_a_split_column_identities_are_divided(tmp_path: Path) -> None:
+    for pid in range(4):
+        picture(tmp_path / f"{pid}.jpg")
+    rows = [f"{pid}.jpg,{pid}" for pid in range(4)]
+    records = read(tmp_path, manifest=manifest(tmp_path, *rows, header="file,pid"))
+    assert Counter(r.labels.split for r in records.values()) == {"train": 2, "test": 2}
+
+
+def test_texts_describe_every_capture_of_an_identity(tmp_path: Path) -> None:
+    for name in ("alice", "bob", "eve"):
+        picture(tmp_path / name / "a.jpg")
+    texts = {"alice": {"text": "a red hat"}, "bob": ["tall", "slow"], "stranger": "x"}
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    records = read(tmp_path, texts="texts.json")
+    said = {k: r.captions for k, r in records.items()}
+    assert said == {"alice/a": ("a red hat",), "bob/a": ("tall", "slow"), "eve/a": ()}
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [({"zed": "x"}, "none of its keys"), ({"1": {"txt": "x"}}, "'1' has no text"), ([], "none of")],
+)
+def test_texts_that_do_not_fit_are_refused(tmp_path: Path, texts: Any, message: str) -> None:
+    picture(tmp_path / "1" / "a.jpg")
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, texts="texts.json")
+
+
+def test_the_key_changes_when_a_file_is_rewritten(tmp_path: Path) -> None:
+    picture(tmp_path / "1" / "a.png")
+    source = reader(tmp_path)
+    (record,) = source.records()
+    before = source.key(record)
+    assert source.key(record) == before
+    picture(tmp_path / "1" / "a.png", level=7)
+    Path(record.images[Modality.RGB]).write_bytes(b"another length")
+    assert source.key(record) != before
+
+
+# --- the real set ----------------------------------------------------------------------------------
+
+
+def test_the_grocery_set_loads_as_a_closed_set(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROCERY", str(data_root / "grocery"))
+    fields = {
+        "manifest": "manifest.csv",
+        "texts": "texts.json",
+        "roles": {"iconic": {"split": "test", "roles": ["query"], "modality": "sketch"}},
+    }
+    records = read("${GROCERY}", **fields)
+    kinds = Counter(
+        (r.labels.split, r.labels.roles, *r.images, r.labels.camid) for r in records.values()
+    )
+    assert kinds == {
+        ("train", None, Modality.RGB, 0): 720,
+        ("test", ("gallery",), Modality.RGB, 0): 480,
+        ("test", ("query",), Modality.RGB, 1): 240,
+        ("test", ("query",), Modality.SKETCH, 2): 60,
+    }
+    by_split = {
+        split: {r.labels.pid for r in records.values() if r.labels.split == split}
+        for split in ("train", "test")
+    }
+    assert by_split["train"] == by_split["test"] == set(range(60))
+    assert all(len(r.captions) == 1 and r.problem is None for r in records.values())
+    source = reader("${GROCERY}", **fields)
+    for name in ("images/000_c0_t00.jpg", "images/059_c2_iconic.jpg"):
+        sample = source.load(records[name], LIMIT)
+        assert validate(sample) == []
+        assert next(iter(sample.images.values())).width == 256
+    assert records["images/000_c0_t00.jpg"].labels.extra["name"] == "Golden-Delicious"

@@ -1,0 +1,191 @@
+"""Storage: local folders always; S3 on a real server if ANYREID_TEST_S3_ENDPOINT names one."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from reid import storage
+from reid.errors import StorageError
+
+
+def test_bytes_and_json_round_trip_below_folders_that_are_not_there_yet(tmp_path: Path) -> None:
+    uri = storage.join(str(tmp_path), "new", "deep", "file.bin")
+    storage.write_bytes(uri, b"\x00\xff")
+    assert storage.read_bytes(uri) == b"\x00\xff"
+    storage.write_json(uri, {"b": [1, None], "a": "ü"})
+    assert storage.read_json(uri) == {"a": "ü", "b": [1, None]}
+
+
+def test_json_is_written_the_same_whatever_the_key_order(tmp_path: Path) -> None:
+    one, two = str(tmp_path / "1.json"), str(tmp_path / "2.json")
+    storage.write_json(one, {"a": 1, "b": 2})
+    storage.write_json(two, {"b": 2, "a": 1})
+    assert storage.read_bytes(one) == storage.read_bytes(two)
+
+
+def test_a_reader_never_sees_a_partial_file(tmp_path: Path) -> None:
+    uri = str(tmp_path / "file.bin")
+    versions = [bytes([i]) * 2_000_000 for i in range(2)]
+    storage.write_bytes(uri, versions[0])
+    stop = threading.Event()
+
+    def rewrite() -> None:
+        turn = 0
+        while not stop.is_set():
+            turn += 1
+            storage.write_bytes(uri, versions[turn % 2])
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    try:
+        seen = {storage.read_bytes(uri) in versions for _ in range(100)}
+    finally:
+        stop.set()
+        writer.join()
+    assert seen == {True}
+    assert [p.name for p in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = str(tmp_path / "file.bin")
+    storage.write_bytes(uri, b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(StorageError, match=r"file\.bin.*No space left"):
+        storage.write_bytes(uri, b"new")
+    assert storage.read_bytes(uri) == b"old"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"absent\.bin: no such file") as caught:
+        storage.read_bytes(str(tmp_path / "absent.bin"))
+    assert caught.value.exit_code == 1
+
+
+def test_a_folder_is_not_read_as_a_file(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be accessed"):
+        storage.read_bytes(str(tmp_path))
+
+
+def test_broken_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(StorageError, match=r"broken\.json: not valid JSON"):
+        storage.read_json(str(tmp_path / "broken.json"))
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/x", "http://host/x", "S4://x"])
+def test_an_unsupported_scheme_says_what_is_supported(uri: str) -> None:
+    with pytest.raises(StorageError, match=r"unsupported scheme .*use a local path or s3://"):
+        storage.resolve(uri)
+
+
+def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert storage.absolute("a/../b") == str(tmp_path / "b")
+    assert storage.absolute(Path("b")) == str(tmp_path / "b")
+    assert storage.absolute("~/c") == str(tmp_path / "home" / "c")
+    assert storage.absolute(f"file://{tmp_path}/d") == str(tmp_path / "d")
+    assert storage.absolute("s3://bucket/prefix/") == "s3://bucket/prefix"
+
+
+def test_join_makes_no_double_slashes() -> None:
+    assert storage.join("s3://bucket/a/", "/b/", "c") == "s3://bucket/a/b/c"
+
+
+def test_lists_are_sorted_shallow_and_empty_for_a_missing_folder(tmp_path: Path) -> None:
+    for name in ("b.json", "a.json", "c.bin", "folder/d.json"):
+        storage.write_bytes(storage.join(str(tmp_path), name), b"")
+    root = str(tmp_path)
+    assert storage.list_files(root) == [f"{root}/{n}" for n in ("a.json", "b.json", "c.bin")]
+    assert storage.list_files(root, ".json") == [f"{root}/a.json", f"{root}/b.json"]
+    assert storage.list_folders(root) == [f"{root}/folder"]
+    assert storage.list_files(f"{root}/absent") == []
+    assert storage.list_folders(f"{root}/absent") == []
+
+
+def test_exists_and_delete(tmp_path: Path) -> None:
+    uri = str(tmp_path / "file")
+    assert not storage.exists(uri)
+    storage.write_bytes(uri, b"x")
+    assert storage.exists(uri)
+    storage.delete_file(uri)
+    storage.delete_file(uri)
+    assert not storage.exists(uri)
+
+
+def test_a_stamp_changes_with_the_file(tmp_path: Path) -> None:
+    uri = str(tmp_path / "file")
+    assert storage.stamp(uri) == "missing"
+    storage.write_bytes(uri, b"one")
+    first = storage.stamp(uri)
+    assert storage.stamp(uri) == first
+    storage.write_bytes(uri, b"three")
+    assert storage.stamp(uri) != first
+
+
+def test_an_unreachable_store_names_the_settings_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Port 9 (discard) on loopback: refused at once, no network needed.
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(StorageError, match=r"s3://bucket/x.*AWS_ENDPOINT_URL") as caught:
+        storage.read_bytes("s3://bucket/x")
+    assert "nothing" not in str(caught.value)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh bucket of a real S3-compatible server; credentials by the standard AWS variables."""
+    endpoint = os.environ.get("ANYREID_TEST_S3_ENDPOINT")
+    if not endpoint:
+        pytest.skip("no S3 server: set ANYREID_TEST_S3_ENDPOINT and the AWS_* credentials")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    client = boto3.client("s3", endpoint_url=endpoint)
+    name = f"anyreid-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name)
+    yield f"s3://{name}"
+    for item in client.list_objects_v2(Bucket=name).get("Contents", []):
+        client.delete_object(Bucket=name, Key=item["Key"])
+    client.delete_bucket(Bucket=name)
+
+
+def test_s3_does_what_a_folder_does(bucket: str) -> None:
+    prefix = storage.join(bucket, "prefix")
+    for name in ("b.json", "a.json", "folder/c.json"):
+        storage.write_json(storage.join(prefix, name), {"name": name})
+    assert storage.list_files(prefix) == [f"{prefix}/a.json", f"{prefix}/b.json"]
+    assert storage.list_folders(prefix) == [f"{prefix}/folder"]
+    assert storage.list_files(f"{bucket}/absent") == []
+    assert storage.read_json(f"{prefix}/folder/c.json") == {"name": "folder/c.json"}
+
+    first = storage.stamp(f"{prefix}/a.json")
+    storage.write_bytes(f"{prefix}/a.json", b"another size")
+    assert storage.stamp(f"{prefix}/a.json") != first
+
+    storage.delete_file(f"{prefix}/a.json")
+    assert not storage.exists(f"{prefix}/a.json")
+    with pytest.raises(StorageError, match=r"a\.json: no such file"):
+        storage.read_bytes(f"{prefix}/a.json")
+
+
+def test_s3_refusals_name_the_uri_and_keep_the_secret(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
+    with pytest.raises(StorageError, match=f"{bucket}/x.*AWS") as caught:
+        storage.write_bytes(f"{bucket}/x", b"")
+    assert "not-the-secret" not in str(caught.value)
