@@ -90,6 +90,15 @@ def worker_environment() -> dict[str, str]:
     return {"PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
 
 
+def run_uri_of(config: Config) -> str:
+    """The run folder that `run=` names, or the one that this configuration trains."""
+    if config.run:
+        return config.run
+    from pipelines.train import resolve_run
+
+    return resolve_run(config)[1]
+
+
 def show(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
     """Print a result for a program or for a person."""
     if as_json:

@@ -171,7 +171,7 @@ class ValConfig(Section):
 class TrainConfig(Section):
     """One training run."""
 
-    epochs: int = Field(45, ge=1)
+    epochs: int = Field(45, ge=0, description="0 writes a run of the initial weights")
     steps_per_epoch: int | None = Field(None, ge=1, description="default: once over the training images")
     workers: int = Field(1, ge=0, description="Ray Train workers; 0 trains in this process without Ray")
     gpus_per_worker: int = Field(0, ge=0)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reid.errors import DataError, UnsupportedPairing
+from reid.errors import AnyReIDError, DataError, UnsupportedPairing
 from reid.gallery.planning import Plan, plan
 from reid.gallery.rows import Item
 from reid.gallery.search import Hit, IndexInfo, Mode, Searcher
@@ -138,6 +138,16 @@ class Retriever:
             # all.
             self.refresh()
             return self._search_many(queries, self._view)
+
+    def search_each(self, queries: Sequence[Query]) -> list[SearchResult | AnyReIDError]:
+        """As `search_many`, but a query that cannot be answered gives its error, not everyone's."""
+        try:
+            return list(self.search_many(queries))
+        except AnyReIDError as error:
+            if len(queries) == 1:
+                return [error]
+        half = len(queries) // 2
+        return [*self.search_each(queries[:half]), *self.search_each(queries[half:])]
 
     def answerable(self) -> dict[str, str]:
         """{query subset that this gallery answers: gallery subset it is compared with}."""

@@ -1,4 +1,4 @@
-"""The HTTP interface as a FastAPI application over any `Core`: it needs no Ray, so tests need none."""
+"""The HTTP interface: a FastAPI application over any `Core`. It needs no Ray, nor do its tests."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from pipelines.serve.core import Core
 from pipelines.serve.limits import (
     ApiError,
     BodyLimit,
@@ -35,7 +36,7 @@ from pipelines.serve.limits import (
 from reid.config import ServeConfig
 from reid.errors import AnyReIDError, DataError, GalleryError, ServiceError, UsageError
 from reid.modality import parse_subset, subset_name
-from reid.retrieve import FoundItem, NewItem, Query, Retriever, SearchResult
+from reid.retrieve import FoundItem, NewItem, Query, SearchResult
 
 audit = logging.getLogger("anyreid.audit")
 log = logging.getLogger("anyreid.serve")
@@ -44,68 +45,6 @@ DEFAULT_TOP_K = 10
 _QUERY_FIELDS = ("top_k", "gallery")
 _ITEM_FIELDS = ("id", "pid", "camid", "timestamp", "source")
 _MAX_INT32, _MAX_INT64 = 2**31 - 1, 2**63 - 1
-
-
-class Core(Protocol):
-    """What the interface needs of a retriever, wherever that lives. Errors are AnyReIDErrors."""
-
-    async def search(self, query: Query) -> SearchResult:
-        """Answer one query."""
-
-    async def put(self, item: NewItem) -> int:
-        """Embed and store one item; the gallery version that has it."""
-
-    async def delete(self, item_id: str) -> int:
-        """Remove one item for good; how many there were."""
-
-    async def describe(self) -> dict[str, Any]:
-        """Model, gallery and answerable subsets, as JSON."""
-
-
-class LocalCore:
-    """A retriever in this process, called in threads."""
-
-    def __init__(self, retriever: Retriever) -> None:
-        self.retriever = retriever
-
-    async def search(self, query: Query) -> SearchResult:
-        """Answer one query."""
-        found = await asyncio.to_thread(self.retriever.search_many, [query])
-        return found[0]
-
-    async def put(self, item: NewItem) -> int:
-        """Embed and store one item; the gallery version that has it."""
-        return await asyncio.to_thread(self.retriever.put, [item])
-
-    async def delete(self, item_id: str) -> int:
-        """Remove one item for good; how many there were."""
-        return await asyncio.to_thread(self.retriever.delete, [item_id])
-
-    async def describe(self) -> dict[str, Any]:
-        """Model, gallery and answerable subsets, as JSON."""
-        return describe(self.retriever)
-
-
-def describe(retriever: Retriever) -> dict[str, Any]:
-    """What a client may ask: the model, the gallery, and {query subset: gallery subset}."""
-    model = retriever.run.model
-    return {
-        "model": {
-            "name": retriever.run.config.model.name,
-            "run": retriever.run.config.name,
-            "fingerprint": retriever.run.fingerprint,
-            "regime": model.regime.value,
-            "query_modalities": subset_name(model.query_modalities).split("+"),
-        },
-        "gallery": {
-            "items": retriever.size,
-            "version": retriever.version,
-            "subsets": list(retriever.gallery.subsets),
-            "search": retriever.mode,
-        },
-        "answers": retriever.answerable(),
-        "calibrated": False,
-    }
 
 
 def make_api(core: Core, config: ServeConfig) -> FastAPI:

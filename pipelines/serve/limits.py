@@ -1,4 +1,4 @@
-"""What a client may send: sizes, counts, rates and forms, all checked before anything is decoded."""
+"""What a client may send: sizes, counts, rates and forms, checked before anything is decoded."""
 
 from __future__ import annotations
 
@@ -123,12 +123,12 @@ class RateLimiter:
 
 
 def check_token(request: Request, token: str | None, token_env: str) -> None:
-    """Require `Authorization: Bearer <token>`: ApiError 403 if none is set here, 401 if it differs."""
+    """Require `Authorization: Bearer <token>`: ApiError 403 if none is set, 401 if it differs."""
     if not token:
         raise ApiError(
             403,
             "This server has no token, so that its gallery is read-only.",
-            remedy=f"Set the environment variable {token_env} where the server runs; start it anew.",
+            remedy=f"Set {token_env} in the environment of the server and start it anew.",
         )
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     same = hmac.compare_digest(given.strip().encode(), token.encode())
@@ -145,7 +145,8 @@ def check_token(request: Request, token: str | None, token_env: str) -> None:
 async def read_form(request: Request, config: ServeConfig, fields: Sequence[str]) -> Form:
     """Read a multipart form of modality fields and the named `fields`.
 
-    Raises ApiError naming the field: 415 for another content type, 413 for too large, 422 otherwise.
+    Raises ApiError naming the field: 415 for another content type, 413 for too large, 422
+    otherwise.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
@@ -183,9 +184,7 @@ async def _take(form: Form, name: str, value: Any, config: ServeConfig, known: l
         near = difflib.get_close_matches(name.lower(), known, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         shown = name[:40]
-        raise ApiError(
-            422, f"Unknown field {shown!r}.", shown, f"{hint}Known: {', '.join(known)}."
-        )
+        raise ApiError(422, f"Unknown field {shown!r}.", shown, f"{hint}Known: {', '.join(known)}.")
     content = await value.read() if isinstance(value, UploadFile) else value.strip()
     if not content and not (isinstance(value, UploadFile) and value.filename):
         return  # a browser sends the inputs that were left empty, too
@@ -232,7 +231,11 @@ def check_images(parts: Mapping[Modality, bytes | str], max_pixels: int) -> None
         except PILImage.DecompressionBombError:
             raise _too_many_pixels(name, "it", max_pixels) from None
         except Exception:  # a header can break Pillow's parsers in many ways
-            what = "an empty file" if not content else "not a picture that is taken here"
+            what = (
+                "an empty file"
+                if not content
+                else "not a complete picture of a format that is taken"
+            )
             raise ApiError(422, f"{name}: {what}.", name, _formats()) from None
         if width * height > max_pixels:
             raise _too_many_pixels(name, f"{width}x{height}", max_pixels)

@@ -209,6 +209,12 @@ class ShardSet:
         """All samples of a row group, encoded images included."""
         return schema.decode(_open_parquet(group.file).read_row_group(group.index))
 
+    def sample_ids(self, group: GroupRef) -> list[str]:
+        """The ids of a row group's samples; reads one small column."""
+        table = _open_parquet(group.file).read_row_group(group.index, columns=["sample_id"])
+        ids: list[str] = table["sample_id"].to_pylist()
+        return ids
+
     def labels(self, split: str) -> list[Sample]:
         """Every sample of a split without image bytes (`image` is b""), for protocols and statistics."""
         samples: list[Sample] = []

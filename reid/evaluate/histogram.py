@@ -1,4 +1,4 @@
-"""Colour histograms as features: a ranking without any learning, printed beside a model's numbers."""
+"""Colour histograms as features: a ranking without learning, to orient a model's numbers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ DIM = 1 << 3 * BITS
 
 
 def colour_histogram(image: Pixels) -> Tensor:
-    """(H, W, 3) uint8 to the square root of its joint 8x8x8 RGB histogram: (512,) float32 of unit norm.
+    """(H, W, 3) uint8 to the root of its joint 8x8x8 RGB histogram: (512,) float32 of unit norm.
 
-    The cosine of two such vectors is the Bhattacharyya coefficient of the histograms, in [0, 1]. Raises
-    DataError for another shape or type, or an empty image.
+    The cosine of two such vectors is the Bhattacharyya coefficient of the histograms, in [0, 1].
+    Raises DataError for another shape or type, or an empty image.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise DataError(f"Expected (H, W, 3) uint8 pixels, got {image.shape} {image.dtype}.")
@@ -30,6 +30,6 @@ def colour_histogram(image: Pixels) -> Tensor:
 
 
 def colour_histograms(images: Iterable[Pixels]) -> Tensor:
-    """(N, 512) float32 of N images, which may differ in size. Raises DataError like colour_histogram."""
+    """(N, 512) float32 of N images, which may differ in size; errors as of colour_histogram."""
     rows = [colour_histogram(image) for image in images]
     return torch.stack(rows) if rows else torch.zeros(0, DIM)

@@ -1,4 +1,4 @@
-"""report.html: one self-contained page, without scripts and without anything fetched from elsewhere."""
+"""report.html: one self-contained page, without scripts and with nothing fetched from elsewhere."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import base64
 from typing import Any
 
 from reid.errors import DataError
-from reid.evaluate.report import Evaluation, RankedList, SubsetResult, percent, report_ranks
+from reid.evaluate.results import Evaluation, RankedList, SubsetResult, percent
 
 _SIGNATURES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png", b"RIFF": "webp"}
 
 
 def render_html(evaluation: Evaluation) -> str:
-    """The page. All texts are escaped. Raises DataError for a picture that is not JPEG, PNG or WebP."""
+    """The page, all texts escaped. Raises DataError for a picture not JPEG, PNG or WebP."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -26,10 +26,11 @@ def render_html(evaluation: Evaluation) -> str:
     rows = [_row(result) for result in evaluation.results]
     return environment.get_template("report.html.j2").render(
         e=evaluation,
-        ranks=report_ranks(evaluation),
+        ranks=evaluation.ranks,
         rows=rows,
         baselines=[_row(result) for result in evaluation.baselines],
         best=max(rows, key=lambda row: row["n"]["mAP"] or 0.0, default=None),
+        lacking=[r for r in rows if r["n"]["lacking_queries"] or r["n"]["lacking_gallery"]],
         skipped=sum(row["n"]["skipped"] for row in rows),
         ranked=[_list(ranked) for ranked in evaluation.ranked],
     )

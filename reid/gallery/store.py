@@ -90,11 +90,12 @@ class Gallery:
         metadata = Metadata(dim, names, model_fingerprint, run, created, dict(provenance or {}))
         storage.make_dir(uri)
         with _readable_errors(uri):
-            # Overwrite: without a note, a table is the remains of a create that was killed.
+            # Without a note, a table is the remains of a create that was killed.
+            remains = storage.exists(_table(uri))
             lance.write_dataset(
                 rows.schema(dim, names).empty_table(),
                 _table(uri),
-                mode="overwrite",
+                mode="overwrite" if remains else "create",
                 storage_options=storage_options(uri),
             )
         storage.write_json(_note(uri), {"format": FORMAT, **asdict(metadata)})

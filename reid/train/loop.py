@@ -157,9 +157,9 @@ def _epoch(
             with autocast(config, device):
                 output: Output = model(batch.to(device))
                 loss = total_loss(output)
-            value = float(loss)
+            value = float(loss.detach())
             if not math.isfinite(value):
-                parts = {k: float(v) for k, v in output.losses.items()}
+                parts = {k: float(v.detach()) for k, v in output.losses.items()}
                 raise TrainingError(
                     f"Loss is {value} at epoch {progress.epoch}, step {step}: {parts}. Lower train.optim.lr, "
                     "lengthen train.optim.warmup_epochs, or use train.precision=fp32."
@@ -173,7 +173,7 @@ def _epoch(
             rows += len(batch) * world_size()
             sums["loss"] += value
             for name, part in output.losses.items():
-                sums[f"loss/{name}"] += float(part)
+                sums[f"loss/{name}"] += float(part.detach())
             for name, stat in output.stats.items():
                 sums[f"stat/{name}"] += stat
     progress.epoch += 1

@@ -75,7 +75,7 @@ def test_a_loaded_sample_has_all_modalities_and_the_renderers_truth() -> None:
     assert sample.labels.timestamp is not None
     assert sample.labels.attributes
     assert {a.source for a in sample.labels.attributes} == {"renderer"}
-    assert {"night", "occluder", "capture"} <= sample.labels.extra.keys()
+    assert {"night", "capture"} <= sample.labels.extra.keys()
     assert sample.mask is not None
     assert (sample.mask.score, sample.mask.origin) == (1.0, "captured")
     mask = Image.open(io.BytesIO(sample.mask.image))

@@ -131,7 +131,7 @@ def test_killed_create_can_be_repeated(gallery: Gallery) -> None:
 
 def test_refuses_another_models_vectors(gallery: Gallery) -> None:
     stranger = Item("x", {"rgb": unit(1)}, model_fingerprint="model-b")
-    with pytest.raises(GalleryError, match="model-a.*model-b"):
+    with pytest.raises(GalleryError, match=r"model-a.*model-b"):
         gallery.add([item(1), stranger])
     assert gallery.count() == 0
     with pytest.raises(GalleryError, match=r"index\.gallery"):

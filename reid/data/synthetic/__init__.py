@@ -76,11 +76,12 @@ def _standing(config: SyntheticConfig, conditions: Conditions) -> Frame:
     height, width = config.height, config.width
     dx, dy = conditions.shift
     if config.kind == "person":
-        scale = min(0.90 * height, 2.0 * width) * conditions.scale
-        middle = 0.48
+        scale, middle = min(0.90 * height, 2.0 * width), 0.48
     else:
-        scale = min(0.94 * width, 1.2 * height) * conditions.scale
-        middle = -0.28
+        scale, middle = min(0.94 * width, 1.2 * height), -0.28
+    # A crop too tight: the figure grows and slides until a part of it lies outside.
+    scale *= conditions.scale * (1.0 + abs(conditions.crop))
+    dy += 0.5 * conditions.crop
     x0, y0 = width * (0.5 + dx), height * (0.5 + dy) - middle * scale
     return Frame(height, width, scale, x0, y0, conditions.roll)
 
@@ -120,7 +121,7 @@ def render_capture(config: SyntheticConfig, identity: Identity, camid: int, inde
 
     canvas, picture = paint_background(config, camera, conditions, rng)
     cover = np.zeros(canvas.shape[1:], np.float32)
-    figure = layers_of(identity, conditions.view, conditions.stride, conditions.turn)
+    figure = layers_of(identity, conditions.viewpoint, conditions.stride, conditions.turn)
     paint_layers(canvas, cover, _standing(config, conditions), figure)
     before = np.zeros_like(cover)
     paint_layers(canvas, before, picture, occluder_layers(config, conditions, rng))
@@ -138,8 +139,8 @@ def render_capture(config: SyntheticConfig, identity: Identity, camid: int, inde
         tir=see_tir(canvas, conditions, rng),
         sketch=sketch,
         mask=cover * (1.0 - before) > 0.5,
-        captions=captions_of(config, identity, conditions.view, memory),
-        attributes=attributes_of(identity, conditions.view),
+        captions=captions_of(config, identity, conditions.viewpoint, memory),
+        attributes=attributes_of(identity, conditions.viewpoint),
         conditions={**vars(conditions), "camera": camid},
         camid=camid,
         viewid=conditions.viewid,

@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+# float32 at run time; the stubs of NumPy widen it to float64 at every other operation.
+Array = NDArray[np.floating[Any]]
 Bounds = tuple[float, float, float, float]  # x0, y0, x1, y1 in figure units
 Five = tuple[float, float, float, float, float]
 
@@ -85,7 +87,8 @@ class Ellipse:
     def distance(self, x: Array, y: Array) -> Array:
         """Approximate signed distance, negative inside; same shape as `x`."""
         k = np.sqrt(((x - self.x) / self.rx) ** 2 + ((y - self.y) / self.ry) ** 2)
-        return (k - 1.0) * min(self.rx, self.ry)
+        distance: Array = (k - 1.0) * min(self.rx, self.ry)
+        return distance
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,8 @@ class Capsule:
         dx, dy = self.bx - self.ax, self.by - self.ay
         px, py = x - self.ax, y - self.ay
         t = unit((px * dx + py * dy) / (dx * dx + dy * dy + 1e-9))
-        return np.sqrt((px - t * dx) ** 2 + (py - t * dy) ** 2) - self.r
+        distance: Array = np.sqrt((px - t * dx) ** 2 + (py - t * dy) ** 2) - self.r
+        return distance
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,9 +143,9 @@ def _surface(
     tint = rng.normal(0.0, 0.03, 3)
     base_rgb = [float(np.clip(c + t, 0.02, 1.0)) for c, t in zip(PALETTE[color], tint, strict=True)]
     nir = float(rng.choice([0.10, 0.34, 0.58, 0.82]) + rng.uniform(-0.04, 0.04))
-    nir_accent = nir + (0.42 if nir < 0.45 else -0.42)
+    nir_accent = nir + (0.5 if nir < 0.45 else -0.5)
     warm = float(rng.uniform(*heat))
-    warm_accent = warm + float(rng.choice([-0.28, 0.28]))
+    warm_accent = warm + float(rng.choice([-0.34, 0.34]))
     base: Five = (base_rgb[0], base_rgb[1], base_rgb[2], nir, warm)
     other: Five = (*PALETTE[accent], nir_accent, warm_accent)
     patterns = (
@@ -170,14 +170,16 @@ def _person(config: SyntheticConfig, pid: int, rng: np.random.Generator) -> Iden
     top = _surface(rng, upper, other, pattern, 0.8, (0.40, 0.62))
     skin = float(rng.uniform(0.3, 0.95))
     skin_five: Five = (0.85 * skin, 0.65 * skin, 0.52 * skin, 0.62, 0.92)
+    leg_pattern = _plain_or(rng, VISIBLE_PATTERNS, 0.7)
+    hair = str(rng.choice(["black", "brown", "yellow", "gray"]))
     surfaces = {
         "upper": top,
         "sleeve": _surface(rng, upper, heat=(0.3, 0.85)),
-        "lower": _surface(rng, lower, other, _plain_or(rng, VISIBLE_PATTERNS, 0.7), 0.6, (0.4, 0.7)),
+        "lower": _surface(rng, lower, other, leg_pattern, 0.6, (0.4, 0.7)),
         "shoes": _surface(rng, str(rng.choice([upper, other, "black", "white"])), heat=(0.1, 0.8)),
         "bag": _surface(rng, str(rng.choice([other, lower, "black"])), heat=(0.1, 0.75)),
         "hat": _surface(rng, str(rng.choice([upper, other, lower])), heat=(0.25, 0.7)),
-        "hair": _surface(rng, str(rng.choice(["black", "brown", "yellow", "gray"])), heat=(0.5, 0.7)),
+        "hair": _surface(rng, hair, heat=(0.5, 0.7)),
         "skin": Surface("beige", "beige", Paint(skin_five, skin_five)),
     }
     surfaces["logo"] = _mark(top, lower if lower != upper else names[int(rng.integers(12))])
@@ -231,7 +233,9 @@ def _vehicle(config: SyntheticConfig, pid: int, rng: np.random.Generator) -> Ide
     traits = {
         "body": _pick(rng, ("sedan", "hatchback", "suv", "van", "pickup", "truck"), (1,) * 6),
         "logo": _pick(rng, ("none", *EMBLEMS), (2, 1, 1, 1, 1, 1)),
-        "roof": _pick(rng, ("none", "roof rack", "roof box", "light bar", "sign"), (3, 1, 1, 1, 1)),
+        "roof_item": _pick(
+            rng, ("none", "roof rack", "roof box", "light bar", "sign"), (3, 1, 1, 1, 1)
+        ),
         "nir_mark": _pick(rng, ("none", *EMBLEMS), (2, 1, 1, 1, 1, 1)),
         "heat_object": _pick(rng, ("none", "bonnet", "rear", "door", "exhaust"), (1,) * 5),
     }

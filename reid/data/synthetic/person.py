@@ -183,16 +183,19 @@ class _Body:
         if hair != "bald":
             low = 0.16 if hair == "long" else 0.11
             if turned:
-                self.add("hair", Ellipse(0.0, 0.5 * (low + 0.015), 0.06 * r, 0.5 * low + 0.01), "hair")
+                mane = Ellipse(0.0, 0.5 * (low + 0.015), 0.06 * r, 0.5 * low + 0.01)
+                self.add("hair", mane, "hair")
             else:
-                self.add("hair", Ellipse(-0.02 * self.side * self.facing, 0.045, 0.062 * r, 0.04 * r), "hair")
+                lean = -0.02 * self.facing if self.side else 0.0
+                self.add("hair", Ellipse(lean, 0.045, 0.062 * r, 0.04 * r), "hair")
                 if hair == "long":
                     for sign in (-1.0, 1.0):
                         if not self.side or sign == -self.facing:
                             lock = Capsule(sign * 0.058 * r, 0.06, sign * 0.064 * r, 0.18, 0.018)
                             self.add("hair", lock, "hair")
             if hair == "bun" and hat == "none":
-                self.add("hair", Ellipse(-0.05 * self.side * self.facing, 0.0, 0.03, 0.026), "hair")
+                knot = -0.05 * self.facing if self.side else 0.0
+                self.add("hair", Ellipse(knot, 0.0, 0.03, 0.026), "hair")
         if hat == "beanie":
             self.add("hat", Ellipse(0.0, 0.035, 0.066 * r, 0.05), "hat")
         elif hat == "cap":

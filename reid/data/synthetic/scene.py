@@ -48,10 +48,11 @@ class Camera:
 class Conditions:
     """The nuisances of one capture; all neutral at difficulty 0."""
 
-    view: str
+    viewpoint: str
     viewid: int
     scale: float
     shift: tuple[float, float]  # of the figure, share of the picture
+    crop: float  # share of the figure cut off: below when positive, above when negative
     roll: float
     stride: float
     turn: float
@@ -68,7 +69,7 @@ class Conditions:
     heat_offset: float
     nir_gain: float
     lamp_at: tuple[float, float]  # centre of the NIR lamp's cone, picture in [-1, 1]
-    occluder: str
+    occlusion: str  # what stands before the figure, or "none"
     clutter: int
     nir_shift: tuple[float, float]  # pixels against RGB
     tir_shift: tuple[float, float]
@@ -89,7 +90,8 @@ def make_camera(seed: int, camid: int) -> Camera:
 
     def surface() -> Five:
         r, g, b = rng.uniform(0.1, 0.8, 3)
-        return float(r), float(g), float(b), float(rng.uniform(0.1, 0.8)), float(rng.uniform(0, 0.4))
+        nir, heat = rng.uniform(0.2, 0.7), rng.uniform(0.0, 0.3)
+        return float(r), float(g), float(b), float(nir), float(heat)
 
     return Camera(
         view=int(rng.integers(4)),
@@ -100,7 +102,7 @@ def make_camera(seed: int, camid: int) -> Camera:
         horizon=float(rng.uniform(0.5, 0.85)),
         backdrop=(surface(), surface()),
         nir_gain=float(np.exp(rng.normal(0.0, 0.15))),
-        heat_gain=float(rng.uniform(0.75, 1.15)),
+        heat_gain=float(rng.uniform(0.85, 1.15)),
         heat_offset=float(rng.uniform(-0.08, 0.12)),
     )
 
@@ -114,18 +116,19 @@ def _pair(rng: np.random.Generator, spread: float) -> tuple[float, float]:
 def draw_conditions(
     config: SyntheticConfig, camera: Camera, camid: int, index: int, rng: np.random.Generator
 ) -> Conditions:
-    """Draw the nuisances of one capture; `hard` is 0 without any and 1 at the default difficulty."""
-    hard = 2.0 * config.difficulty
+    """Draw the nuisances of one capture."""
+    hard = 2.0 * config.difficulty  # 0: no nuisances, 1: the default
 
     def strikes(probability: float, low: float) -> float:
         """Strength in [low, 1] with the given probability at the default, otherwise 0."""
         hit, strength = rng.random() < probability * hard, rng.uniform(low, 1.0)
         return float(strength) if hit else 0.0
 
-    night = strikes(0.22, 0.6)
-    washout = strikes(0.28, 0.7)
-    crossover = strikes(0.25, 0.7)
+    night = strikes(0.28, 0.6)
+    washout = strikes(0.22, 0.7)
+    crossover = strikes(0.22, 0.7)
     glare = strikes(0.10, 0.5)
+    crop = strikes(0.12, 0.4) * (0.25 if rng.random() < 0.7 else -0.12)
     usual, free = rng.random() < 0.6, int(rng.integers(4))
     viewid = (camera.view if usual else free) if rng.random() < 0.5 * hard else 0
     occluded, occluder = rng.random() < 0.15 * hard, OCCLUDERS[int(rng.integers(len(OCCLUDERS)))]
@@ -134,10 +137,11 @@ def draw_conditions(
     hour = (21.0 + 7.0 * rng.random()) % 24.0 if night else 7.0 + 12.0 * rng.random()
     blend = min(hard, 1.0)
     return Conditions(
-        view=views_of(config.kind)[viewid],
+        viewpoint=views_of(config.kind)[viewid],
         viewid=viewid,
         scale=1.0 + blend * (camera.scale - 1.0) + float(rng.uniform(-0.05, 0.06)) * hard,
         shift=_pair(rng, 0.03 * hard),
+        crop=crop,
         roll=float(rng.normal(0.0, 0.015 * hard)),
         stride=0.02 + float(rng.uniform(-0.02, 0.02)) * hard,
         turn=float(rng.uniform(-1.0, 1.0)) * blend,
@@ -150,11 +154,11 @@ def draw_conditions(
         glare_at=(float(rng.uniform(0.1, 0.9)), float(rng.uniform(0.0, 0.7))),
         washout=washout,
         crossover=crossover,
-        heat_gain=1.0 + blend * (camera.heat_gain - 1.0) + float(rng.normal(0.0, 0.13)) * hard,
-        heat_offset=blend * camera.heat_offset + float(rng.normal(0.0, 0.10)) * hard,
+        heat_gain=1.0 + blend * (camera.heat_gain - 1.0) + float(rng.normal(0.0, 0.10)) * hard,
+        heat_offset=blend * camera.heat_offset + float(rng.normal(0.0, 0.08)) * hard,
         nir_gain=camera.nir_gain**blend * float(np.exp(rng.normal(0.0, 0.14 * hard))),
-        lamp_at=_pair(rng, 0.6 * blend),
-        occluder=occluder if occluded else "none",
+        lamp_at=_pair(rng, 0.25 * blend),
+        occlusion=occluder if occluded else "none",
         clutter=int(rng.integers(3, 7) * blend),
         nir_shift=_pair(rng, pixels),
         tir_shift=_pair(rng, pixels),
@@ -175,7 +179,7 @@ def _stuff(rng: np.random.Generator) -> Paint:
     """A random thing's look, unrelated between sensors, in the colours that identities wear."""
     names = list(PALETTE)
     first, second = (PALETTE[names[i]] for i in rng.integers(len(names), size=2))
-    nir, heat = rng.uniform(0.1, 0.8, 2), rng.uniform(0.0, 0.55, 2)
+    nir, heat = rng.uniform(0.2, 0.7, 2), rng.uniform(0.0, 0.35, 2)
     pattern = ("plain", "horizontal stripes", "vertical stripes", "checks")[int(rng.integers(4))]
     return Paint(
         (*first, float(nir[0]), float(heat[0])),
@@ -197,7 +201,8 @@ def paint_background(
     row = int(camera.horizon * height)
     wall, ground = (np.array(five, np.float32)[:, None, None] for five in camera.backdrop)
     canvas[:, :row], canvas[:, row:] = wall, ground
-    coarse = rng.normal(0.0, 0.13, (5, 7, 4)).astype(np.float32)
+    spread = np.array([0.13, 0.13, 0.13, 0.08, 0.06])[:, None, None]
+    coarse = rng.normal(0.0, spread, (5, 7, 4)).astype(np.float32)
     canvas += _stretch(height, 7) @ coarse @ _stretch(width, 4).T
     wide = width / height
     layers = []
@@ -218,7 +223,7 @@ def occluder_layers(
     config: SyntheticConfig, conditions: Conditions, rng: np.random.Generator
 ) -> list[Layer]:
     """What stands before the figure, in units of the picture height; empty when nothing does."""
-    kind, wide = conditions.occluder, config.width / config.height
+    kind, wide = conditions.occlusion, config.width / config.height
     if kind == "none":
         return []
     look = _stuff(rng)
@@ -230,8 +235,8 @@ def occluder_layers(
         return [Layer(kind, box(0.0, top, wide, 1.0), look)]
     if kind == "side panel":
         edge = float(rng.uniform(0.2, 0.4)) * wide
-        left = rng.random() < 0.5
-        return [Layer(kind, box(*((0.0, 0.1, edge, 1.0) if left else (wide - edge, 0.1, wide, 1.0))), look)]
+        x0 = 0.0 if rng.random() < 0.5 else wide - edge
+        return [Layer(kind, box(x0, 0.1, x0 + edge, 1.0), look)]
     blobs = rng.uniform(0.0, 1.0, (5, 2))
     return [
         Layer(kind, Ellipse(wide * float(x), 0.68 + 0.3 * float(y), 0.09, 0.10), look)

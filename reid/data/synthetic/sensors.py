@@ -85,7 +85,7 @@ def see_nir(canvas: Array, conditions: Conditions, rng: np.random.Generator) -> 
     if conditions.glare:
         image = image + 0.6 * _glare(conditions, x, y)
     if conditions.noise:
-        image = image + _noise(rng, image.shape, 1.3 * conditions.noise)
+        image = image + _noise(rng, image.shape, conditions.noise)
     return _quantise(image)
 
 
@@ -99,5 +99,5 @@ def see_tir(canvas: Array, conditions: Conditions, rng: np.random.Generator) -> 
         image = level + (image - level) * (1.0 - 0.97 * conditions.crossover)
     image = image * conditions.heat_gain + conditions.heat_offset
     if conditions.noise:
-        image = image + _noise(rng, image.shape, 1.3 * conditions.noise)
+        image = image + _noise(rng, image.shape, conditions.noise)
     return _quantise(image)

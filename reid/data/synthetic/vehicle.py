@@ -14,13 +14,13 @@ from reid.data.synthetic.canvas import (
     Capsule,
     Ellipse,
     Layer,
+    Paint,
     Polygon,
     Shape,
     box,
     emblem,
 )
 from reid.data.synthetic.identity import Identity, Surface
-from reid.data.synthetic.canvas import Paint
 
 VEHICLE_VIEWS = ("front left", "front right", "rear left", "rear right")
 
@@ -160,7 +160,7 @@ class _Car:
 
     def roof_item(self) -> None:
         """What stands on the roof."""
-        kind = self.traits["roof"]
+        kind = self.traits["roof_item"]
         x0, x1 = self.along(self.roof_start + 0.05), self.along(self.roof_end - 0.05)
         x0, x1, y = min(x0, x1), max(x0, x1), self.roof
         middle = 0.5 * (x0 + x1)

@@ -11,10 +11,10 @@ from reid.data.synthetic.identity import Identity, SyntheticConfig
 Attribute = tuple[str, str, float]  # name, value, confidence
 
 # Words a witness would use for the patterns and colours of the truth.
-_PATTERN_WORDS = {
+_PATTERN_WORDS: dict[str, tuple[str, ...]] = {
     "horizontal stripes": ("horizontal {0} stripes", "{0} hoops"),
     "vertical stripes": ("vertical {0} stripes", "{0} pinstripes"),
-    "checks": ("{0} checks", "a {0} checked pattern"),
+    "checks": ("{0} checks", "{1} checked pattern"),
     "dots": ("{0} dots", "{0} spots"),
     "two halves": ("one {0} half", "one side {0}"),
     "diagonal sash": ("a diagonal {0} sash", "a slanted {0} stripe"),
@@ -42,15 +42,15 @@ def attributes_of(identity: Identity, view: str) -> tuple[Attribute, ...]:
     """True attributes; confidence 1.0 where this view shows them, 0.5 where it does not."""
     surfaces, traits = identity.surfaces, identity.traits
     if identity.kind == "person":
-        main, named = "upper", ("garment", "sleeves", "lower", "bag", "hat", "hair", "logo")
-        colored = ("upper", "lower", "shoes", "bag", "hat", "hair")
+        main = "upper"
+        named = ["garment", "sleeves", "lower", "bag", "hat", "hair", "logo"]
+        colored = ["upper", "lower", "shoes", "bag", "hat", "hair"]
     else:
-        main, named = "body", ("body", "roof", "logo")
-        colored = ("body", "roof", "rim")
+        main, named, colored = "body", ["body", "roof_item", "logo"], ["body", "roof", "rim"]
     found: list[Attribute] = []
     for name in named:
         hidden = name == "logo" and identity.kind == "person" and view != "front"
-        found.append((f"{name}_type", traits[name], 0.5 if hidden else 1.0))
+        found.append((name, traits[name], 0.5 if hidden else 1.0))
     for name in colored:
         if traits.get(name) not in ("none", "bald"):
             found.append((f"{name}_color", surfaces[name].color, 1.0))
@@ -60,12 +60,15 @@ def attributes_of(identity: Identity, view: str) -> tuple[Attribute, ...]:
     return tuple(found)
 
 
-def _patterned(rng: np.random.Generator, identity: Identity, part: str, noun: str, keep: bool) -> str:
+def _patterned(
+    rng: np.random.Generator, identity: Identity, part: str, noun: str, keep: bool
+) -> str:
     """A coloured noun, with the accent pattern when the witness recalls it."""
     surface = identity.surfaces[part]
     phrase = f"{surface.color} {noun}"
     if keep and surface.pattern != "plain":
-        phrase += " with " + _choose(rng, _PATTERN_WORDS[surface.pattern]).format(surface.accent)
+        words = _choose(rng, _PATTERN_WORDS[surface.pattern])
+        phrase += " with " + words.format(surface.accent, _article(surface.accent))
     return phrase
 
 
@@ -115,8 +118,8 @@ def _vehicle_caption(identity: Identity, view: str, forget: float, rng: np.rando
     rest: list[str] = []
     if surfaces["roof"].color != surfaces["body"].color and recalls(0.8):
         rest.append(f"had {_article(surfaces['roof'].color + ' roof')}")
-    if traits["roof"] != "none" and recalls():
-        rest.append(f"carried {_article(traits['roof'])} on top")
+    if traits["roof_item"] != "none" and recalls():
+        rest.append(f"carried {_article(traits['roof_item'])} on top")
     if traits["logo"] != "none" and recalls():
         print_ = f"{surfaces['logo'].color} {traits['logo']}"
         rest.append(f"showed {_article(print_)} on the side")

@@ -25,7 +25,8 @@ def manifest_parts(source: Source, manifest: str) -> Iterator[Part]:
     uri = source.beside(manifest, "data.reader.manifest")
     columns = source.config.columns
     header, rows = _read(uri, columns)
-    needed = sorted({"file", "pid", *columns.model_fields_set})
+    renamed = {c for c in _CELLS if getattr(columns, c) != getattr(Columns(), c)}
+    needed = sorted({"file", "pid"} | renamed)
     missing = [getattr(columns, c) for c in needed if getattr(columns, c) not in header]
     if missing:
         raise DataError(

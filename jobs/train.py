@@ -1,0 +1,57 @@
+"""Train a model on a built shard set; running the same configuration again resumes or returns the finished run.
+
+    python -m jobs.train --preset baseline/synthetic train.epochs=2
+"""
+
+from __future__ import annotations
+
+from jobs.common import (
+    ConfigOption,
+    DebugOption,
+    DryRunOption,
+    JsonOption,
+    OverridesArgument,
+    PresetOption,
+    load_config,
+    print_dry_run,
+    run_verb,
+    show,
+    start_ray,
+)
+
+
+def train(
+    overrides: OverridesArgument = None,
+    config: ConfigOption = None,
+    preset: PresetOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Train the run of a configuration into its run folder."""
+    from pipelines.train import resolve_run, train_run
+    from reid import storage
+    from reid.runs import RUN_FILE
+
+    settings = load_config(config, preset, overrides)
+    if dry_run:
+        print_dry_run(settings)
+        return
+    resolved, uri = resolve_run(settings)
+    if settings.train.workers and not storage.exists(storage.join(uri, RUN_FILE)):
+        start_ray(settings.ray)
+    result = train_run(resolved)
+    info = result.run.info
+    last = (result.run.metrics() or [{}])[-1]
+    best = "" if info["best_metric"] is None else f", best val mAP {info['best_metric']:.3f}"
+    loss = f", loss {last['loss']:.3f}" if "loss" in last else ""
+    state = "trained" if result.trained else "already finished"
+    show(
+        {"run": result.run.uri, "trained": result.trained, "info": info, "last": last},
+        as_json,
+        [result.run.uri, f"  {state}: {info['epochs']} epochs, {info['steps']} steps{loss}{best}"],
+    )
+
+
+if __name__ == "__main__":
+    run_verb(train)

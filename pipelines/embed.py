@@ -1,0 +1,190 @@
+"""Embed a worklist with Ray Data: one pass over the row groups, an actor pool, features in Parquet by key.
+
+The unit of work is a row group with the vectors whose first part lies in it; parts from other groups are
+read where they are. A features set belongs to one model and one shard set, and is reused by key.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.progress import Progress, Say, say
+from reid import storage
+from reid.data.batches import sample_part
+from reid.data.collate import Row
+from reid.data.schema import Sample
+from reid.data.shards import GroupRef, ShardSet
+from reid.evaluate.evaluator import Work
+from reid.evaluate.items import Part
+from reid.modality import Modality
+from reid.runs import Run, load_run
+
+Vector = npt.NDArray[np.float32]
+FEATURE_SCHEMA = pa.schema([("key", pa.string()), ("side", pa.string()), ("vector", pa.list_(pa.float32()))])
+TASK_SCHEMA = pa.schema([("task", pa.string())])
+
+
+class FeatureSet:
+    """Vectors by key in Parquet files below `<run>/features/<data fingerprint>`; files are only added."""
+
+    def __init__(self, run: Run | str, data_fingerprint: str) -> None:
+        uri = run if isinstance(run, str) else run.uri
+        self.uri = storage.join(uri, "features", data_fingerprint)
+
+    def read(self) -> dict[str, Vector]:
+        """Every stored vector."""
+        found: dict[str, Vector] = {}
+        for uri in storage.list_files(self.uri, ".parquet"):
+            table = pq.read_table(io.BytesIO(storage.read_bytes(uri)))
+            keys = table["key"].to_pylist()
+            found |= dict(zip(keys, _matrix(table["vector"]), strict=True))
+        return found
+
+    def add(self, keys: Sequence[str], sides: Sequence[str], vectors: Vector) -> None:
+        """Append one file, named by its content."""
+        table = pa.table(
+            {"key": list(keys), "side": list(sides), "vector": list(vectors)}, schema=FEATURE_SCHEMA
+        )
+        stream = io.BytesIO()
+        pq.write_table(table, stream, compression="zstd")
+        name = storage.sha256("|".join(keys).encode())[:16]
+        storage.write_bytes(storage.join(self.uri, f"{name}.parquet"), stream.getvalue())
+
+
+def embed_work(
+    run: Run,
+    shards: ShardSet,
+    split: str,
+    work: Sequence[Work],
+    *,
+    actors: int,
+    gpus_per_actor: float = 0,
+    batch_size: int = 64,
+    out: Say = say,
+) -> dict[str, Vector]:
+    """Vectors of the worklist by key; stored ones are reused, new ones stored. `actors=0`: in this process."""
+    store = FeatureSet(run, shards.fingerprint)
+    features = store.read()
+    missing = [w for w in work if w.key not in features]
+    if not missing:
+        return features
+    tasks = _tasks(shards, split, missing)
+    progress = Progress("embed", len(missing), "vectors", out=out)
+    if actors == 0:
+        embedder = Embedder(run.uri, shards.root, split, batch_size, run=run)
+        for task in tasks:
+            features |= _take(embedder(pa.table({"task": [task]}, schema=TASK_SCHEMA)), progress)
+        return features
+    import ray.data
+
+    tables = [pa.table({"task": [task]}, schema=TASK_SCHEMA) for task in tasks]
+    dataset = ray.data.from_arrow(tables).map_batches(
+        Embedder,
+        fn_constructor_kwargs={
+            "run_uri": run.uri,
+            "shards_uri": shards.root,
+            "split": split,
+            "batch_size": batch_size,
+        },
+        batch_size=None,
+        batch_format="pyarrow",
+        num_gpus=gpus_per_actor or None,
+        num_cpus=None if gpus_per_actor else 1,
+        compute=ray.data.ActorPoolStrategy(size=min(actors, len(tasks))),
+        max_restarts=2,
+        max_task_retries=2,
+    )
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+        features |= _take(batch, progress)
+    return features
+
+
+class Embedder:
+    """Loads the model once; embeds one task (a row group's vectors) a call and stores them."""
+
+    def __init__(
+        self, run_uri: str, shards_uri: str, split: str, batch_size: int, run: Run | None = None
+    ) -> None:
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.run = run or load_run(run_uri, device)
+        self.shards = ShardSet.open(shards_uri)
+        self.store = FeatureSet(self.run, self.shards.fingerprint)
+        self.groups = self.shards.groups(split)
+        self.batch_size = batch_size
+        self._where: dict[str, GroupRef] | None = None
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """One row a task in; one row a vector out."""
+        tables = [self._embed(json.loads(text)) for text in batch["task"].to_pylist()]
+        return pa.concat_tables(tables)
+
+    def _embed(self, task: dict[str, Any]) -> pa.Table:
+        samples = {s.labels.sample_id: s for s in self.shards.read_group(self.groups[task["group"]])}
+        keys, sides, vectors = [], [], []
+        for side in ("query", "gallery"):
+            items = [w for w in task["work"] if w["side"] == side]
+            if not items:
+                continue
+            rows = [self._row(w["parts"], samples) for w in items]
+            vectors.append(self.run.embed_rows(rows, side, self.batch_size))
+            keys += [w["key"] for w in items]
+            sides += [side] * len(items)
+        matrix = np.concatenate(vectors)
+        self.store.add(keys, sides, matrix)
+        return pa.table({"key": keys, "side": sides, "vector": list(matrix)}, schema=FEATURE_SCHEMA)
+
+    def _row(self, parts: dict[str, list[Any]], samples: dict[str, Sample]) -> Row:
+        found = {}
+        for name, (sample_id, caption) in parts.items():
+            sample = samples.get(sample_id) or self._foreign(sample_id)
+            found[Modality(name)] = sample_part(sample, Modality(name), caption or 0)
+        return Row(found)
+
+    def _foreign(self, sample_id: str) -> Sample:
+        """A sample of another row group."""
+        if self._where is None:
+            self._where = sample_groups(self.shards, self.groups)
+        group = self._where[sample_id]
+        return next(s for s in self.shards.read_group(group) if s.labels.sample_id == sample_id)
+
+
+def sample_groups(shards: ShardSet, groups: Sequence[GroupRef]) -> dict[str, GroupRef]:
+    """Which row group holds each sample (one cheap column read a group)."""
+    return {name: group for group in groups for name in shards.sample_ids(group)}
+
+
+def _tasks(shards: ShardSet, split: str, work: Sequence[Work]) -> list[str]:
+    """Worklist items grouped by the row group of their first part, as JSON."""
+    groups = shards.groups(split)
+    position = {id(g): i for i, g in enumerate(groups)}
+    where = sample_groups(shards, groups)
+    by_group: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for item in work:
+        first: Part = next(iter(item.parts.values()))
+        parts = {m.value: [p.sample_id, p.caption_index] for m, p in item.parts.items()}
+        by_group[position[id(where[first.sample_id])]].append(
+            {"key": item.key, "side": item.side, "parts": parts}
+        )
+    return [json.dumps({"group": g, "work": items}) for g, items in sorted(by_group.items())]
+
+
+def _take(table: pa.Table, progress: Progress) -> dict[str, Vector]:
+    progress.add(table.num_rows)
+    return dict(zip(table["key"].to_pylist(), _matrix(table["vector"]), strict=True))
+
+
+def _matrix(column: pa.ChunkedArray) -> Vector:
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    matrix: Vector = flat.reshape(len(column), -1)
+    return matrix

@@ -1,0 +1,264 @@
+"""The Ray Serve application: an HTTP ingress over embedders that hold the model and the gallery.
+
+`serve build/deploy` import it as `pipelines.serve.app:build`. The token is read from the
+environment of the ingress replicas; it is never an argument, since arguments are shown on the
+dashboard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+import time
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+
+from pipelines.serve.api import audit, make_api
+from pipelines.serve.core import HandleCore, describe
+from reid import storage
+from reid.config import Config, ServeConfig
+from reid.errors import AnyReIDError, ServiceError
+from reid.retrieve import NewItem, Query, Retriever, SearchResult
+
+APP_NAME = "anyreid"
+_REFRESH_S = 2.0
+_READY_S = 180.0
+_REQUEST_TIMEOUT_S = 60.0
+
+log = logging.getLogger("anyreid.serve")
+
+
+class ServeArgs(BaseModel):
+    """Arguments of `build`, and of `applications[].args` in a Serve config file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run: str
+    gallery: str
+    search: Literal["exact", "ann"] = "exact"
+    serve: ServeConfig = ServeConfig()
+
+
+class Embedder:
+    """Embeds and searches, in batches, and follows the gallery's versions."""
+
+    def __init__(self, args: dict[str, Any]) -> None:
+        from reid.gallery.store import Gallery
+        from reid.runs import load_run
+
+        checked = ServeArgs.model_validate(args)
+        device = "cuda" if checked.serve.gpus_per_replica else "cpu"
+        run = load_run(checked.run, device)
+        self.retriever = Retriever(run, Gallery.open(checked.gallery), checked.search)
+        self.retriever.warm()
+        batching: Any = self._search_batch  # Serve's decorator adds setters that its types lack
+        batching.set_max_batch_size(checked.serve.batch_size)
+        batching.set_batch_wait_timeout_s(checked.serve.batch_wait_s)
+        self._broken: Exception | None = None
+        threading.Thread(target=self._follow, name="gallery-refresh", daemon=True).start()
+
+    async def search(self, query: Query) -> SearchResult | AnyReIDError:
+        """Answer one query as part of a batch; a refusal is returned, not raised."""
+        found: SearchResult | AnyReIDError = await self._search_batch(query)
+        return found
+
+    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.005)
+    async def _search_batch(self, queries: list[Query]) -> list[SearchResult | AnyReIDError]:
+        try:
+            return await asyncio.to_thread(self.retriever.search_each, queries)
+        except Exception as error:
+            # Nothing that a query holds should get here: a lost GPU does, and needs a new replica.
+            self._broken = error
+            raise
+
+    async def put(self, item: NewItem) -> int | AnyReIDError:
+        """Embed and store one item; the gallery version that has it."""
+        try:
+            return await asyncio.to_thread(self.retriever.put, [item])
+        except AnyReIDError as error:
+            return error
+
+    async def delete(self, item_id: str) -> int | AnyReIDError:
+        """Remove one item for good; how many there were."""
+        try:
+            return await asyncio.to_thread(self.retriever.delete, [item_id])
+        except AnyReIDError as error:
+            return error
+
+    async def describe(self) -> dict[str, Any]:
+        """Model, gallery and answerable subsets."""
+        return await asyncio.to_thread(describe, self.retriever)
+
+    def check_health(self) -> None:
+        """Raise, and so be replaced, once a batch failed for another reason than its queries."""
+        if self._broken is not None:
+            raise RuntimeError(f"embedding failed: {self._broken}")
+
+    def _follow(self) -> None:
+        while True:
+            time.sleep(_REFRESH_S)
+            try:
+                if self.retriever.refresh():
+                    log.info("gallery version %s", self.retriever.version)
+            except Exception:
+                # Storage may come back; until then the loaded version goes on answering.
+                log.exception("the gallery cannot be refreshed")
+
+
+@serve.ingress()
+class Ingress:
+    """The HTTP side. It decodes pictures once, to refuse broken ones before they join a batch."""
+
+    def __init__(self, embedder: DeploymentHandle[Any], config: dict[str, Any]) -> None:
+        self._embedder = embedder
+        self._config = ServeConfig.model_validate(config)
+        _log_to_stderr()
+
+    def __serve_build_asgi_app__(self) -> Any:
+        return make_api(HandleCore(self._embedder), self._config)
+
+
+def build(args: dict[str, Any]) -> Application:
+    """The application for `ServeArgs`-shaped arguments: {run, gallery, search, serve: {…}}."""
+    checked = ServeArgs.model_validate(args)
+    config = checked.serve
+    # A batch cannot grow beyond the requests that a replica holds, at either of the two stations.
+    ongoing = max(16, 2 * config.batch_size)
+    deployment: Any = serve.deployment  # its overloads do not know a bare class
+    embedder = deployment(Embedder).options(
+        name="Embedder",
+        num_replicas=config.replicas,
+        max_ongoing_requests=ongoing,
+        health_check_period_s=5,
+        health_check_timeout_s=30,
+        max_constructor_retry_count=2,
+        ray_actor_options={"num_cpus": 1, "num_gpus": config.gpus_per_replica},
+    )
+    ingress = deployment(Ingress).options(
+        name="Ingress",
+        num_replicas=config.replicas,
+        max_ongoing_requests=ongoing,
+        max_queued_requests=8 * ongoing,
+        max_constructor_retry_count=2,
+        ray_actor_options={"num_cpus": 0.1},
+    )
+    app: Application = ingress.bind(
+        embedder.bind(checked.model_dump(mode="json")), config.model_dump(mode="json")
+    )
+    return app
+
+
+def run(
+    config: Config,
+    blocking: bool = False,
+    run_uri: str | None = None,
+    gallery_uri: str | None = None,
+) -> str:
+    """Deploy on the Ray that is already initialised, wait until it answers, and return its URL.
+
+    `run_uri` defaults to `config.run`, `gallery_uri` to that run's own gallery. With `blocking` it
+    serves until Ctrl-C. Raises ServiceError when the port is taken or the application does not come
+    up, GalleryError or WeightsError when there is nothing to serve.
+    """
+    from reid import addresses
+    from reid.gallery.store import Gallery
+    from reid.runs import RunFolder
+
+    chosen = run_uri or config.run
+    if chosen is None:
+        raise ServiceError("No run to serve: point `run=` at a run folder.")
+    # Asked here, these failures are one clear message; in a replica they are a stack of retries.
+    folder = RunFolder.open(chosen)
+    place = gallery_uri or addresses.gallery_uri(config, folder.fingerprint)
+    Gallery.open(place).check_model(folder.fingerprint)
+    settings = config.serve
+    port = _free_port(settings.host, settings.port)
+    args = ServeArgs(
+        run=folder.uri,
+        gallery=storage.absolute(place),
+        search=config.index.search,
+        serve=settings,
+    )
+    options = {
+        "host": settings.host,
+        "port": port,
+        "request_timeout_s": _REQUEST_TIMEOUT_S,
+    }
+    try:
+        serve.start(http_options=options, proxy_location="HeadOnly")
+        serve.run(
+            build(args.model_dump(mode="json")), name=APP_NAME, route_prefix=settings.route_prefix
+        )
+    except RuntimeError as error:
+        raise ServiceError(f"The endpoint did not start: {error}") from error
+    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    url = f"http://{shown}:{port}{settings.route_prefix.rstrip('/')}"
+    wait_ready(url)
+    if blocking:
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+        stop()
+    return url
+
+
+def stop() -> None:
+    """Shut Serve down on this cluster; nothing happens if it does not run."""
+    serve.shutdown()  # type: ignore[no-untyped-call]
+
+
+def wait_ready(url: str, timeout_s: float = _READY_S) -> dict[str, Any]:
+    """Poll `<url>/healthz` until it answers ok and return that answer; ServiceError on timeout."""
+    import httpx
+
+    deadline = time.monotonic() + timeout_s
+    last = "no answer"
+    # A proxy named in the environment has no business with an endpoint of our own.
+    with httpx.Client(trust_env=False, timeout=5) as client:
+        while time.monotonic() < deadline:
+            try:
+                answer = client.get(f"{url}/healthz")
+                if answer.status_code == 200:
+                    return dict(answer.json())
+                last = f"HTTP {answer.status_code}: {answer.text[:200]}"
+            except (httpx.HTTPError, ValueError) as error:
+                last = str(error) or type(error).__name__
+            time.sleep(0.2)
+    raise ServiceError(f"{url} is not ready after {timeout_s:g} s ({last}).")
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port to listen on; 0 picks one. ServiceError if it is taken, but not by our Serve."""
+    if serve.status().proxies:
+        if port == 0:
+            raise ServiceError("Serve already runs on this cluster: name its port in serve.port.")
+        return port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ServiceError(
+                f"Port {port} on {host} cannot be used ({error.strerror}). Stop what listens "
+                "there, or "
+                f"choose another: serve.port={port + 1} (serve.port=0 picks a free one)."
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+def _log_to_stderr() -> None:
+    """Write audit lines and our own log to the replica's stderr, which Ray collects."""
+    for logger in (audit, log):
+        if not logger.handlers:
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
+            logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

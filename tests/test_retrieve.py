@@ -1,0 +1,229 @@
+"""Embedding and searching in one process, with a real (tiny, untrained) baseline run."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reid.config import load
+from reid.errors import DataError, GalleryError, UnsupportedPairing, UsageError
+from reid.gallery.store import Gallery
+from reid.modality import Modality
+from reid.models.base import build_model
+from reid.retrieve import NewItem, Query, Retriever, SearchResult
+from reid.runs import Run, load_run, model_context, write_run
+from reid.train.identities import LabelMap
+
+RGB, NIR, TIR, SKETCH, TEXT = Modality
+
+
+def make_run(folder: Path, modalities: str, fusion: str, seed: int = 0) -> Run:
+    """Write and load a run folder of an untrained baseline small enough for a test."""
+    import torch
+
+    torch.manual_seed(seed)
+    tower = {"arch": None, "patch": 8, "width": 32, "layers": 1, "heads": 2, "dim": 32}
+    config = load(
+        {
+            "name": f"tiny-{fusion}",
+            "data": {
+                "name": "synthetic",
+                "reader": {"name": "synthetic"},
+                "modalities": modalities,
+                "height": 32,
+                "width": 16,
+            },
+            "model": {
+                "name": "baseline",
+                "fusion": fusion,
+                "weights": "random",
+                "tower": tower,
+                "text": {"width": 32, "layers": 1, "heads": 2},
+                "modality_embedding": True,
+            },
+            "index": {"thumbnail": 24},
+        }
+    )
+    labels = LabelMap((("synthetic", 0), ("synthetic", 1)), (0, 1))
+    model = build_model(config.model, model_context(config, labels))
+    return load_run(write_run(str(folder), config, model, labels, [], {}).uri)
+
+
+def picture(seed: int, size: tuple[int, int] = (32, 64), kind: str = "JPEG") -> bytes:
+    """A random blocky picture, (width, height)."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 2, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(coarse).resize(size, Image.Resampling.NEAREST).save(stream, kind)
+    return stream.getvalue()
+
+
+def fill(retriever: Retriever, count: int = 8) -> None:
+    """Items 0..count-1 with an RGB picture; the even ones have a near-infrared one, too."""
+    retriever.put(
+        [
+            NewItem(
+                f"item-{n}",
+                {RGB: picture(n), NIR: picture(100 + n)} if n % 2 == 0 else {RGB: picture(n)},
+                pid=n // 2,
+                camid=n % 2,
+                timestamp=float(n),
+                source="test",
+            )
+            for n in range(count)
+        ]
+    )
+
+
+def retriever_of(run: Run, path: Path, subsets: list[str]) -> Retriever:
+    gallery = Gallery.create(str(path), run.model.dim, subsets, run.fingerprint, run.uri)
+    return Retriever(run, gallery)
+
+
+@pytest.fixture(scope="session")
+def any_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("any") / "run", "rgb+nir+sketch+text", "mean")
+
+
+@pytest.fixture(scope="session")
+def matched_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("matched") / "run", "rgb+nir+tir", "concat")
+
+
+@pytest.fixture
+def searchable(any_run: Run, tmp_path: Path) -> Retriever:
+    retriever = retriever_of(any_run, tmp_path / "g", ["rgb", "rgb+nir"])
+    fill(retriever)
+    return retriever
+
+
+def test_finds_the_same_picture_first_with_all_that_is_known_of_it(searchable: Retriever) -> None:
+    result = searchable.search({RGB: picture(3)}, k=4)
+    assert len(result.hits) == 4
+    first = result.hits[0]
+    assert first.id == "item-3"
+    assert first.score == pytest.approx(1, abs=1e-5)
+    assert (first.pid, first.camid, first.timestamp, first.source) == (1, 1, 3.0, "test")
+    assert first.modalities == ("rgb",)
+    assert first.thumbnail is not None
+    assert max(Image.open(io.BytesIO(first.thumbnail)).size) == 24
+    scores = [h.score for h in result.hits]
+    assert scores == sorted(scores, reverse=True)
+    assert (result.query_subset, result.gallery_subset) == ("rgb", "rgb")
+    assert result.gallery_version == searchable.gallery.version
+    assert result.model_fingerprint == searchable.run.fingerprint
+    assert not result.degraded
+    assert not result.calibrated
+    assert result.warnings == ()
+
+
+def test_a_sentence_and_a_sketch_find_photos(searchable: Retriever) -> None:
+    result = searchable.search({TEXT: "a red coat", SKETCH: picture(9)}, k=3)
+    assert (result.query_subset, result.gallery_subset) == ("sketch+text", "rgb")
+    assert len(result.hits) == 3
+
+
+def test_asked_subset_leaves_out_items_that_lack_it_and_says_so(searchable: Retriever) -> None:
+    result = searchable.search({RGB: picture(2), NIR: picture(102)}, 10, "nir+rgb")
+    assert result.hits[0].id == "item-2"
+    assert {h.id for h in result.hits} == {"item-0", "item-2", "item-4", "item-6"}
+    assert result.warnings == ("4 of 8 items have no rgb+nir and were not searched.",)
+
+
+def test_many_queries_answer_as_one_by_one(searchable: Retriever) -> None:
+    queries = [
+        Query({RGB: picture(1)}, 2),
+        Query({TEXT: "a blue bag"}, 5),
+        Query({RGB: picture(4), NIR: picture(104)}, 3, "rgb+nir"),
+        Query({NIR: picture(100)}, 1),
+    ]
+    together = searchable.search_many(queries)
+    for query, result in zip(queries, together, strict=True):
+        alone = searchable.search(query.parts, query.k, query.gallery_subset)
+        assert [h.id for h in alone.hits] == [h.id for h in result.hits]
+        np.testing.assert_allclose(
+            [h.score for h in alone.hits], [h.score for h in result.hits], atol=1e-5
+        )
+    assert searchable.search_many([]) == []
+
+
+def test_one_bad_query_does_not_spoil_its_batch(searchable: Retriever) -> None:
+    broken = picture(1)[:200]
+    results = searchable.search_each(
+        [Query({RGB: picture(1)}), Query({TIR: picture(2)}), Query({RGB: broken}), Query({})]
+    )
+    assert isinstance(results[0], SearchResult)
+    assert isinstance(results[1], UnsupportedPairing)
+    assert isinstance(results[2], DataError)
+    assert "rgb" in str(results[2])
+    assert isinstance(results[3], UnsupportedPairing)
+
+
+def test_unindexed_subset_names_the_setting(searchable: Retriever) -> None:
+    with pytest.raises(UnsupportedPairing, match=r"'nir'.*rgb, rgb\+nir.*index\.subsets"):
+        searchable.search({RGB: picture(1)}, gallery_subset="nir")
+    with pytest.raises(UsageError, match="Did you mean 'nir'"):
+        searchable.search({RGB: picture(1)}, gallery_subset="nirr")
+
+
+def test_matched_model_compares_common_modalities(matched_run: Run, tmp_path: Path) -> None:
+    retriever = retriever_of(matched_run, tmp_path / "g", ["rgb", "rgb+nir"])
+    fill(retriever)
+    both = retriever.search({RGB: picture(2), NIR: picture(102)}, 1)
+    assert (both.query_subset, both.gallery_subset) == ("rgb+nir", "rgb+nir")
+    assert both.hits[0].score == pytest.approx(1, abs=1e-5)
+    more = retriever.search({RGB: picture(3), TIR: picture(7)}, 1)
+    assert (more.query_subset, more.gallery_subset, more.hits[0].id) == ("rgb", "rgb", "item-3")
+    assert more.warnings == ("Not used: tir; the comparison is on rgb.",)
+    with pytest.raises(UnsupportedPairing, match="any-to-any model can answer"):
+        retriever.search({TIR: picture(1)})
+    assert retriever.answerable() == {
+        "rgb": "rgb",
+        "rgb+nir": "rgb+nir",
+        "rgb+tir": "rgb",
+        "rgb+nir+tir": "rgb+nir",
+    }
+
+
+def test_matched_pairing_not_indexed_names_the_setting(matched_run: Run, tmp_path: Path) -> None:
+    retriever = retriever_of(matched_run, tmp_path / "g", ["rgb+nir+tir"])
+    with pytest.raises(UnsupportedPairing, match=r"compared on 'rgb'.*index\.subsets"):
+        retriever.search({RGB: picture(1)})
+
+
+def test_refuses_a_gallery_of_another_model(any_run: Run, matched_run: Run, tmp_path: Path) -> None:
+    gallery = retriever_of(any_run, tmp_path / "g", ["rgb"]).gallery
+    with pytest.raises(GalleryError, match=matched_run.fingerprint):
+        Retriever(matched_run, gallery)
+
+
+def test_refresh_picks_up_what_another_process_added(searchable: Retriever) -> None:
+    other = Retriever(searchable.run, Gallery.open(searchable.gallery.uri))
+    other.put([NewItem("newcomer", {RGB: picture(50)})])
+    assert searchable.search({RGB: picture(50)}, 1).hits[0].id != "newcomer"
+    assert searchable.refresh()
+    assert searchable.search({RGB: picture(50)}, 1).hits[0].id == "newcomer"
+    assert not searchable.refresh()
+
+
+def test_deleted_items_are_not_shown_even_before_a_refresh(searchable: Retriever) -> None:
+    stale = Retriever(searchable.run, Gallery.open(searchable.gallery.uri))
+    stale.warm()
+    assert searchable.delete(["item-3"]) == 1
+    hits = stale.search({RGB: picture(3)}, 20).hits
+    assert "item-3" not in {h.id for h in hits}
+    assert len(hits) == 7
+
+
+def test_item_without_an_indexed_subset_is_refused(searchable: Retriever) -> None:
+    with pytest.raises(DataError, match=r"'x' has nir.*index\.subsets"):
+        searchable.put([NewItem("x", {NIR: picture(1)})])
+
+
+def test_empty_gallery_answers_with_a_warning(any_run: Run, tmp_path: Path) -> None:
+    result = retriever_of(any_run, tmp_path / "g", ["rgb"]).search({TEXT: "anyone"})
+    assert result.hits == ()
+    assert result.warnings == ("The gallery is empty.",)
