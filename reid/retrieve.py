@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reid.runs import Run
 
 Parts = Mapping[Modality, bytes | str]
+_PURGE_RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,24 @@ class Retriever:
         with self._refreshing:
             if self.gallery.version == self._view.snapshot.version:
                 return False
-            used = self._view.searcher.built
-            fresh = _View(self.gallery, self.mode)
-            fresh.searcher.warm(used)
-            self._view = fresh
+            self._reload()
             return True
+
+    def _reload(self) -> None:
+        """Load the newest version, again if a deletion purges it meanwhile."""
+        for attempt in range(_PURGE_RETRIES):
+            # Opened anew, since a gallery may have been indexed anew in its place.
+            gallery = Gallery.open(self.gallery.uri)
+            gallery.check_model(self.run.fingerprint)
+            try:
+                fresh = _View(gallery, self.mode)
+                fresh.searcher.warm([s for s in self._view.searcher.built if s in gallery.subsets])
+            except VersionGone:
+                if attempt == _PURGE_RETRIES - 1:
+                    raise
+                continue
+            self.gallery, self._view = gallery, fresh
+            return
 
     def warm(self) -> list[IndexInfo]:
         """Build every index now, so that the first query does not wait; says what they are."""
@@ -131,13 +145,16 @@ class Retriever:
 
     def search_many(self, queries: Sequence[Query]) -> list[SearchResult]:
         """Answer several queries with one embedding call; all see the same gallery version."""
-        try:
-            return self._search_many(queries, self._view)
-        except VersionGone:
-            # Something was deleted since this version was loaded: answer from the newest, or not at
-            # all.
-            self.refresh()
-            return self._search_many(queries, self._view)
+        for _ in range(_PURGE_RETRIES):
+            view = self._view
+            try:
+                return self._search_many(queries, view)
+            except VersionGone:
+                # Something in this version was deleted: answer from the newest, or not at all.
+                with self._refreshing:
+                    if self._view is view:
+                        self._reload()
+        return self._search_many(queries, self._view)
 
     def search_each(self, queries: Sequence[Query]) -> list[SearchResult | AnyReIDError]:
         """As `search_many`, but a query that cannot be answered gives its error, not everyone's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,16 @@ def test_deleted_items_are_not_shown_even_before_a_refresh(searchable: Retriever
     hits = stale.search({RGB: picture(3)}, 20).hits
     assert "item-3" not in {h.id for h in hits}
     assert len(hits) == 7
+
+
+def test_a_gallery_indexed_anew_in_place_is_picked_up(searchable: Retriever) -> None:
+    uri, version = searchable.gallery.uri, searchable.version
+    searchable.search({RGB: picture(1)}, 1)
+    shutil.rmtree(uri)
+    anew = retriever_of(searchable.run, Path(uri), ["rgb"])
+    anew.put([NewItem("only", {RGB: picture(9)})])
+    assert anew.version == version, "as many versions: the number alone does not tell"
+    assert [h.id for h in searchable.search({RGB: picture(9)}, 5).hits] == ["only"]
 
 
 def test_item_without_an_indexed_subset_is_refused(searchable: Retriever) -> None:

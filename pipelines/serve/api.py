@@ -59,9 +59,7 @@ def make_api(core: Core, config: ServeConfig) -> FastAPI:
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
 
     @contextlib.asynccontextmanager
-    async def admitted(
-        request: Request, event: str, mutating: bool
-    ) -> AsyncIterator[dict[str, Any]]:
+    async def admitted(request: Request, event: str, mutating: bool) -> AsyncIterator[dict[str, Any]]:
         """Rate and token checks around a request, and its one line in the audit log."""
         client = request.client.host if request.client else "unknown"
         entry: dict[str, Any] = {"event": event, "client": client, "request": uuid.uuid4().hex}
@@ -201,9 +199,7 @@ def _seconds(text: str | None) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ApiError(
-            422, f"timestamp: {text[:40]!r} is not a number.", "timestamp", "Seconds since 1970."
-        )
+        raise ApiError(422, f"timestamp: {text[:40]!r} is not a number.", "timestamp", "Seconds since 1970.")
     return value
 
 

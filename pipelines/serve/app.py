@@ -36,12 +36,15 @@ log = logging.getLogger("anyreid.serve")
 
 
 class ServeArgs(BaseModel):
-    """Arguments of `build`, and of `applications[].args` in a Serve config file."""
+    """Arguments of `build`, and of `applications[].args` in a Serve config file.
+
+    `run` and `gallery` may be empty only so that `serve build` can write a file to be filled in.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    run: str
-    gallery: str
+    run: str = ""
+    gallery: str = ""
     search: Literal["exact", "ann"] = "exact"
     serve: ServeConfig = ServeConfig()
 
@@ -54,6 +57,8 @@ class Embedder:
         from reid.runs import load_run
 
         checked = ServeArgs.model_validate(args)
+        if not checked.run or not checked.gallery:
+            raise ServiceError("Name a run folder and a gallery in the application's `args`.")
         device = "cuda" if checked.serve.gpus_per_replica else "cpu"
         run = load_run(checked.run, device)
         self.retriever = Retriever(run, Gallery.open(checked.gallery), checked.search)
@@ -193,9 +198,7 @@ def run(
     }
     try:
         serve.start(http_options=options, proxy_location="HeadOnly")
-        serve.run(
-            build(args.model_dump(mode="json")), name=APP_NAME, route_prefix=settings.route_prefix
-        )
+        serve.run(build(args.model_dump(mode="json")), name=APP_NAME, route_prefix=settings.route_prefix)
     except RuntimeError as error:
         raise ServiceError(f"The endpoint did not start: {error}") from error
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host

@@ -150,9 +150,7 @@ async def read_form(request: Request, config: ServeConfig, fields: Sequence[str]
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
-        raise ApiError(
-            415, f"Content type {kind or 'missing'!r}.", remedy="Send multipart/form-data."
-        )
+        raise ApiError(415, f"Content type {kind or 'missing'!r}.", remedy="Send multipart/form-data.")
     known = [*(m.value for m in Modality), *fields]
     try:
         raw = await request.form(
@@ -196,9 +194,7 @@ async def _take(form: Form, name: str, value: Any, config: ServeConfig, known: l
         form.parts[Modality(name)] = content
         return
     if isinstance(content, bytes):
-        raise ApiError(
-            422, f"{name}: text is expected, not a file.", name, "Send it as a plain form field."
-        )
+        raise ApiError(422, f"{name}: text is expected, not a file.", name, "Send it as a plain form field.")
     if len(content) > config.max_text_chars:
         raise ApiError(
             422,
@@ -231,11 +227,7 @@ def check_images(parts: Mapping[Modality, bytes | str], max_pixels: int) -> None
         except PILImage.DecompressionBombError:
             raise _too_many_pixels(name, "it", max_pixels) from None
         except Exception:  # a header can break Pillow's parsers in many ways
-            what = (
-                "an empty file"
-                if not content
-                else "not a complete picture of a format that is taken"
-            )
+            what = "an empty file" if not content else "not a complete picture of a format that is taken"
             raise ApiError(422, f"{name}: {what}.", name, _formats()) from None
         if width * height > max_pixels:
             raise _too_many_pixels(name, f"{width}x{height}", max_pixels)
@@ -254,9 +246,7 @@ def whole_number(values: Mapping[str, str], name: str, low: int, high: int) -> i
     if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
         raise ApiError(422, f"{name}: {text[:40]!r} is not a whole number.", name)
     if not low <= int(text) <= high:
-        raise ApiError(
-            422, f"{name}: {text} is out of range.", name, f"Give a number from {low} to {high}."
-        )
+        raise ApiError(422, f"{name}: {text} is out of range.", name, f"Give a number from {low} to {high}.")
     return int(text)
 
 

@@ -143,9 +143,7 @@ def make_query(parts: Sequence[tuple[Modality, SampleLabels, int | None]]) -> Qu
         raise DataError("A query needs at least one part.")
     rows = [row for _, row, _ in parts]
     if len({(row.dataset, row.pid) for row in rows}) > 1:
-        raise DataError(
-            f"A query's parts show several identities: {[row.sample_id for row in rows]}."
-        )
+        raise DataError(f"A query's parts show several identities: {[row.sample_id for row in rows]}.")
     for modality, row, caption in parts:
         row.provenance(modality, caption)
     cameras, views = {row.camid for row in rows}, {row.viewid for row in rows}
@@ -188,9 +186,7 @@ def metas(
             try:
                 rows = [(known[part.sample_id], m, part) for m, part in item.parts.items()]
             except KeyError as error:
-                raise DataError(
-                    f"No labels for sample {error}, which an item is made of."
-                ) from None
+                raise DataError(f"No labels for sample {error}, which an item is made of.") from None
             dataset = rows[0][0].dataset
             pids.append(identities.setdefault((dataset, item.pid), len(identities)))
             sources = [_source(row, m, part) for row, m, part in rows]
@@ -221,6 +217,6 @@ def _codes(values: Sequence[int | None]) -> Tensor:
 
 def _padded(rows: list[list[int]]) -> Tensor:
     width = max(map(len, rows), default=0)
-    return torch.tensor(
-        [row + [UNKNOWN] * (width - len(row)) for row in rows], dtype=torch.int64
-    ).reshape(len(rows), width)
+    return torch.tensor([row + [UNKNOWN] * (width - len(row)) for row in rows], dtype=torch.int64).reshape(
+        len(rows), width
+    )

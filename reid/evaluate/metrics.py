@@ -119,9 +119,7 @@ def rank_metrics(
         rows = slice(start, start + chunk)
         block = similarity[rows]
         if not torch.isfinite(torch.stack(torch.aminmax(block))).all():
-            raise DataError(
-                f"Similarities of queries {start}.. are not finite; check the features."
-            )
+            raise DataError(f"Similarities of queries {start}.. are not finite; check the features.")
         parts.append(_rank(block, q_pid[rows], g_pid, None if exclude is None else exclude[rows]))
     return _join(parts, ranks)
 
@@ -144,9 +142,7 @@ def evaluate_features(
     check_features(q, len(q_meta), "query")
     check_features(g, len(g_meta), "gallery")
     if q.shape[1] != g.shape[1]:
-        raise DataError(
-            f"Query features have {q.shape[1]} columns and gallery features {g.shape[1]}."
-        )
+        raise DataError(f"Query features have {q.shape[1]} columns and gallery features {g.shape[1]}.")
     columns = normalize(g.float(), dim=1).T
     g_pid = g_meta.pid.to(g.device)
     parts = []
@@ -197,9 +193,7 @@ def bootstrap_map(
 def check_features(features: Tensor, rows: int, side: str) -> None:
     """Raise DataError unless features are (rows, D), not empty and finite."""
     if features.ndim != 2 or len(features) != rows:
-        raise DataError(
-            f"{side} features are {tuple(features.shape)} but there are {rows} {side} labels."
-        )
+        raise DataError(f"{side} features are {tuple(features.shape)} but there are {rows} {side} labels.")
     if not rows:
         raise DataError(f"No {side} features: nothing to evaluate.")
     bad = ~torch.isfinite(features).all(dim=1)
@@ -216,9 +210,7 @@ def _check_shapes(similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Ten
     if tuple(similarity.shape) != wanted:
         raise DataError(f"Similarity is {tuple(similarity.shape)} but the labels say {wanted}.")
     if exclude is not None and tuple(exclude.shape) != wanted:
-        raise DataError(
-            f"The exclusion mask is {tuple(exclude.shape)} but the labels say {wanted}."
-        )
+        raise DataError(f"The exclusion mask is {tuple(exclude.shape)} but the labels say {wanted}.")
     if 0 in wanted:
         raise DataError(f"Nothing to evaluate: {wanted[0]} queries and {wanted[1]} gallery items.")
 
@@ -274,16 +266,10 @@ def _places(distance: Tensor, match: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _join(parts: list[list[Tensor]], ranks: Sequence[int]) -> RetrievalMetrics:
-    ap, inp, first, positives, candidates = (
-        torch.cat(column) for column in zip(*parts, strict=True)
-    )
+    ap, inp, first, positives, candidates = (torch.cat(column) for column in zip(*parts, strict=True))
     return RetrievalMetrics(ap, inp, first, positives, candidates, tuple(ranks))
 
 
 def _log_choose(n: Tensor, k: int) -> Tensor:
     """log C(n, k) by the gamma function; meaningless (and unused) where n < k."""
-    return (
-        torch.lgamma(n + 1)
-        - torch.lgamma(torch.tensor(k + 1.0))
-        - torch.lgamma((n - k).clamp(min=0) + 1)
-    )
+    return torch.lgamma(n + 1) - torch.lgamma(torch.tensor(k + 1.0)) - torch.lgamma((n - k).clamp(min=0) + 1)

@@ -84,23 +84,17 @@ class Protocol:
     rules: tuple[Rule, ...]
     use_roles: bool = True
 
-    def queries(
-        self, labels: Sequence[SampleLabels], subset: Iterable[Modality]
-    ) -> Selected[Query]:
+    def queries(self, labels: Sequence[SampleLabels], subset: Iterable[Modality]) -> Selected[Query]:
         """The queries of one split in these modalities, ordered like `labels`; one a caption."""
         chosen = canonical(subset)
         rows, lacking = self._side(labels, chosen, "query")
         items = []
         for row in rows:
             for caption in range(len(row.captions)) if Modality.TEXT in chosen else [None]:
-                items.append(
-                    make_query([(m, row, caption if m is Modality.TEXT else None) for m in chosen])
-                )
+                items.append(make_query([(m, row, caption if m is Modality.TEXT else None) for m in chosen]))
         return Selected(tuple(items), lacking)
 
-    def gallery(
-        self, labels: Sequence[SampleLabels], subset: Iterable[Modality]
-    ) -> Selected[GalleryItem]:
+    def gallery(self, labels: Sequence[SampleLabels], subset: Iterable[Modality]) -> Selected[GalleryItem]:
         """The gallery of one split in these modalities, ordered like `labels`.
 
         One item a sample, with its first caption; a gallery of text alone has one item a caption.
@@ -111,12 +105,8 @@ class Protocol:
         for row in rows:
             captions = range(len(row.captions)) if chosen == (Modality.TEXT,) else range(1)
             for caption in captions:
-                item_id = (
-                    f"{row.sample_id}#{caption}" if chosen == (Modality.TEXT,) else row.sample_id
-                )
-                parts = {
-                    m: Part(row.sample_id, caption if m is Modality.TEXT else None) for m in chosen
-                }
+                item_id = f"{row.sample_id}#{caption}" if chosen == (Modality.TEXT,) else row.sample_id
+                parts = {m: Part(row.sample_id, caption if m is Modality.TEXT else None) for m in chosen}
                 items.append(GalleryItem(item_id, row.pid, row.camid, parts, row.viewid))
         return Selected(tuple(items), lacking)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from reid import storage
+from reid.data import synthetic as renderer
 from reid.data.readers import synthetic
 from reid.data.readers.synthetic import Config, Reader
 from reid.data.schema import decode, encode, validate
@@ -151,6 +154,19 @@ def test_the_key_changes_with_the_renderers_source(monkeypatch: pytest.MonkeyPat
     before = source.key(record)
     monkeypatch.setattr(synthetic, "source_hash", lambda: "another")
     assert source.key(record) != before
+
+
+def test_the_source_hash_covers_every_file_of_the_renderer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = shutil.copytree(Path(renderer.__file__).parent, tmp_path / "renderer")
+    monkeypatch.setattr(renderer, "__file__", str(copied / "__init__.py"))
+    fresh = synthetic.source_hash.__wrapped__  # past the cache
+    assert fresh() == synthetic.source_hash()
+    for file in copied.glob("*.py"):
+        before = fresh()
+        file.write_text(file.read_text() + "# changed")
+        assert fresh() != before
 
 
 def test_more_identities_leave_the_keys_of_those_before_them() -> None:

@@ -25,9 +25,7 @@ def test_pixels_are_counted_in_joint_bins_of_32_levels() -> None:
 
 def test_vectors_have_unit_norm_whatever_the_size() -> None:
     noise = np.random.default_rng(0)
-    images = [
-        noise.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((1, 1), (9, 4), (30, 50))
-    ]
+    images = [noise.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((1, 1), (9, 4), (30, 50))]
     vectors = colour_histograms(images)
     assert vectors.shape == (3, 512)
     assert vectors.norm(dim=1).tolist() == pytest.approx([1.0] * 3)

@@ -22,9 +22,7 @@ from reid.evaluate.metrics import (
 )
 
 
-def textbook(
-    similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor
-) -> dict[str, list[Any]]:
+def textbook(similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor) -> dict[str, list[Any]]:
     """Every definition spelled out for one query at a time, in plain Python."""
     out: dict[str, list[Any]] = {"ap": [], "inp": [], "first": [], "order": []}
     for i, row in enumerate(similarity.tolist()):
@@ -106,9 +104,7 @@ def test_random_cases_with_ties_agree_with_the_textbook(seed: int) -> None:
     exclude = integers(3, q, g) == 0
     expected = textbook(similarity, q_pid, g_pid, exclude)
     agrees(rank_metrics(similarity, q_pid, g_pid, exclude, chunk=3), expected)
-    for row, order in zip(
-        top_ranked(similarity, 6, exclude).tolist(), expected["order"], strict=True
-    ):
+    for row, order in zip(top_ranked(similarity, 6, exclude).tolist(), expected["order"], strict=True):
         assert row == (order + [-1] * 6)[:6]
 
 
@@ -119,15 +115,11 @@ def test_no_positive_is_skipped_and_counted_and_the_means_ignore_it() -> None:
     assert (metrics.queries, metrics.skipped, metrics.mAP) == (1, 1, 1.0)
     nothing = rank_metrics(similarity, torch.tensor([5, 6]), g_pid)
     assert (nothing.queries, nothing.skipped) == (0, 2)
-    assert all(
-        math.isnan(x) for x in (nothing.mAP, nothing.mINP, nothing.cmc_at(1), nothing.chance_mAP)
-    )
+    assert all(math.isnan(x) for x in (nothing.mAP, nothing.mINP, nothing.cmc_at(1), nothing.chance_mAP))
 
 
 def test_a_query_whose_whole_gallery_is_excluded_is_skipped() -> None:
-    metrics = rank_metrics(
-        torch.ones(1, 2), torch.tensor([0]), torch.tensor([0, 0]), torch.ones(1, 2) > 0
-    )
+    metrics = rank_metrics(torch.ones(1, 2), torch.tensor([0]), torch.tensor([0, 0]), torch.ones(1, 2) > 0)
     assert (metrics.skipped, metrics.candidates.tolist()) == (1, [0])
 
 
@@ -197,7 +189,4 @@ def test_the_interval_resamples_identities_and_needs_two() -> None:
     assert bootstrap_map(metrics, q_pid, seed=1) == bootstrap_map(metrics, q_pid, seed=1)
     # A quarter of the draws is the second identity alone; resampled queries would stay near 0.97.
     assert bootstrap_map(metrics, q_pid) == pytest.approx((0.5, 1.0))
-    assert (
-        bootstrap_map(rank_metrics(similarity[:5], q_pid[:5], torch.tensor([0, 1])), q_pid[:5])
-        is None
-    )
+    assert bootstrap_map(rank_metrics(similarity[:5], q_pid[:5], torch.tensor([0, 1])), q_pid[:5]) is None

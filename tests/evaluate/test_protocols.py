@@ -84,9 +84,7 @@ def test_the_same_number_in_two_data_sets_is_not_the_same_identity() -> None:
         ("all", ["q", "g", "both", "free", "none"], ["q", "g", "both", "free", "none"]),
     ],
 )
-def test_roles_decide_who_asks_and_who_is_found(
-    name: str, queries: list[str], gallery: list[str]
-) -> None:
+def test_roles_decide_who_asks_and_who_is_found(name: str, queries: list[str], gallery: list[str]) -> None:
     labels = [
         row("q", 0, roles=("query",)),
         row("g", 0, roles=("gallery",)),
@@ -150,9 +148,7 @@ def test_a_sketch_made_from_a_photo_of_another_sample_never_ranks_against_it() -
     assert honest.positives.tolist() == [1]
 
 
-def test_leakage_alone_catches_a_part_generated_from_its_own_sample_but_not_a_captured_one() -> (
-    None
-):
+def test_leakage_alone_catches_a_part_generated_from_its_own_sample_but_not_a_captured_one() -> None:
     loose = replace(get_protocol("all"), rules=get_protocol("all").rules[-1:])
     made = row("a", 0, images={RGB: CAPTURED, SKETCH: Provenance("generated")})
     named = row("b", 0, images={RGB: CAPTURED, SKETCH: Provenance("generated", "b")})
@@ -166,7 +162,9 @@ def test_two_parts_made_from_one_photo_do_not_meet_and_padding_never_does() -> N
     first = row("x", 0, images={SKETCH: Provenance("generated", "photo")})
     second = row("y", 0, images={NIR: Provenance("generated", "photo")})
     third = row("z", 0, images={NIR: CAPTURED})
-    assert mask(get_protocol("all"), [first, second, third], SKETCH, NIR) == [[1, 0]]
+    fourth = row("w", 0, images={SKETCH: CAPTURED})
+    labels = [first, second, third, fourth]
+    assert mask(get_protocol("all"), labels, SKETCH, NIR) == [[1, 0], [0, 0]]
 
 
 def test_a_query_of_parts_from_two_samples_never_ranks_against_either() -> None:
@@ -242,9 +240,7 @@ def test_keys_are_the_same_in_another_process() -> None:
 
 
 def test_an_unknown_protocol_names_the_nearest_and_all() -> None:
-    with pytest.raises(
-        ConfigError, match=r"'cross_cam'.*mean 'cross_camera'.*all, cross_camera, roles"
-    ):
+    with pytest.raises(ConfigError, match=r"'cross_cam'.*mean 'cross_camera'.*all, cross_camera, roles"):
         get_protocol("cross_cam")
 
 

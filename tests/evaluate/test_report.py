@@ -49,9 +49,7 @@ class Page(HTMLParser):
 
     def values(self, field: str) -> list[float]:
         """Machine-readable numbers of one column."""
-        return [
-            float(a["value"] or "") for t, a in self.tags if t == "data" and a["class"] == field
-        ]
+        return [float(a["value"] or "") for t, a in self.tags if t == "data" and a["class"] == field]
 
     def classes(self, name: str) -> list[str]:
         """Class attributes that contain a name."""
@@ -133,10 +131,7 @@ def test_html_and_markdown_show_the_numbers_of_the_json(evaluation: Evaluation) 
     assert all(f"{100 * float(value):.1f}" == text for value, text in shown)
     markdown = render_markdown(evaluation)
     for row in rows:
-        assert (
-            f"| {100 * row['R1']:.1f} | {100 * row['R5']:.1f} | {100 * row['R10']:.1f} |"
-            in markdown
-        )
+        assert f"| {100 * row['R1']:.1f} | {100 * row['R5']:.1f} | {100 * row['R10']:.1f} |" in markdown
 
 
 @pytest.mark.parametrize("form", [render_html, render_markdown])

@@ -125,8 +125,8 @@ def draw_conditions(
         return float(strength) if hit else 0.0
 
     night = strikes(0.28, 0.6)
-    washout = strikes(0.22, 0.7)
-    crossover = strikes(0.22, 0.7)
+    washout = strikes(0.27, 0.7)
+    crossover = strikes(0.20, 0.7)
     glare = strikes(0.10, 0.5)
     crop = strikes(0.12, 0.4) * (0.25 if rng.random() < 0.7 else -0.12)
     usual, free = rng.random() < 0.6, int(rng.integers(4))

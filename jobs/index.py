@@ -1,0 +1,63 @@
+"""Index a split of a shard set into the durable gallery of a run.
+
+    python -m jobs.index --preset baseline/synthetic
+"""
+
+from __future__ import annotations
+
+from jobs.common import (
+    ConfigOption,
+    DebugOption,
+    DryRunOption,
+    JsonOption,
+    OverridesArgument,
+    PresetOption,
+    load_config,
+    print_dry_run,
+    run_uri_of,
+    run_verb,
+    show,
+    start_ray,
+)
+
+
+def index(
+    overrides: OverridesArgument = None,
+    config: ConfigOption = None,
+    preset: PresetOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Embed the gallery side and add what is missing."""
+    from pipelines.index import index_run
+    from reid.runs import load_run
+
+    settings = load_config(config, preset, overrides)
+    if dry_run:
+        print_dry_run(settings)
+        return
+    run = load_run(run_uri_of(settings))
+    if settings.evaluate.actors:
+        start_ray(settings.ray)
+    result = index_run(settings, run)
+    gallery = result.gallery
+    show(
+        {
+            "gallery": gallery.uri,
+            "version": gallery.version,
+            "added": result.added,
+            "already": result.already,
+            "subsets": list(gallery.subsets),
+        },
+        as_json,
+        [
+            gallery.uri,
+            f"  {result.added} items added, {result.already} were there; version {gallery.version}; "
+            f"subsets {', '.join(gallery.subsets)}",
+        ],
+    )
+
+
+if __name__ == "__main__":
+    run_verb(index)

@@ -1,0 +1,88 @@
+"""Search a gallery with any modalities at hand, in this process, without Ray.
+
+    python -m jobs.search --preset baseline/grocery --rgb photo.jpg --text "a green apple" --top-k 5
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs.common import (
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    OverridesArgument,
+    PresetOption,
+    load_config,
+    run_uri_of,
+    run_verb,
+    show,
+)
+
+ImageOption = Annotated[str | None, typer.Option(help="Image file, or an s3:// uri.")]
+
+
+def search(
+    overrides: OverridesArgument = None,
+    config: ConfigOption = None,
+    preset: PresetOption = None,
+    rgb: ImageOption = None,
+    nir: ImageOption = None,
+    tir: ImageOption = None,
+    sketch: ImageOption = None,
+    text: Annotated[str | None, typer.Option(help="A sentence.")] = None,
+    gallery: Annotated[str | None, typer.Option(help="Gallery subset, e.g. rgb+nir.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="How many results.")] = 5,
+    thumbnails: Annotated[str | None, typer.Option(help="Folder to write the hits' pictures to.")] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Print the best gallery items for a query of any supported subset."""
+    from reid import storage
+    from reid.addresses import gallery_uri
+    from reid.errors import UsageError
+    from reid.gallery.store import Gallery
+    from reid.modality import Modality
+    from reid.retrieve import Retriever
+    from reid.runs import load_run
+
+    settings = load_config(config, preset, overrides)
+    files = {Modality.RGB: rgb, Modality.NIR: nir, Modality.TIR: tir, Modality.SKETCH: sketch}
+    parts: dict[Modality, bytes | str] = {
+        m: storage.read_bytes(storage.absolute(uri)) for m, uri in files.items() if uri
+    }
+    if text:
+        parts[Modality.TEXT] = text
+    if not parts:
+        raise UsageError("Nothing to search for: give at least one of --rgb --nir --tir --sketch --text.")
+    run = load_run(run_uri_of(settings))
+    retriever = Retriever(run, Gallery.open(gallery_uri(settings, run.fingerprint)), settings.index.search)
+    result = retriever.search(parts, top_k, gallery)
+    if thumbnails:
+        Path(thumbnails).mkdir(parents=True, exist_ok=True)
+        for rank, hit in enumerate(result.hits, 1):
+            if hit.thumbnail:
+                (Path(thumbnails) / f"{rank:02d}_{hit.id.replace('/', '_')}.jpg").write_bytes(hit.thumbnail)
+    tree: dict[str, Any] = asdict(result)
+    for hit_tree in tree["hits"]:
+        hit_tree.pop("thumbnail")
+    show(
+        tree,
+        as_json,
+        [
+            f"{result.query_subset} against {result.gallery_subset} (gallery version {result.gallery_version})",
+            *(
+                f"{rank:>3}. {hit.score:.3f}  {hit.id}  pid {hit.pid}  camera {hit.camid}"
+                for rank, hit in enumerate(result.hits, 1)
+            ),
+            *(f"note: {warning}" for warning in result.warnings),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    run_verb(search)

@@ -1,0 +1,52 @@
+"""Serve a run's gallery over HTTP, with a page to try it in a browser.
+
+    python -m jobs.serve --preset baseline/synthetic serve.port=8000
+"""
+
+from __future__ import annotations
+
+from jobs.common import (
+    ConfigOption,
+    DebugOption,
+    DryRunOption,
+    OverridesArgument,
+    PresetOption,
+    load_config,
+    print_dry_run,
+    run_uri_of,
+    run_verb,
+    start_ray,
+)
+
+
+def serve(
+    overrides: OverridesArgument = None,
+    config: ConfigOption = None,
+    preset: PresetOption = None,
+    dry_run: DryRunOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Deploy the endpoint and serve until Ctrl-C."""
+    import signal
+    import threading
+
+    from pipelines.serve.app import run as deploy
+    from pipelines.serve.app import stop
+
+    settings = load_config(config, preset, overrides)
+    if dry_run:
+        print_dry_run(settings)
+        return
+    run = run_uri_of(settings)
+    start_ray(settings.ray)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    url = deploy(settings, run_uri=run)
+    print(f"serving on {url}  (page: {url}/ , health: {url}/healthz); Ctrl-C stops it", flush=True)
+    ended.wait()
+    stop()
+
+
+if __name__ == "__main__":
+    run_verb(serve)

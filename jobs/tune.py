@@ -1,0 +1,46 @@
+"""Search over config fields; calling it again goes on with an unfinished campaign.
+
+    python -m jobs.tune --preset baseline/synthetic tune.trials=6 \\
+        'tune.space={train.optim.lr: {loguniform: [1e-4, 1e-2]}, model.id_weight: {choice: [0.25, 1.0]}}'
+"""
+
+from __future__ import annotations
+
+from jobs.common import (
+    ConfigOption,
+    DebugOption,
+    DryRunOption,
+    JsonOption,
+    OverridesArgument,
+    PresetOption,
+    load_config,
+    print_dry_run,
+    run_verb,
+    show,
+    start_ray,
+)
+
+
+def tune(
+    overrides: OverridesArgument = None,
+    config: ConfigOption = None,
+    preset: PresetOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Run a search campaign and print the best trials."""
+    from pipelines.tune import check_space, result_lines, tune_runs
+
+    settings = load_config(config, preset, overrides)
+    check_space(settings)
+    if dry_run:
+        print_dry_run(settings)
+        return
+    start_ray(settings.ray)
+    result = tune_runs(settings)
+    show({"trials": result.trials, "uri": result.uri}, as_json, result_lines(result))
+
+
+if __name__ == "__main__":
+    run_verb(tune)

@@ -1,0 +1,141 @@
+"""Index: a split's gallery side -> vectors by subset (Ray Data) -> the durable gallery.
+
+Adding is an upsert by sample id in one atomic version a chunk; what is there already is not added again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.embed import Vector, embed_work
+from pipelines.progress import Progress, Say, say
+from reid.addresses import gallery_uri, shards_uri
+from reid.config import Config
+from reid.data.images import thumbnail
+from reid.data.schema import Sample
+from reid.data.shards import ShardSet
+from reid.errors import DataError
+from reid.evaluate.evaluator import Work
+from reid.evaluate.items import SampleLabels, parts_key
+from reid.evaluate.protocols import get_protocol
+from reid.gallery.rows import Item
+from reid.gallery.store import Gallery
+from reid.modality import ORDER, Modality, Subset, all_subsets, canonical, parse_subset, subset_name
+from reid.models.base import Regime, ReIDModel
+from reid.runs import Run
+
+
+@dataclass(frozen=True)
+class IndexResult:
+    """The gallery and what was added."""
+
+    gallery: Gallery
+    added: int
+    already: int
+
+
+def index_run(config: Config, run: Run, out: Say = say) -> IndexResult:
+    """Bring the gallery of a run up to date with a split of the shard set."""
+    settings = config.index
+    shards = ShardSet.open(shards_uri(config))
+    samples = shards.labels(settings.split)
+    if not samples:
+        raise DataError(f"index.split: {shards.root} has no {settings.split!r} samples.")
+    labels = [SampleLabels.of(s) for s in samples]
+    present = canonical(m for row in labels for m in row.modalities)
+    subsets = choose_subsets(settings.subsets, run.model, present)
+    vectors_of = _vectors(config, labels, subsets)
+    gallery = Gallery.ensure(
+        gallery_uri(config, run.fingerprint),
+        run.model.dim,
+        subsets,
+        run.fingerprint,
+        run.uri,
+        {"data_fingerprint": shards.fingerprint, "split": settings.split},
+    )
+    known = set(gallery.snapshot().ids)
+    wanted = [name for name in vectors_of if name not in known]
+    if not wanted:
+        return IndexResult(gallery, 0, len(known))
+    work = {w.key: w for name in wanted for w in vectors_of[name].values()}
+    features = embed_work(
+        run,
+        shards,
+        settings.split,
+        list(work.values()),
+        actors=config.evaluate.actors,
+        gpus_per_actor=config.evaluate.gpus_per_actor,
+        batch_size=settings.batch_size,
+        out=out,
+    )
+    _add(config, shards, gallery, {n: vectors_of[n] for n in wanted}, features, out)
+    return IndexResult(gallery, len(wanted), len(known))
+
+
+def choose_subsets(asked: Sequence[str] | None, model: ReIDModel, present: Subset) -> list[Subset]:
+    """The gallery subsets to embed: as configured, or RGB (any-to-any), or every subset (matched)."""
+    if asked is not None:
+        subsets = [parse_subset(s) for s in asked]
+        for subset in subsets:
+            model.pairing(subset, subset)
+        return subsets
+    side = canonical(set(present) & model.gallery_modalities)
+    if model.regime is Regime.ANY_TO_ANY and Modality.RGB in side:
+        return [(Modality.RGB,)]
+    return all_subsets(side)
+
+
+def _vectors(
+    config: Config, labels: Sequence[SampleLabels], subsets: Sequence[Subset]
+) -> dict[str, dict[str, Work]]:
+    """{sample id: {subset: the vector to compute}} of the gallery side."""
+    protocol = get_protocol(config.evaluate.protocol)
+    found: dict[str, dict[str, Work]] = {}
+    for subset in subsets:
+        for item in protocol.gallery(labels, subset).items:
+            sample = next(iter(item.parts.values())).sample_id
+            work = Work(parts_key(item.parts, "gallery"), "gallery", item.parts)
+            found.setdefault(sample, {}).setdefault(subset_name(subset), work)
+    return found
+
+
+def _add(
+    config: Config,
+    shards: ShardSet,
+    gallery: Gallery,
+    vectors_of: dict[str, dict[str, Work]],
+    features: dict[str, Vector],
+    out: Say,
+) -> None:
+    progress = Progress("index", len(vectors_of), "items", out=out)
+    chunk: list[Item] = []
+    for group in shards.groups(config.index.split):
+        for sample in shards.read_group(group):
+            works = vectors_of.get(sample.labels.sample_id)
+            if works:
+                vectors = {subset: features[w.key] for subset, w in works.items()}
+                chunk.append(_item(sample, vectors, gallery, config.index.thumbnail))
+        if len(chunk) >= 2048:
+            gallery.add(chunk)
+            progress.add(len(chunk))
+            chunk = []
+    if chunk:
+        gallery.add(chunk)
+        progress.add(len(chunk))
+
+
+def _item(sample: Sample, vectors: dict[str, Vector], gallery: Gallery, longest: int) -> Item:
+    labels = sample.labels
+    shown = next((m for m in ORDER if m in sample.images), None)
+    return Item(
+        id=labels.sample_id,
+        vectors=vectors,
+        model_fingerprint=gallery.metadata.model_fingerprint,
+        modalities=sample.modalities,
+        pid=labels.pid,
+        camid=labels.camid,
+        timestamp=labels.timestamp,
+        thumbnail=None if shown is None else thumbnail(sample.images[shown].image, labels.sample_id, longest),
+        source=f"{labels.dataset}/{labels.sample_id}",
+    )

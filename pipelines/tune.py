@@ -1,0 +1,223 @@
+"""Tune: search over any config fields with Ray Tune, ASHA and Optuna; resumable, with readable results.
+
+A trial is our plain training loop in one Tune worker (no nested trainer), on the validation identities. The
+campaign's folder is named by the config, the data and the search space, so that calling it again goes on.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.progress import Say, say
+from pipelines.train import pick_device, resolve_run
+from reid import storage
+from reid.addresses import tune_uri
+from reid.config import Config, load, override
+from reid.data.shards import ShardSet
+from reid.errors import ConfigError, TrainingError
+from reid.train.loop import EpochReport, train
+
+SPACES: dict[str, int | None] = {"choice": None, "uniform": 2, "loguniform": 2, "randint": 2}
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """Trials, best first, and where the tables lie."""
+
+    trials: list[dict[str, Any]]
+    uri: str
+    metric: str
+
+
+def tune_runs(config: Config, out: Say = say) -> TuneResult:
+    """Run or go on with the config's search. Raises ConfigError for a bad space, before anything starts."""
+    import ray
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    check_space(config)
+    config, _ = resolve_run(config)
+    settings = config.tune
+    epochs = settings.epochs or config.train.epochs
+    shards = ShardSet.open(str(config.data.shards))
+    uri = tune_uri(config, shards.fingerprint)
+    fs, path = storage.resolve(uri)
+    storage.make_dir(uri)
+    cpus = int(ray.cluster_resources().get("CPU", 1))
+    # One CPU stays free for the driver; a trial trains in its own single worker.
+    concurrent = settings.concurrent or max(1, (cpus - 1) // config.train.cpus_per_worker)
+    trainable = tune.with_resources(
+        tune.with_parameters(trial, tree=config.model_dump(mode="json"), epochs=epochs),
+        {"cpu": config.train.cpus_per_worker, "gpu": config.train.gpus_per_worker},
+    )
+    name = "campaign"
+    experiment = storage.join(uri, name)
+    if tune.Tuner.can_restore(storage.resolve(experiment)[1], storage_filesystem=fs):
+        out(f"tune: going on with {experiment}")
+        tuner = tune.Tuner.restore(
+            storage.resolve(experiment)[1],
+            trainable=trainable,
+            storage_filesystem=fs,
+            resume_unfinished=True,
+            restart_errored=True,
+        )
+    else:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                num_samples=settings.trials,
+                max_concurrent_trials=concurrent,
+                search_alg=OptunaSearch(
+                    search_space(config), metric="score", mode=settings.mode, seed=config.seed
+                ),
+                scheduler=ASHAScheduler(
+                    time_attr="epoch",
+                    metric="score",
+                    mode=settings.mode,
+                    max_t=max(epochs, settings.grace_epochs + 1),
+                    grace_period=settings.grace_epochs,
+                    reduction_factor=settings.reduction,
+                ),
+            ),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=path,
+                storage_filesystem=fs,
+                verbose=0,
+                callbacks=[trial_lines(out, settings.trials)],
+            ),
+        )
+    grid = tuner.fit()
+    trials = [_row(result, settings.metric) for result in grid]
+    finished = [t for t in trials if t["score"] is not None]
+    if not finished:
+        first = next((str(r.error) for r in grid if r.error), "no trial reported")
+        raise TrainingError(f"tune: every trial failed; first: {first.strip().splitlines()[-1]}")
+    finished.sort(key=lambda t: t["score"], reverse=settings.mode == "max")
+    rows = finished + [t for t in trials if t["score"] is None]
+    _write_tables(uri, rows, settings.metric)
+    return TuneResult(rows, uri, settings.metric)
+
+
+def trial(params: dict[str, Any], tree: dict[str, Any], epochs: int) -> None:
+    """One trial: train with the drawn fields, reporting the metric each validated epoch."""
+    from ray import tune
+
+    config = override(load(tree), {**params, "train.epochs": epochs})
+    metric = config.tune.metric
+    last: dict[str, float] = {}
+
+    def report(epoch: EpochReport) -> None:
+        last.update({k: float(v) for k, v in epoch.metrics.items() if isinstance(v, int | float)})
+        if metric not in last:
+            raise ConfigError(
+                f"tune.metric: {metric!r} is not reported; there is {', '.join(sorted(last))}. For val/ metrics "
+                "set train.val.fraction and train.val.every_epochs=1."
+            )
+        score = last[metric]
+        tune.report({"score": score if math.isfinite(score) else -1.0, "epoch": epoch.epoch, **last})
+
+    train(config, "", device=pick_device(config), report=report, finish=False)
+
+
+def check_space(config: Config) -> None:
+    """Raise ConfigError for an empty space, a field that does not exist, or bounds that make no sense."""
+    if not config.tune.space:
+        raise ConfigError("tune.space: empty; map a field to a range, e.g. train.optim.lr: {loguniform: [1e-4, 1e-2]}.")
+    for field, entry in config.tune.space.items():
+        where = f"tune.space.{field}"
+        if len(entry) != 1:
+            raise ConfigError(f"{where}: give exactly one of {', '.join(SPACES)}.")
+        (kind, values), *_ = entry.items()
+        wanted = SPACES[kind]
+        if not values or (wanted is not None and len(values) != wanted):
+            raise ConfigError(f"{where}.{kind}: expected {wanted or 'at least one'} value(s), got {values!r}.")
+        if wanted == 2 and not values[0] < values[1]:
+            raise ConfigError(f"{where}.{kind}: the lower bound {values[0]} is not below {values[1]}.")
+        for value in values:
+            override(config, {field: value})  # an unknown field or a wrong type is told here
+
+
+def search_space(config: Config) -> dict[str, Any]:
+    """The space in Ray Tune's terms."""
+    from ray import tune
+
+    makers: dict[str, Callable[[list[Any]], Any]] = {
+        "choice": lambda v: tune.choice(v),
+        "uniform": lambda v: tune.uniform(*v),
+        "loguniform": lambda v: tune.loguniform(*v),
+        "randint": lambda v: tune.randint(*v),
+    }
+    return {
+        field: makers[kind](values)
+        for field, entry in config.tune.space.items()
+        for kind, values in entry.items()
+    }
+
+
+def trial_lines(out: Say, total: int) -> Any:
+    """A Tune callback that prints one line per finished trial."""
+    from ray.tune import Callback
+
+    class Lines(Callback):  # type: ignore[misc]  # Ray ships no types
+        done = 0
+
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            Lines.done += 1
+            last = trial.last_result or {}
+            drawn = ", ".join(f"{k}={_short(v)}" for k, v in trial.config.items())
+            score = last.get("score")
+            shown = "no score" if score is None else f"score {score:.3f} after {last.get('epoch')} epochs"
+            out(f"tune: trial {Lines.done}/{total}: {shown} ({drawn})")
+
+    return Lines()
+
+
+def _row(result: Any, metric: str) -> dict[str, Any]:
+    metrics = result.metrics or {}
+    return {
+        "score": metrics.get("score"),
+        "metric": metric,
+        "epochs": metrics.get("epoch"),
+        "error": None if result.error is None else str(result.error).strip().splitlines()[-1],
+        "params": dict(result.config or metrics.get("config") or {}),
+        "trial": os.path.basename(result.path or ""),
+    }
+
+
+def _write_tables(uri: str, rows: list[dict[str, Any]], metric: str) -> None:
+    storage.write_json(storage.join(uri, "results.json"), rows)
+    fields = sorted({name for row in rows for name in row["params"]})
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(["rank", metric, "epochs", *fields, "error"])
+    lines = [f"| rank | {metric} | epochs | {' | '.join(fields)} |", "|---:" * (3 + len(fields)) + "|"]
+    for rank, row in enumerate(rows, 1):
+        values = [_short(row["params"].get(f)) for f in fields]
+        score = "failed" if row["score"] is None else f"{row['score']:.4f}"
+        writer.writerow([rank, score, row["epochs"], *values, row["error"] or ""])
+        lines.append(f"| {rank} | {score} | {row['epochs']} | {' | '.join(values)} |")
+    storage.write_bytes(storage.join(uri, "results.csv"), stream.getvalue().encode())
+    storage.write_bytes(storage.join(uri, "results.md"), ("\n".join(lines) + "\n").encode())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def result_lines(result: TuneResult) -> list[str]:
+    """The best trials for a terminal."""
+    lines = [f"{'rank':<5}{result.metric:>10}{'epochs':>8}  fields"]
+    for rank, row in enumerate(result.trials[:10], 1):
+        score = "failed" if row["score"] is None else f"{row['score']:.3f}"
+        fields = ", ".join(f"{k}={_short(v)}" for k, v in row["params"].items())
+        lines.append(f"{rank:<5}{score:>10}{row['epochs'] or 0:>8}  {fields}")
+    best = " ".join(f"{k}={_short(v)}" for k, v in result.trials[0]["params"].items())
+    return [*lines, f"best: {best}", f"tables: {result.uri}/results.md"]

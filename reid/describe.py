@@ -1,0 +1,92 @@
+"""What a configuration builds: parameters, compute and supported modalities, without data or weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from reid.addresses import shards_uri
+from reid.config import Config
+from reid.data.batch import Batch
+from reid.data.shards import ShardSet
+from reid.data.text import CONTEXT
+from reid.errors import ConfigError, DataError
+from reid.modality import ORDER, Modality, Subset, subset_name
+from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
+
+PUBLISHED = {"rgbnt201": (171, 4), "rgbnt100": (50, 8), "msvr310": (155, 8)}
+"""Training identities and cameras of the public sets, by data.name: what the papers' heads are built for."""
+
+
+def describe_config(config: Config, classes: int | None = None, cameras: int | None = None) -> dict[str, Any]:
+    """JSON-able description. Identities and cameras: as given, else of the built shards, else published.
+
+    Raises ConfigError when they are not known.
+    """
+    known = _known_counts(config)
+    if (classes is None or cameras is None) and known is None:
+        raise ConfigError(
+            f"How many identities and cameras has {config.data.name!r}? Build its shards first, or give --classes "
+            "and --cameras."
+        )
+    found = known or (0, 0)
+    classes = found[0] if classes is None else classes
+    cameras = found[1] if cameras is None else cameras
+    data = config.data
+    context = ModelContext(classes, max(1, cameras), data.height, data.width, data.modalities)
+    model = build_model(config.model, context)
+    modalities = tuple(m for m in ORDER if m in model.query_modalities)
+    return {
+        "name": config.name,
+        "config": config.model_dump(mode="json"),
+        "classes": classes,
+        "cameras": cameras,
+        "regime": model.regime.value,
+        "dim": model.dim,
+        "query_modalities": [m.value for m in modalities],
+        "gallery_modalities": [m.value for m in ORDER if m in model.gallery_modalities],
+        "parameters": parameter_counts(model),
+        "sample": subset_name(modalities),
+        "gmac_per_sample": gmac(model, modalities, data.height, data.width),
+    }
+
+
+def _known_counts(config: Config) -> tuple[int, int] | None:
+    try:
+        shards = ShardSet.open(shards_uri(config))
+    except DataError:
+        return PUBLISHED.get(config.data.name)
+    return len(shards.identities("train")), len(shards.cameras)
+
+
+def gmac(model: ReIDModel, modalities: Subset, height: int, width: int) -> float:
+    """10^9 multiply-accumulates of embedding one sample with all its modalities (matrix products only)."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # the fused path hides its products from the counter
+    try:
+        with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            model.eval().embed(dummy_batch(modalities, 1, height, width), "query")
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return float(counter.get_total_flops()) / 2e9
+
+
+def dummy_batch(modalities: Subset, rows: int, height: int, width: int) -> Batch:
+    """Rows of zeros with every modality: for shapes and counts only."""
+    present = torch.tensor([[m in modalities for m in ORDER]] * rows)
+    tokens = torch.zeros(rows, CONTEXT, dtype=torch.int64)
+    tokens[:, -1] = 1  # the text reaches the last position
+    return Batch(
+        pid=torch.zeros(rows, dtype=torch.int64),
+        present=present,
+        camid=torch.zeros(rows, len(ORDER), dtype=torch.int64),
+        viewid=torch.zeros(rows, len(ORDER), dtype=torch.int64),
+        images={m: torch.zeros(rows, 3, height, width) for m in modalities if m.is_visual},
+        index={m: torch.arange(rows) for m in modalities},
+        tokens=tokens if Modality.TEXT in modalities else None,
+    )
