@@ -145,9 +145,7 @@ def test_many_queries_answer_as_one_by_one(searchable: Retriever) -> None:
     for query, result in zip(queries, together, strict=True):
         alone = searchable.search(query.parts, query.k, query.gallery_subset)
         assert [h.id for h in alone.hits] == [h.id for h in result.hits]
-        np.testing.assert_allclose(
-            [h.score for h in alone.hits], [h.score for h in result.hits], atol=1e-5
-        )
+        np.testing.assert_allclose([h.score for h in alone.hits], [h.score for h in result.hits], atol=1e-5)
     assert searchable.search_many([]) == []
 
 

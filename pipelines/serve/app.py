@@ -1,8 +1,8 @@
 """The Ray Serve application: an HTTP ingress over embedders that hold the model and the gallery.
 
-`serve build/deploy` import it as `pipelines.serve.app:build`. The token is read from the
-environment of the ingress replicas; it is never an argument, since arguments are shown on the
-dashboard.
+A Serve config file names it as `import_path: pipelines.serve.app:build`, for `serve deploy` and RayService.
+(`serve build` takes built applications only, not builders.) The token is read from the environment of the
+ingress replicas; it is never an argument, since arguments are shown on the dashboard.
 """
 
 from __future__ import annotations
@@ -36,15 +36,12 @@ log = logging.getLogger("anyreid.serve")
 
 
 class ServeArgs(BaseModel):
-    """Arguments of `build`, and of `applications[].args` in a Serve config file.
-
-    `run` and `gallery` may be empty only so that `serve build` can write a file to be filled in.
-    """
+    """Arguments of `build`, and of `applications[].args` in a Serve config file."""
 
     model_config = ConfigDict(extra="forbid")
 
-    run: str = ""
-    gallery: str = ""
+    run: str
+    gallery: str
     search: Literal["exact", "ann"] = "exact"
     serve: ServeConfig = ServeConfig()
 
@@ -57,8 +54,6 @@ class Embedder:
         from reid.runs import load_run
 
         checked = ServeArgs.model_validate(args)
-        if not checked.run or not checked.gallery:
-            raise ServiceError("Name a run folder and a gallery in the application's `args`.")
         device = "cuda" if checked.serve.gpus_per_replica else "cpu"
         run = load_run(checked.run, device)
         self.retriever = Retriever(run, Gallery.open(checked.gallery), checked.search)

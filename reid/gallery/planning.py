@@ -52,15 +52,11 @@ def plan(
         else:
             missing = missing or subset_name(compared)
     if options:
-        used, compared = max(
-            options, key=lambda o: (len(o[0]), coverage[subset_name(o[1])], len(o[1]))
-        )
+        used, compared = max(options, key=lambda o: (len(o[0]), coverage[subset_name(o[1])], len(o[1])))
         return _described(query, used, compared, coverage, total)
     if missing is not None:
         raise _not_indexed(query, missing, coverage)
-    raise refusal or UnsupportedPairing(
-        "This gallery indexes nothing; set index.subsets and index anew."
-    )
+    raise refusal or UnsupportedPairing("This gallery indexes nothing; set index.subsets and index anew.")
 
 
 def _not_indexed(query: Subset, column: str, coverage: Mapping[str, int]) -> UnsupportedPairing:
@@ -78,9 +74,7 @@ def _described(
     unused = [m for m in query if m not in used]
     warnings = []
     if unused:
-        warnings.append(
-            f"Not used: {subset_name(unused)}; the comparison is on {subset_name(used)}."
-        )
+        warnings.append(f"Not used: {subset_name(unused)}; the comparison is on {subset_name(used)}.")
     if total == 0:
         warnings.append("The gallery is empty.")
     elif coverage[column] < total:

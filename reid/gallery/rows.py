@@ -88,18 +88,14 @@ def to_table(items: Sequence[Item], dim: int, subsets: Sequence[str]) -> pa.Tabl
     }
     for subset in subsets:
         columns[vector_column(subset)] = _vector_array([i.vectors.get(subset) for i in items], dim)
-    return pa.table(
-        {f.name: columns[f.name] for f in schema(dim, subsets)}, schema=schema(dim, subsets)
-    )
+    return pa.table({f.name: columns[f.name] for f in schema(dim, subsets)}, schema=schema(dim, subsets))
 
 
 def to_matrix(column: pa.ChunkedArray, dim: int) -> tuple[Vectors, npt.NDArray[np.int64]]:
     """(n, dim) vectors of the non-null entries of a column, and their (n,) positions in it."""
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
-        array = (
-            pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], type=array.type)
-        )
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], type=array.type)
     rows = np.flatnonzero(np.asarray(array.is_valid()))
     values = array.drop_null().flatten().to_numpy(zero_copy_only=False)
     return np.ascontiguousarray(values, dtype=np.float32).reshape(-1, dim), rows.astype(np.int64)
@@ -118,9 +114,7 @@ def _vector_array(vectors: Sequence[Vectors | None], dim: int) -> pa.Array:
 
 def _check(item: Item, dim: int, subsets: Sequence[str]) -> None:
     if not item.id or len(item.id) > _MAX_ID_CHARS or not item.id.isprintable():
-        raise GalleryError(
-            f"Item id {item.id[:40]!r}: give 1 to {_MAX_ID_CHARS} printable characters."
-        )
+        raise GalleryError(f"Item id {item.id[:40]!r}: give 1 to {_MAX_ID_CHARS} printable characters.")
     if not item.vectors:
         raise GalleryError(
             f"Item {item.id!r} has no vector, so no search could find it; the gallery indexes "
@@ -134,8 +128,7 @@ def _check(item: Item, dim: int, subsets: Sequence[str]) -> None:
             )
         if np.shape(vector) != (dim,):
             raise GalleryError(
-                f"Item {item.id!r}, {subset}: vector of shape {np.shape(vector)}, expected "
-                f"({dim},)."
+                f"Item {item.id!r}, {subset}: vector of shape {np.shape(vector)}, expected ({dim},)."
             )
         norm = float(np.linalg.norm(vector))
         if not math.isfinite(norm) or abs(norm - 1) > _NORM_TOLERANCE:

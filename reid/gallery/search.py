@@ -61,9 +61,7 @@ class Searcher:
     `target_recall`.
     """
 
-    def __init__(
-        self, snapshot: Snapshot, mode: Mode = "exact", target_recall: float = 0.99
-    ) -> None:
+    def __init__(self, snapshot: Snapshot, mode: Mode = "exact", target_recall: float = 0.99) -> None:
         if mode not in ("exact", "ann"):
             raise GalleryError(f"index.search: {mode!r} is neither 'exact' nor 'ann'.")
         self.snapshot = snapshot
@@ -79,9 +77,7 @@ class Searcher:
 
     def warm(self, subsets: Sequence[str] | None = None) -> list[IndexInfo]:
         """Build the indexes of the given (default: all) subsets now and say what they are."""
-        return [
-            self._index(s).info for s in (self.snapshot.subsets if subsets is None else subsets)
-        ]
+        return [self._index(s).info for s in (self.snapshot.subsets if subsets is None else subsets)]
 
     def search(self, vectors: Vectors, subset: str, k: int) -> list[list[Hit]]:
         """For each of the (n, dim) unit vectors the k best items that have `subset`, best first.
@@ -91,9 +87,7 @@ class Searcher:
         """
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
         if queries.ndim != 2 or queries.shape[1] != self.snapshot.dim:
-            raise GalleryError(
-                f"Query vectors of shape {queries.shape}, expected (n, {self.snapshot.dim})."
-            )
+            raise GalleryError(f"Query vectors of shape {queries.shape}, expected (n, {self.snapshot.dim}).")
         if not np.isfinite(queries).all():
             raise GalleryError("Query vectors hold a non-finite value.")
         if k < 1:
@@ -104,16 +98,10 @@ class Searcher:
             return [[] for _ in queries]
         width = min(total, k + _MARGIN)
         scores, found = index.faiss_index.search(queries, width)
-        while (
-            width < total
-            and (scores[:, width - 1] >= scores[:, min(k, width) - 1] - _SCORE_NOISE).any()
-        ):
+        while width < total and (scores[:, width - 1] >= scores[:, min(k, width) - 1] - _SCORE_NOISE).any():
             width = min(total, width * 2)
             scores, found = index.faiss_index.search(queries, width)
-        return [
-            self._ranked(index, query, places, k)
-            for query, places in zip(queries, found, strict=True)
-        ]
+        return [self._ranked(index, query, places, k) for query, places in zip(queries, found, strict=True)]
 
     def _ranked(self, index: _Index, query: Vectors, places: Rows, k: int) -> list[Hit]:
         places = places[places >= 0]
@@ -148,11 +136,7 @@ class Searcher:
         """Raise the search width until recall@10 on perturbed gallery vectors meets the target."""
         rng = np.random.default_rng(0)
         chosen = rng.choice(len(vectors), size=min(_RECALL_QUERIES, len(vectors)), replace=False)
-        noise = (
-            rng.standard_normal((len(chosen), vectors.shape[1]))
-            * _RECALL_NOISE
-            / vectors.shape[1] ** 0.5
-        )
+        noise = rng.standard_normal((len(chosen), vectors.shape[1])) * _RECALL_NOISE / vectors.shape[1] ** 0.5
         queries = vectors[chosen] + noise.astype(np.float32)
         queries /= np.linalg.norm(queries, axis=1, keepdims=True)
         depth = min(_RECALL_AT, len(vectors))
@@ -161,9 +145,7 @@ class Searcher:
         for width in _HNSW_WIDTHS:
             graph.hnsw.efSearch = width
             _, found = graph.search(queries, depth)
-            hits = [
-                len(set(t) & set(f)) for t, f in zip(truth.tolist(), found.tolist(), strict=True)
-            ]
+            hits = [len(set(t) & set(f)) for t, f in zip(truth.tolist(), found.tolist(), strict=True)]
             recall = float(np.mean(hits)) / depth
             if recall >= self._target:
                 break

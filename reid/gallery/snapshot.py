@@ -105,6 +105,4 @@ class Snapshot:
                     f"{self._uri}: this version of the gallery was purged after a deletion; take "
                     "a new snapshot."
                 ) from error
-            raise GalleryError(
-                f"{self._uri}: cannot be read ({str(error).splitlines()[0]})."
-            ) from error
+            raise GalleryError(f"{self._uri}: cannot be read ({str(error).splitlines()[0]}).") from error

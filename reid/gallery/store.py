@@ -6,7 +6,8 @@
 A writer killed at any point leaves the last committed version. Readers hold a `Snapshot` of one
 version. Old versions are kept for an hour after later ones replace them, except that a deletion
 removes them at once: what is deleted is then in no file of the gallery, and a snapshot that still
-needed it raises VersionGone.
+needed it raises VersionGone. (A bucket with object versioning on keeps what is deleted: turn that off, or
+expire old object versions.)
 """
 
 from __future__ import annotations
@@ -83,9 +84,7 @@ class Gallery:
             )
         names = rows.canonical_names(subsets)
         if not names or dim < 1:
-            raise GalleryError(
-                "A gallery needs at least one subset (index.subsets) and a dimension above 0."
-            )
+            raise GalleryError("A gallery needs at least one subset (index.subsets) and a dimension above 0.")
         created = datetime.now(UTC).isoformat(timespec="seconds")
         metadata = Metadata(dim, names, model_fingerprint, run, created, dict(provenance or {}))
         storage.make_dir(uri)
@@ -223,9 +222,7 @@ class Gallery:
 
         Raises VersionGone, a GalleryError, if the version was never there or has been purged.
         """
-        return Snapshot(
-            _table(self.uri), storage_options(self.uri), self.dim, self.subsets, version
-        )
+        return Snapshot(_table(self.uri), storage_options(self.uri), self.dim, self.subsets, version)
 
     def count(self) -> int:
         """Number of items in the newest version."""
@@ -244,9 +241,7 @@ class Gallery:
 
     @staticmethod
     def _tidy(dataset: Any) -> int:
-        _retry_conflicts(
-            lambda: dataset.optimize.compact_files(target_rows_per_fragment=ROWS_PER_FRAGMENT)
-        )
+        _retry_conflicts(lambda: dataset.optimize.compact_files(target_rows_per_fragment=ROWS_PER_FRAGMENT))
         dataset.cleanup_old_versions(older_than=_KEEP_OLD_VERSIONS)
         return int(dataset.version)
 

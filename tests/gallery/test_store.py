@@ -24,9 +24,7 @@ def unit(seed: int) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def item(
-    number: int, secret: str = "", subsets: tuple[str, ...] = ("rgb",), **labels: object
-) -> Item:
+def item(number: int, secret: str = "", subsets: tuple[str, ...] = ("rgb",), **labels: object) -> Item:
     return Item(
         id=f"item-{number:03d}",
         vectors={s: unit(number) for s in subsets},
@@ -45,9 +43,7 @@ def gallery(tmp_path: Path) -> Gallery:
 
 
 def files_with(gallery: Gallery, text: str) -> list[Path]:
-    return [
-        p for p in Path(gallery.uri).rglob("*") if p.is_file() and text.encode() in p.read_bytes()
-    ]
+    return [p for p in Path(gallery.uri).rglob("*") if p.is_file() and text.encode() in p.read_bytes()]
 
 
 def test_reopened_gallery_has_rows_and_metadata(gallery: Gallery) -> None:
@@ -112,9 +108,7 @@ def test_survives_a_kill_between_adds(gallery: Gallery) -> None:
     child.stdout.close()
     again = Gallery.open(gallery.uri)
     count = again.count()
-    assert count >= 1 + 2 * committed and count % 2 == 1, (
-        "each add is there as a whole or not at all"
-    )
+    assert count >= 1 + 2 * committed and count % 2 == 1, "each add is there as a whole or not at all"
     again.add([item(990)])
     assert again.count() == count + 1
     again.purge(unfinished=True)
@@ -179,9 +173,7 @@ def test_delete_really_removes_bytes(gallery: Gallery) -> None:
     for trace in ("face-002", "retake-002", "item-002"):
         assert files_with(gallery, trace) == []
     vector_bytes = unit(2).tobytes()
-    assert not any(
-        vector_bytes in p.read_bytes() for p in Path(gallery.uri).rglob("*") if p.is_file()
-    )
+    assert not any(vector_bytes in p.read_bytes() for p in Path(gallery.uri).rglob("*") if p.is_file())
     assert gallery.snapshot().ids == [f"item-{n:03d}" for n in (0, 1, 3, 4, 5, 7)]
     with pytest.raises(VersionGone):
         stale.thumbnails([0])

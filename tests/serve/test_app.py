@@ -65,9 +65,7 @@ def refusal(response: Any, status: int) -> dict[str, Any]:
     return dict(body)
 
 
-def test_search_answers_with_thumbnails_and_provenance(
-    client: TestClient, retriever: Retriever
-) -> None:
+def test_search_answers_with_thumbnails_and_provenance(client: TestClient, retriever: Retriever) -> None:
     answer = client.post("/v1/search", files={"rgb": picture(3)}, data={"top_k": "2"})
     assert answer.status_code == 200, answer.text
     body = answer.json()
@@ -105,9 +103,7 @@ def test_unknown_modality_field_names_the_nearest(client: TestClient) -> None:
 def test_oversize_body_is_413(client: TestClient, streamed: bool) -> None:
     big = b"x" * 400_000
     head = b'--B\r\nContent-Disposition: form-data; name="rgb"; filename="a.jpg"\r\n\r\n'
-    content: Any = (
-        iter([head, big, b"\r\n--B--\r\n"]) if streamed else head + big + b"\r\n--B--\r\n"
-    )
+    content: Any = iter([head, big, b"\r\n--B--\r\n"]) if streamed else head + big + b"\r\n--B--\r\n"
     response = client.post(
         "/v1/search",
         content=content,
@@ -134,9 +130,7 @@ def test_too_many_pixels_are_refused_by_the_header(client: TestClient) -> None:
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a complete picture"),
     ],
 )
-def test_broken_picture_is_422_naming_the_field(
-    client: TestClient, content: bytes, message: str
-) -> None:
+def test_broken_picture_is_422_naming_the_field(client: TestClient, content: bytes, message: str) -> None:
     body = refusal(client.post("/v1/search", files={"rgb": ("a.jpg", content)}), 422)
     assert body["field"] == "rgb"
     assert message in body["error"]
@@ -162,9 +156,7 @@ def test_wrong_kinds_counts_and_forms_are_refused(client: TestClient) -> None:
     assert "Too many files" in refusal(five, 422)["error"]
     assert refusal(client.post("/v1/search", files={"text": b"words"}), 422)["field"] == "text"
     assert refusal(client.post("/v1/search", json={"text": "x"}), 415)
-    assert (
-        refusal(client.post("/v1/search", data={"top_k": "3"}), 422)["error"] == "An empty query."
-    )
+    assert refusal(client.post("/v1/search", data={"top_k": "3"}), 422)["error"] == "An empty query."
     gallery = client.post("/v1/search", data={"text": "x", "gallery": "rgbb"})
     assert refusal(gallery, 422)["field"] == "gallery"
     assert refusal(client.get("/v1/search"), 405)

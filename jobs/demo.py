@@ -1,0 +1,131 @@
+"""The whole product in a few minutes on a laptop: build, train, evaluate, tune, index, serve, three queries.
+
+    make demo          (python -m jobs.demo)
+    make serve         (python -m jobs.demo --serve): leaves the endpoint running with its page
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from jobs.common import DebugOption, OverridesArgument, run_verb, start_ray
+from pipelines.progress import duration, say
+from reid.config import Config, load
+from reid.modality import Modality, subset_name
+
+PRESET = "baseline/demo"
+QUERIES = ((Modality.RGB,), (Modality.TEXT,), (Modality.NIR, Modality.TIR, Modality.TEXT))
+T = TypeVar("T")
+
+
+def demo(
+    overrides: OverridesArgument = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Leave the endpoint running with its page.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the endpoint; 0 picks a free one.")] = -1,
+    debug: DebugOption = False,
+) -> None:
+    """Run the main path end to end on rendered data and print a short summary."""
+    from pipelines.data import build
+    from pipelines.evaluate import evaluate_run
+    from pipelines.index import index_run
+    from pipelines.serve.app import run as deploy
+    from pipelines.serve.app import stop
+    from pipelines.train import train_run
+    from pipelines.tune import tune_runs
+    from reid.runs import load_run
+
+    chosen = port if port >= 0 else (8000 if serve else 0)
+    config = load(PRESET, [*(overrides or []), f"serve.port={chosen}"])
+    started = time.monotonic()
+    timed("ray", lambda: start_ray(config.ray))
+    shards = timed("1 build", lambda: build(config)).shards
+    trained = timed("2 train", lambda: train_run(config)).run
+    run = load_run(trained.uri)
+    evaluated = timed("3 evaluate", lambda: evaluate_run(config, run))
+    tuned = timed("4 tune", lambda: tune_runs(config))
+    gallery = timed("5 index", lambda: index_run(config, run)).gallery
+    url = timed("6 serve", lambda: deploy(config, run_uri=run.uri, gallery_uri=gallery.uri))
+    try:
+        answers = timed("7 query", lambda: ask(config, url, shards))
+        for line in summary(evaluated, tuned, answers, time.monotonic() - started):
+            print(line)
+        if serve:
+            ended = threading.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: ended.set())
+            print(f"\nserving on {url}  (open it in a browser); Ctrl-C stops it", flush=True)
+            ended.wait()
+    finally:
+        stop()
+
+
+def timed(name: str, step: Callable[[], T]) -> T:
+    """Run a step and say how long it took."""
+    say(f"== {name}")
+    began = time.monotonic()
+    result = step()
+    say(f"== {name}: done in {duration(time.monotonic() - began)}")
+    return result
+
+
+def ask(config: Config, url: str, shards: Any) -> list[dict[str, Any]]:
+    """Three searches over HTTP with captures of different identities, each by another modality subset."""
+    import httpx
+
+    from reid.data.batches import sample_part
+
+    samples = [s for group in shards.groups("test") for s in shards.read_group(group)]
+    answers = []
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        for number, subset in enumerate(QUERIES):
+            able = [s for s in samples if set(subset) <= set(s.modalities)]
+            sample = able[(len(able) * (2 * number + 1)) // (2 * len(QUERIES))]
+            files, fields = {}, {"top_k": "6"}
+            for modality in subset:
+                content = sample_part(sample, modality).content
+                if isinstance(content, bytes):
+                    files[modality.value] = (f"{modality.value}.png", content)
+                else:
+                    fields[modality.value] = content
+            answer = client.post(f"{url}/v1/search", data=fields, files=files or None)
+            answer.raise_for_status()
+            tree = answer.json()
+            hits = [h for h in tree["hits"] if h["id"] != sample.labels.sample_id][:5]
+            answers.append({"subset": subset_name(subset), "sample": sample, "hits": hits, "ms": tree["took_ms"]})
+    return answers
+
+
+def summary(evaluated: Any, tuned: Any, answers: list[dict[str, Any]], seconds: float) -> list[str]:
+    """What a person wants to know, in a screenful."""
+    lines = ["", f"{'query -> rgb gallery':<28}{'mAP':>6}{'R1':>7}   (chance mAP {_chance(evaluated):.3f})"]
+    for row in (*evaluated.evaluation.results, *evaluated.evaluation.baselines):
+        name = row.name or row.query
+        lines.append(f"{name:<28}{row.metrics.mAP:6.3f}{row.metrics.cmc_at(1):7.3f}")
+    best = tuned.trials[0]
+    drawn = ", ".join(f"{k}={v:.3g}" for k, v in best["params"].items())
+    lines += ["", f"best of {len(tuned.trials)} short trials: {tuned.metric} {best['score']:.3f} with {drawn}", ""]
+    for answer in answers:
+        sample = answer["sample"]
+        marks = " ".join("right" if h["pid"] == sample.labels.pid else "wrong" for h in answer["hits"])
+        lines.append(
+            f"query by {answer['subset']} of identity {sample.labels.pid}, camera {sample.labels.camid} "
+            f"({answer['ms']:.0f} ms): {marks}"
+        )
+        if sample.captions and "text" in answer["subset"]:
+            lines.append(f'    "{sample.captions[0].text}"')
+    lines.append("(the query's own capture is left out of the hits)")
+    return [*lines, "", f"report: {evaluated.files['report.html']}", f"all in {duration(seconds)}"]
+
+
+def _chance(evaluated: Any) -> float:
+    return float(evaluated.evaluation.results[0].metrics.chance_mAP)
+
+
+if __name__ == "__main__":
+    run_verb(demo)
