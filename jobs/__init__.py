@@ -1,1 +1,1 @@
-"""Entry points, one verb a file: parse, call, print, exit code. The same on a laptop and by `ray job submit`."""
+"""Entry points, one verb a file: parse, call, print, exit code. Laptop and `ray job submit` alike."""

@@ -1,6 +1,6 @@
 """Build a shard set: raw samples -> generated modalities -> identity-sorted Parquet shards.
 
-    python -m jobs.build --preset baseline/synthetic
+python -m jobs.build --preset baseline/synthetic
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -15,7 +16,9 @@ from reid.config import Config, RayConfig, load
 from reid.errors import AnyReIDError, UsageError
 
 ConfigOption = Annotated[str | None, typer.Option("--config", help="YAML file with the configuration.")]
-PresetOption = Annotated[str | None, typer.Option("--preset", help="Shipped preset, e.g. baseline/synthetic.")]
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", help="Shipped preset, e.g. baseline/synthetic.")
+]
 OverridesArgument = Annotated[
     list[str] | None, typer.Argument(help="Dotted overrides, e.g. train.epochs=2.", metavar="[KEY=VALUE]...")
 ]
@@ -44,14 +47,18 @@ def run_verb(verb: Callable[..., None]) -> None:
         if debug:
             raise
         text = str(error).strip().splitlines()
-        print(f"error: {type(error).__name__}: {text[0] if text else ''} (--debug shows more)", file=sys.stderr)
+        print(
+            f"error: {type(error).__name__}: {text[0] if text else ''} (--debug shows more)", file=sys.stderr
+        )
         sys.exit(1)
 
 
 def load_config(config: str | None, preset: str | None, overrides: list[str] | None) -> Config:
     """The configuration that the common options name."""
     if (config is None) == (preset is None):
-        raise UsageError("Give exactly one of --config FILE.yaml and --preset NAME (e.g. baseline/synthetic).")
+        raise UsageError(
+            "Give exactly one of --config FILE.yaml and --preset NAME (e.g. baseline/synthetic)."
+        )
     return load(config or str(preset), overrides or [])
 
 
@@ -63,23 +70,28 @@ def print_dry_run(config: Config, **extra: Any) -> None:
 def start_ray(config: RayConfig, dashboard: bool = False) -> None:
     """Connect to RAY_ADDRESS or start a local Ray, and set Ray Data up. RAY_AUTH_MODE is honoured.
 
-    `dashboard` is needed by nested Tune and by the Jobs API.
+    `dashboard` is needed by nested Tune and by the Jobs API. Workers' logs stay in Ray's session folder
+    unless --debug; what a person should see, the pipelines print.
     """
     import ray
 
     from pipelines.context import configure_data_context
 
+    debug = "--debug" in sys.argv
+    if not debug:
+        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+        warnings.filterwarnings("ignore", module=r"ray\.|pipelines\.", category=DeprecationWarning)
     if not ray.is_initialized():
         if os.environ.get("RAY_ADDRESS"):
-            ray.init(logging_level="ERROR", log_to_driver=True)
+            ray.init(logging_level=logging.ERROR, log_to_driver=debug)
         else:
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a private, local, short-lived Ray
             ray.init(
                 num_cpus=config.num_cpus or (os.cpu_count() or 1) + 1,  # one more for drivers that only wait
                 include_dashboard=dashboard,
                 object_store_memory=config.object_store_mib * 2**20,
-                logging_level="ERROR",
-                log_to_driver=True,
+                logging_level=logging.ERROR,
+                log_to_driver=debug,
                 runtime_env={"env_vars": worker_environment()},
             )
     configure_data_context(config.profile)

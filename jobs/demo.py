@@ -1,7 +1,7 @@
 """The whole product in a few minutes on a laptop: build, train, evaluate, tune, index, serve, three queries.
 
-    make demo          (python -m jobs.demo)
-    make serve         (python -m jobs.demo --serve): leaves the endpoint running with its page
+make demo          (python -m jobs.demo)
+make serve         (python -m jobs.demo --serve): leaves the endpoint running with its page
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ def ask(config: Config, url: str, shards: Any) -> list[dict[str, Any]]:
             answer.raise_for_status()
             tree = answer.json()
             hits = [h for h in tree["hits"] if h["id"] != sample.labels.sample_id][:5]
-            answers.append({"subset": subset_name(subset), "sample": sample, "hits": hits, "ms": tree["took_ms"]})
+            answers.append(
+                {"subset": subset_name(subset), "sample": sample, "hits": hits, "ms": tree["took_ms"]}
+            )
     return answers
 
 
@@ -109,7 +111,11 @@ def summary(evaluated: Any, tuned: Any, answers: list[dict[str, Any]], seconds: 
         lines.append(f"{name:<28}{row.metrics.mAP:6.3f}{row.metrics.cmc_at(1):7.3f}")
     best = tuned.trials[0]
     drawn = ", ".join(f"{k}={v:.3g}" for k, v in best["params"].items())
-    lines += ["", f"best of {len(tuned.trials)} short trials: {tuned.metric} {best['score']:.3f} with {drawn}", ""]
+    lines += [
+        "",
+        f"best of {len(tuned.trials)} short trials: {tuned.metric} {best['score']:.3f} with {drawn}",
+        "",
+    ]
     for answer in answers:
         sample = answer["sample"]
         marks = " ".join("right" if h["pid"] == sample.labels.pid else "wrong" for h in answer["hits"])

@@ -1,6 +1,6 @@
 """Describe a configuration: resolved values, parameters by module, and multiply-accumulates per sample.
 
-    python -m jobs.describe --preset baseline/rgbnt201 --json
+python -m jobs.describe --preset baseline/rgbnt201 --json
 """
 
 from __future__ import annotations

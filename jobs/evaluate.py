@@ -1,7 +1,7 @@
 """Evaluate a run: retrieval metrics by protocol and modality subset, with a report.
 
-    python -m jobs.evaluate --preset baseline/synthetic
-    python -m jobs.evaluate --preset baseline/synthetic run=runs/train/other evaluate.subsets='[sketch, "text->rgb"]'
+python -m jobs.evaluate --preset baseline/synthetic
+python -m jobs.evaluate --preset baseline/demo evaluate.subsets='[sketch, "text->rgb"]'
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Index a split of a shard set into the durable gallery of a run.
 
-    python -m jobs.index --preset baseline/synthetic
+python -m jobs.index --preset baseline/synthetic
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Search a gallery with any modalities at hand, in this process, without Ray.
 
-    python -m jobs.search --preset baseline/grocery --rgb photo.jpg --text "a green apple" --top-k 5
+python -m jobs.search --preset baseline/grocery --rgb photo.jpg --text "a green apple" --top-k 5
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def search(
         tree,
         as_json,
         [
-            f"{result.query_subset} against {result.gallery_subset} (gallery version {result.gallery_version})",
+            f"{result.query_subset} against {result.gallery_subset} (version {result.gallery_version})",
             *(
                 f"{rank:>3}. {hit.score:.3f}  {hit.id}  pid {hit.pid}  camera {hit.camid}"
                 for rank, hit in enumerate(result.hits, 1)

@@ -1,6 +1,6 @@
 """Serve a run's gallery over HTTP, with a page to try it in a browser.
 
-    python -m jobs.serve --preset baseline/synthetic serve.port=8000
+python -m jobs.serve --preset baseline/synthetic serve.port=8000
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Train a model on a built shard set; running the same configuration again resumes or returns the finished run.
+"""Train a model on a built shard set; the same configuration again resumes, or returns the finished run.
 
-    python -m jobs.train --preset baseline/synthetic train.epochs=2
+python -m jobs.train --preset baseline/synthetic train.epochs=2
 """
 
 from __future__ import annotations

@@ -55,9 +55,7 @@ class BuildResult:
 def recipe(config: Config) -> dict[str, Any]:
     """Everything besides the records that a shard's content depends on."""
     reader = f"reid.data.readers.{config.data.reader.name}"
-    generators = {
-        m.value: [g.entry.name, g.params_hash] for m, g in bound_generators(config).items()
-    }
+    generators = {m.value: [g.entry.name, g.params_hash] for m, g in bound_generators(config).items()}
     return {
         "schema": SCHEMA_VERSION,
         "reader": config.data.reader.model_dump(mode="json"),
@@ -74,7 +72,10 @@ def bound_generators(config: Config) -> dict[Modality, BoundGenerator]:
 
 
 def build(config: Config, out: Say = say) -> BuildResult:
-    """Bring the config's shard set up to date; finished shards are reused. Raises DataError when too much is bad."""
+    """Bring the config's shard set up to date; finished shards are reused.
+
+    Raises DataError when too many rows are bad; nothing is published then.
+    """
     root = shards_uri(config)
     reader = open_reader(config.data.reader, config.data.name)
     plans = plan_shards(reader, recipe(config), config.build.rows_per_shard)
@@ -110,12 +111,13 @@ def _run(config: Config, root: str, plans: list[ShardPlan]) -> Iterator[Shard]:
     """Stream the missing shards through the stages; yields each as it is written."""
     tables = [
         pa.table(
-            {"plan": [p.key], "records": [json.dumps([_record_json(r) for r in p.records])]}, schema=PLAN_SCHEMA
+            {"plan": [p.key], "records": [json.dumps([_record_json(r) for r in p.records])]},
+            schema=PLAN_SCHEMA,
         )
         for p in plans
     ]
     tree = config.model_dump(mode="json")
-    dataset = ray.data.from_arrow(tables)
+    dataset: ray.data.Dataset = ray.data.from_arrow(tables)
     stages: list[tuple[Callable[..., pa.Table], dict[str, Any]]] = [(read_stage, {"tree": tree})]
     for modality in config.build.generate:
         stages.append((generate_stage, {"tree": tree, "target": modality.value}))
@@ -191,7 +193,10 @@ def _generate(row: _Row, generator: BoundGenerator, section: GenerateConfig, see
     )
     images = {**sample.images, generator.target: image}
     return _Row(
-        Sample(sample.labels, images, sample.captions, sample.mask, sample.content_hash), None, None, row.files
+        Sample(sample.labels, images, sample.captions, sample.mask, sample.content_hash),
+        None,
+        None,
+        row.files,
     )
 
 
@@ -290,7 +295,9 @@ def _manifest(config: Config, plans: list[ShardPlan], shards: list[Shard]) -> Ma
     counts: dict[str, dict[str, int]] = {}
     for split in dict.fromkeys(s.split for s in shards if s.rows):
         mine = [s for s in shards if s.split == split]
-        rows = Counter((d, p) for s in mine for g in s.row_groups for d, p, n in g.identities for _ in range(n))
+        rows = Counter(
+            (d, p) for s in mine for g in s.row_groups for d, p, n in g.identities for _ in range(n)
+        )
         counts[split] = {
             "rows": sum(s.rows for s in mine),
             "identities": len(rows),
@@ -321,7 +328,7 @@ def _warnings(plans: list[ShardPlan], manifest: Manifest, max_bad: float) -> lis
         raise DataError(f"All {total} rows are bad, nothing is published. First: {_first_bad(manifest)}")
     if bad > max_bad * total:
         raise DataError(
-            f"{bad} of {total} rows are bad, more than build.max_bad_fraction={max_bad}; nothing is published. "
+            f"{bad} of {total} rows are bad, over build.max_bad_fraction={max_bad}; nothing is published. "
             f"First: {_first_bad(manifest)}"
         )
     warnings = [

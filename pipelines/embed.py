@@ -71,7 +71,7 @@ def embed_work(
     batch_size: int = 64,
     out: Say = say,
 ) -> dict[str, Vector]:
-    """Vectors of the worklist by key; stored ones are reused, new ones stored. `actors=0`: in this process."""
+    """Vectors of the worklist by key; stored ones are reused. `actors=0`: in this process."""
     store = FeatureSet(run, shards.fingerprint)
     features = store.read()
     missing = [w for w in work if w.key not in features]

@@ -98,7 +98,9 @@ def choose_pairings(config: Config, model: ReIDModel, present: Subset) -> list[P
     gallery_side = canonical(set(present) & model.gallery_modalities)
     if not query_side or not gallery_side:
         have = subset_name(present)
-        raise DataError(f"The {settings.split} split has {have}; the model takes {subset_name(model.query_modalities)}.")
+        raise DataError(
+            f"The {settings.split} split has {have}; the model takes {subset_name(model.query_modalities)}."
+        )
     to_rgb = model.regime is Regime.ANY_TO_ANY and Modality.RGB in gallery_side
     default = parse_subset(settings.gallery) if settings.gallery else (RGB if to_rgb else gallery_side)
     if settings.subsets is not None:
@@ -171,7 +173,9 @@ def _warnings(scored: Sequence[Scored], shards: ShardSet) -> tuple[str, ...]:
         if not one.metrics.queries:
             warnings.append(f"{one.pairing.name}: no query has a positive left; its numbers are empty.")
     if shards.manifest.quarantined:
-        warnings.append(f"{shards.manifest.quarantined} rows of the data set were set aside when it was built.")
+        warnings.append(
+            f"{shards.manifest.quarantined} rows of the data set were set aside when it was built."
+        )
     warnings.append("Scores are not calibrated: a similarity is not a probability.")
     return tuple(warnings)
 
@@ -258,5 +262,3 @@ def report_lines(result: EvaluationResult) -> list[str]:
     lines.append(f"protocol {evaluation.protocol}: not counted: {'; '.join(evaluation.exclusions)}")
     lines.append(f"report: {result.files['report.html']}")
     return lines
-
-

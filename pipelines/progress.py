@@ -11,7 +11,8 @@ Say = Callable[[str], None]
 
 def say(text: str) -> None:
     """Print a line for a person, now."""
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 class Progress:

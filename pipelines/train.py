@@ -6,7 +6,11 @@ resumes another configuration. `train.workers=0` trains in this process without 
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +44,7 @@ def train_run(config: Config, out: Say = say) -> TrainResult:
     if config.train.workers == 0:
         _train_here(config, uri, out)
     else:
-        _train_on_ray(config, uri)
+        _train_on_ray(config, uri, out)
     return TrainResult(RunFolder.open(uri), trained=True)
 
 
@@ -70,14 +74,31 @@ def _absolute_weights(config: Config) -> dict[str, Any]:
     return section
 
 
-class EpochLines:
-    """Prints a line an epoch: losses, validation, rate and time left."""
+class TrainLines:
+    """Lines for a person: one an epoch, and one every half minute within long epochs."""
 
-    def __init__(self, epochs: int, out: Say) -> None:
-        self.epochs, self.out = epochs, out
+    def __init__(self, epochs: int, out: Say, every: float = 30.0) -> None:
+        self.epochs, self.out, self.every = epochs, out, every
+        self.epoch = 0
+        self._printed = self._began = time.monotonic()
 
-    def __call__(self, report: EpochReport) -> None:
+    def tick(self, step: int, steps: int, loss: float) -> None:
+        """After a step."""
+        now = time.monotonic()
+        if step == 1:
+            self._began = now
+        if now - self._printed < self.every or step == steps:
+            return
+        self._printed = now
+        left = duration((now - self._began) / max(step - 1, 1) * (steps - step))
+        self.out(
+            f"train: epoch {self.epoch + 1}, step {step}/{steps}, loss {loss:.3f}, {left} left of the epoch"
+        )
+
+    def report(self, report: EpochReport) -> None:
+        """After an epoch."""
         m = report.metrics
+        self.epoch, self._printed = report.epoch, time.monotonic()
         left = duration((self.epochs - report.epoch) * m["seconds"])
         val = f", val mAP {m['val/mAP']:.3f}" if "val/mAP" in m else ""
         self.out(
@@ -86,10 +107,48 @@ class EpochLines:
         )
 
 
+class RunLog:
+    """Lines written to `<run>/train.log` by rank 0, wherever it runs, and shown by the driver."""
+
+    def __init__(self, run: str) -> None:
+        self.uri = storage.join(run, "train.log")
+        self._lines = storage.read_bytes(self.uri).decode().splitlines() if storage.exists(self.uri) else []
+
+    def write(self, line: str) -> None:
+        """Append a line (the file is small and written whole, so that it works on S3)."""
+        self._lines.append(line)
+        storage.write_bytes(self.uri, ("\n".join(self._lines) + "\n").encode())
+
+    @contextlib.contextmanager
+    def shown(self, out: Say) -> Iterator[None]:
+        """Show new lines while the block runs."""
+        ended = threading.Event()
+        count = len(self._lines)
+
+        def follow() -> None:
+            nonlocal count
+            while True:
+                last = ended.wait(1.0)
+                lines = RunLog(self.uri.rpartition("/")[0])._lines
+                for line in lines[count:]:
+                    out(line)
+                count = len(lines)
+                if last:
+                    return
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
 def _train_here(config: Config, uri: str, out: Say) -> None:
     """In this process; the state file in the run folder makes it resumable."""
     state = storage.join(uri, STATE_FILE)
-    lines = EpochLines(config.train.epochs, out)
+    lines = TrainLines(config.train.epochs, out)
     with tempfile.TemporaryDirectory() as scratch:
         resume = None
         if storage.exists(state):
@@ -98,16 +157,16 @@ def _train_here(config: Config, uri: str, out: Say) -> None:
             out(f"train: resuming from {state}")
 
         def report(epoch: EpochReport) -> None:
-            lines(epoch)
+            lines.report(epoch)
             if epoch.checkpoint_due:
                 epoch.save(Path(scratch))
                 storage.write_bytes(state, (Path(scratch) / STATE_FILE).read_bytes())
 
-        train(config, uri, resume=resume, device=pick_device(config), report=report)
+        train(config, uri, resume=resume, device=pick_device(config), report=report, tick=lines.tick)
     storage.delete_file(state)
 
 
-def _train_on_ray(config: Config, uri: str) -> None:
+def _train_on_ray(config: Config, uri: str, out: Say) -> None:
     """Ray TorchTrainer; its storage lies in the run folder."""
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -135,7 +194,8 @@ def _train_on_ray(config: Config, uri: str) -> None:
         ),
     )
     try:
-        trainer.fit()
+        with RunLog(uri).shown(out):
+            trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise TrainingError(first_cause(error)) from error
 
@@ -146,8 +206,9 @@ def worker(arguments: dict[str, Any]) -> None:
 
     config, uri = load(arguments["config"]), arguments["run"]
     context = ray.train.get_context()
-    lines = EpochLines(config.train.epochs, say)
     main = context.get_world_rank() == 0
+    log = RunLog(uri)
+    lines = TrainLines(config.train.epochs, log.write)
     checkpoint = ray.train.get_checkpoint()
 
     def report(epoch: EpochReport) -> None:
@@ -155,7 +216,7 @@ def worker(arguments: dict[str, Any]) -> None:
         if not main:
             ray.train.report(metrics if metrics else {"epoch": epoch.epoch})
             return
-        lines(epoch)
+        lines.report(epoch)
         if not epoch.checkpoint_due:
             ray.train.report(metrics)
             return
@@ -166,12 +227,14 @@ def worker(arguments: dict[str, Any]) -> None:
 
     device = ray.train.torch.get_device() if config.train.gpus_per_worker else torch.device("cpu")
     if checkpoint is None:
-        train(config, uri, device=device, report=report)
+        train(config, uri, device=device, report=report, tick=lines.tick if main else None)
         return
     if main:
-        say(f"train: resuming from {checkpoint.path}")
+        log.write(f"train: resuming from {checkpoint.path}")
     with checkpoint.as_directory() as folder:
-        train(config, uri, resume=Path(folder), device=device, report=report)
+        train(
+            config, uri, resume=Path(folder), device=device, report=report, tick=lines.tick if main else None
+        )
 
 
 def pick_device(config: Config) -> torch.device:
@@ -186,8 +249,8 @@ def first_cause(error: BaseException) -> str:
     failures = getattr(error, "worker_failures", None) or {}
     for cause in failures.values():
         inner: BaseException = cause
-        while getattr(inner, "cause", None) is not None and isinstance(inner.cause, BaseException):
-            inner = inner.cause
+        while isinstance(deeper := getattr(inner, "cause", None), BaseException):
+            inner = deeper
         if isinstance(inner, AnyReIDError):
             return str(inner)
         return f"{type(inner).__name__}: {inner}"

@@ -50,7 +50,8 @@ def tune_runs(config: Config, out: Say = say) -> TuneResult:
     uri = tune_uri(config, shards.fingerprint)
     fs, path = storage.resolve(uri)
     storage.make_dir(uri)
-    cpus = int(ray.cluster_resources().get("CPU", 1))
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cpus = int(resources.get("CPU", 1))
     # One CPU stays free for the driver; a trial trains in its own single worker.
     concurrent = settings.concurrent or max(1, (cpus - 1) // config.train.cpus_per_worker)
     trainable = tune.with_resources(
@@ -95,10 +96,11 @@ def tune_runs(config: Config, out: Say = say) -> TuneResult:
             ),
         )
     grid = tuner.fit()
-    trials = [_row(result, settings.metric) for result in grid]
+    results = [grid[i] for i in range(len(grid))]
+    trials = [_row(result, settings.metric) for result in results]
     finished = [t for t in trials if t["score"] is not None]
     if not finished:
-        first = next((str(r.error) for r in grid if r.error), "no trial reported")
+        first = next((str(r.error) for r in results if r.error), "no trial reported")
         raise TrainingError(f"tune: every trial failed; first: {first.strip().splitlines()[-1]}")
     finished.sort(key=lambda t: t["score"], reverse=settings.mode == "max")
     rows = finished + [t for t in trials if t["score"] is None]
@@ -110,7 +112,7 @@ def trial(params: dict[str, Any], tree: dict[str, Any], epochs: int) -> None:
     """One trial: train with the drawn fields, reporting the metric each validated epoch."""
     from ray import tune
 
-    config = override(load(tree), {**params, "train.epochs": epochs})
+    config = override(load(tree), {**params, "train.epochs": epochs, "train.val.every_epochs": 1})
     metric = config.tune.metric
     last: dict[str, float] = {}
 
@@ -119,7 +121,7 @@ def trial(params: dict[str, Any], tree: dict[str, Any], epochs: int) -> None:
         if metric not in last:
             raise ConfigError(
                 f"tune.metric: {metric!r} is not reported; there is {', '.join(sorted(last))}. For val/ metrics "
-                "set train.val.fraction and train.val.every_epochs=1."
+                "set train.val.fraction above 0."
             )
         score = last[metric]
         tune.report({"score": score if math.isfinite(score) else -1.0, "epoch": epoch.epoch, **last})
@@ -130,7 +132,7 @@ def trial(params: dict[str, Any], tree: dict[str, Any], epochs: int) -> None:
 def check_space(config: Config) -> None:
     """Raise ConfigError for an empty space, a field that does not exist, or bounds that make no sense."""
     if not config.tune.space:
-        raise ConfigError("tune.space: empty; map a field to a range, e.g. train.optim.lr: {loguniform: [1e-4, 1e-2]}.")
+        raise ConfigError("tune.space: empty; e.g. train.optim.lr: {loguniform: [1e-4, 1e-2]}.")
     for field, entry in config.tune.space.items():
         where = f"tune.space.{field}"
         if len(entry) != 1:
@@ -138,7 +140,9 @@ def check_space(config: Config) -> None:
         (kind, values), *_ = entry.items()
         wanted = SPACES[kind]
         if not values or (wanted is not None and len(values) != wanted):
-            raise ConfigError(f"{where}.{kind}: expected {wanted or 'at least one'} value(s), got {values!r}.")
+            raise ConfigError(
+                f"{where}.{kind}: expected {wanted or 'at least one'} value(s), got {values!r}."
+            )
         if wanted == 2 and not values[0] < values[1]:
             raise ConfigError(f"{where}.{kind}: the lower bound {values[0]} is not below {values[1]}.")
         for value in values:
@@ -166,7 +170,7 @@ def trial_lines(out: Say, total: int) -> Any:
     """A Tune callback that prints one line per finished trial."""
     from ray.tune import Callback
 
-    class Lines(Callback):  # type: ignore[misc]  # Ray ships no types
+    class Lines(Callback):
         done = 0
 
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:

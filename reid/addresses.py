@@ -10,7 +10,14 @@ from pathlib import Path
 from reid import storage
 from reid.config import Config, fingerprint
 
-_PLACEMENT = {"workers", "gpus_per_worker", "cpus_per_worker", "loader_threads", "checkpoint_every", "max_failures"}
+_PLACEMENT = {
+    "workers",
+    "gpus_per_worker",
+    "cpus_per_worker",
+    "loader_threads",
+    "checkpoint_every",
+    "max_failures",
+}
 """Train fields that say where and how safely, not what: they do not change a run's name."""
 
 
@@ -66,5 +73,7 @@ def evaluation_uri(run: str, key: str) -> str:
 
 def tune_uri(config: Config, data_fingerprint: str) -> str:
     """The folder of a search campaign."""
-    key = fingerprint(run_fingerprint(config, data_fingerprint), config.tune.model_dump(exclude={"concurrent"}))
+    key = fingerprint(
+        run_fingerprint(config, data_fingerprint), config.tune.model_dump(exclude={"concurrent"})
+    )
     return storage.join(storage.absolute(config.workdir), "tune", config.name, key)

@@ -1,84 +1,37 @@
-"""Typed, strict configuration: one schema for all verbs, YAML presets, dotted overrides, fingerprints.
+"""Typed, strict configuration: one schema for all verbs, YAML presets, dotted overrides.
 
 `load()` is the only way in. A section whose fields depend on a name (the model, the reader) is a `Plugin`:
 its `name` picks a module of a package and that module's `Config` class gives the fields, so that adding a
-model or a reader is adding one file. This module imports nothing of ours but the errors.
+model or a reader is adding one file.
 """
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import importlib
 import importlib.resources
-import json
-import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializeAsAny,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator
 
+from reid import yamlio
 from reid.errors import ConfigError, UsageError
 from reid.modality import Modality, parse_subset
+from reid.sections import Plugin, Section, check, did_you_mean, fingerprint, named, plugin, plugin_names
+
+__all__ = ["Config", "Plugin", "Section", "fingerprint", "load", "override", "plugin_names", "presets"]
 
 PRESETS = "reid.presets"
-
-
-class Section(BaseModel):
-    """A part of the configuration: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Plugin(Section):
-    """A section whose remaining fields are those of the module that `name` picks."""
-
-    name: str
-
-
-def plugin_names(package: str) -> list[str]:
-    """Names of the modules of a package that define a `Config` (by file name; nothing is imported)."""
-    path = importlib.import_module(package).__path__
-    return sorted(m.name for m in pkgutil.iter_modules(path) if m.name not in {"base"})
-
-
-def _plugin(package: str, field: str) -> Callable[[Any], Any]:
-    def validate(value: Any) -> Any:
-        if isinstance(value, Plugin):
-            return value
-        if isinstance(value, str):
-            value = {"name": value}
-        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-            raise ConfigError(f"{field}.name is missing. Known: {', '.join(plugin_names(package))}.")
-        name = value["name"]
-        if name not in plugin_names(package):
-            raise ConfigError(f"{field}.name: unknown {name!r}.{_did_you_mean(name, plugin_names(package))}")
-        section: type[Plugin] = importlib.import_module(f"{package}.{name}").Config
-        return _validate(section, value, field)
-
-    return validate
 
 
 def _modalities(value: Any) -> Any:
     return list(parse_subset(value)) if isinstance(value, str | list | tuple) else value
 
 
-ModelSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(_plugin("reid.models", "model"))]
-ReaderSection = Annotated[
-    SerializeAsAny[Plugin], BeforeValidator(_plugin("reid.data.readers", "data.reader"))
-]
-Modalities = Annotated[tuple[Modality, ...], BeforeValidator(_modalities)]
+ModelSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(plugin("reid.models", "model"))]
+ReaderSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(plugin("reid.data.readers", "data.reader"))]
+Modalities = Annotated[tuple[Modality, ...], BeforeValidator(named("modalities", _modalities))]
 
 
 class DataConfig(Section):
@@ -99,23 +52,27 @@ class GenerateConfig(Section):
     """One generated modality: the generator's registered name and its parameters."""
 
     generator: str
-    params: dict[str, float | int | str | bool] = {}
+    params: dict[str, float | int | str | bool] = Field({})
     missing_only: bool = Field(True, description="keep captured images; generate only where there is none")
 
 
 class BuildConfig(Section):
     """How raw samples become a shard set."""
 
-    generate: dict[Modality, GenerateConfig] = {}
+    generate: dict[Modality, GenerateConfig] = Field({})
     rows_per_shard: int = Field(512, ge=1)
-    rows_per_group: int = Field(64, ge=1, description="target; an identity is never split over two row groups")
-    max_bad_fraction: float = Field(0.5, ge=0, le=1, description="fail when more rows than this are set aside")
+    rows_per_group: int = Field(
+        64, ge=1, description="target; an identity is never split over two row groups"
+    )
+    max_bad_fraction: float = Field(
+        0.5, ge=0, le=1, description="fail when more rows than this are set aside"
+    )
     max_pixels: int = Field(64_000_000, ge=1, description="larger images are set aside unread")
     concurrency: int | None = Field(None, ge=1, description="parallel shard tasks; default: one a CPU")
 
 
 class AugmentConfig(Section):
-    """Training-time transforms. Geometry may be one draw a row or one a modality; photometry never is shared."""
+    """Training-time transforms; geometry is one draw a row or one a modality, photometry is never shared."""
 
     geometry: Literal["shared", "independent"] = "shared"
     flip: float = Field(0.5, ge=0, le=1)
@@ -132,7 +89,9 @@ class BatchConfig(Section):
     identities: int = Field(8, ge=1, description="P")
     instances: int = Field(8, ge=1, description="K")
     reservoir_rows: int = Field(20_000, ge=1, description="bound of the pool of whole identities")
-    modality_dropout: float = Field(0.0, ge=0, lt=1, description="chance to hide a modality of a row; one stays")
+    modality_dropout: float = Field(
+        0.0, ge=0, lt=1, description="chance to hide a modality of a row; one stays"
+    )
 
 
 class GroupConfig(Section):
@@ -154,7 +113,7 @@ class OptimConfig(Section):
     warmup_epochs: float = Field(0.0, ge=0)
     warmup_factor: float = Field(0.1, ge=0, le=1)
     warmup_reference: Literal["group", "base"] = Field(
-        "group", description="warm-up starts at factor x the group's lr, or x the base lr for all groups"
+        "group", description="start at factor x the group's lr, or x the base lr for all"
     )
     final_factor: float = Field(1e-3, ge=0, le=1, description="lr at the end, relative to the base lr")
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -208,11 +167,19 @@ class EvaluateConfig(Section):
     def _one_or_many(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
+    @field_validator("subsets", "gallery")
+    @classmethod
+    def _spelled(cls, value: Any) -> Any:
+        for pairing in [value] if isinstance(value, str) else value or ():
+            for side in pairing.split("->"):
+                named("evaluate.subsets", parse_subset)(side)
+        return value
+
 
 class TuneConfig(Section):
     """A search. `space` maps a dotted config field to {choice|uniform|loguniform|randint: [...]}."""
 
-    space: dict[str, dict[Literal["choice", "uniform", "loguniform", "randint"], list[Any]]] = {}
+    space: dict[str, dict[Literal["choice", "uniform", "loguniform", "randint"], list[Any]]] = Field({})
     trials: int = Field(8, ge=1)
     concurrent: int | None = Field(None, ge=1)
     metric: str = "val/mAP"
@@ -227,7 +194,9 @@ class IndexConfig(Section):
 
     gallery: str | None = Field(None, description="where; default: a folder in workdir named by the run")
     split: Literal["train", "val", "test"] = "test"
-    subsets: tuple[str, ...] | None = Field(None, description="gallery subsets to embed; default: the model's")
+    subsets: tuple[str, ...] | None = Field(
+        None, description="gallery subsets to embed; default: the model's"
+    )
     thumbnail: int = Field(128, ge=16, description="longest side of stored thumbnails, pixels")
     search: Literal["exact", "ann"] = "exact"
     batch_size: int = Field(64, ge=1)
@@ -266,7 +235,9 @@ class Config(Section):
     name: str = Field(description="names the runs, e.g. baseline-synthetic")
     workdir: str = "runs"
     seed: int = 0
-    run: str | None = Field(None, description="run folder to evaluate/index/serve; default: this config's own")
+    run: str | None = Field(
+        None, description="run folder to evaluate/index/serve; default: this config's own"
+    )
     data: DataConfig
     build: BuildConfig = BuildConfig()
     model: ModelSection
@@ -276,12 +247,6 @@ class Config(Section):
     index: IndexConfig = IndexConfig()
     serve: ServeConfig = ServeConfig()
     ray: RayConfig = RayConfig()
-
-    @model_validator(mode="after")
-    def _gallery_spelling(self) -> Config:
-        if self.evaluate.gallery is not None:
-            parse_subset(self.evaluate.gallery)
-        return self
 
 
 def presets() -> list[str]:
@@ -308,14 +273,14 @@ def load(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> 
         if not separator or not key:
             raise ConfigError(f"Override {override!r} is not of the form section.field=value.")
         try:
-            value = yaml.safe_load(text)
+            value = yamlio.parse(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"Override {key}: {text!r} is not valid YAML ({error}).") from None
-        _assign(tree, key.split("."), _numbers(value), key)
-    return _validate(Config, tree, "")
+        _assign(tree, key.split("."), value, key)
+    return _config(tree)
 
 
-def _read_tree(source: str) -> dict[str, Any]:
+def _read_tree(source: str, trail: tuple[str, ...] = ()) -> dict[str, Any]:
     if source.endswith((".yaml", ".yml")):
         path = Path(source)
         if not path.is_file():
@@ -323,33 +288,25 @@ def _read_tree(source: str) -> dict[str, Any]:
         text, where = path.read_text(), source
     else:
         if source not in presets():
-            raise UsageError(f"Unknown preset {source!r}.{_did_you_mean(source, presets())}")
+            raise UsageError(f"Unknown preset {source!r}.{did_you_mean(source, presets())}")
         system, name = source.split("/")
         text = (importlib.resources.files(PRESETS) / system / f"{name}.yaml").read_text()
         where = f"preset {source}"
     try:
-        tree = yaml.safe_load(text)
+        tree = yamlio.parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not valid YAML ({error}).") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{where}: expected a mapping of sections.")
-    tree = _numbers(tree)
     base = tree.pop("extends", None)
-    return merge(_read_tree(str(base)), tree) if base else tree
-
-
-def _numbers(value: Any) -> Any:
-    """YAML 1.1 reads 1e-3 as text; people mean a number."""
-    if isinstance(value, dict):
-        return {k: _numbers(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_numbers(v) for v in value]
-    if isinstance(value, str) and value[:1].isdigit():
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+    if base is None:
+        return tree
+    base = str(base)
+    if base.endswith((".yaml", ".yml")):
+        base = str(Path(source).parent / base)
+    if base in trail:
+        raise ConfigError(f"{where}: extends goes in a circle ({' -> '.join([*trail, base])}).")
+    return merge(_read_tree(base, (*trail, base)), tree)
 
 
 def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
@@ -357,13 +314,14 @@ def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in top.items():
         old = merged.get(key)
-        renamed = isinstance(value, dict) and isinstance(old, dict) and "name" in value
-        if renamed and isinstance(old, dict) and old.get("name") != value["name"] and key in {"model", "reader"}:
+        if (
+            not isinstance(value, dict)
+            or not isinstance(old, dict)
+            or (key in {"model", "reader"} and value.get("name", old.get("name")) != old.get("name"))
+        ):
             merged[key] = value
-        elif isinstance(value, dict) and isinstance(old, dict):
-            merged[key] = merge(old, value)
         else:
-            merged[key] = value
+            merged[key] = merge(old, value)
     return merged
 
 
@@ -372,7 +330,7 @@ def override(config: Config, values: dict[str, Any]) -> Config:
     tree = config.model_dump(mode="json")
     for key, value in values.items():
         _assign(tree, key.split("."), value, key)
-    return _validate(Config, tree, "")
+    return _config(tree)
 
 
 def _assign(tree: dict[str, Any], path: list[str], value: Any, key: str) -> None:
@@ -380,6 +338,8 @@ def _assign(tree: dict[str, Any], path: list[str], value: Any, key: str) -> None
         child = tree.get(part)
         if child is None:
             child = {}
+        elif isinstance(child, str) and part in {"model", "reader"}:
+            child = {"name": child}
         elif not isinstance(child, dict):
             raise ConfigError(f"{key}: {part!r} is a value, not a section.")
         child = dict(child)
@@ -388,45 +348,6 @@ def _assign(tree: dict[str, Any], path: list[str], value: Any, key: str) -> None
     tree[path[-1]] = value
 
 
-def fingerprint(*parts: Any) -> str:
-    """12 hex digits over JSON-able parts (sections are dumped): equal content, equal name, on any machine."""
-    dumped = [p.model_dump(mode="json") if isinstance(p, BaseModel) else p for p in parts]
-    text = json.dumps(dumped, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _validate(section: type[Any], value: Any, prefix: str) -> Any:
-    try:
-        return section.model_validate(value)
-    except ValidationError as error:
-        raise ConfigError(_explain(section, error, prefix)) from None
-
-
-def _explain(section: type[BaseModel], error: ValidationError, prefix: str) -> str:
-    lines = []
-    for item in error.errors():
-        location = ".".join([*([prefix] if prefix else []), *(str(p) for p in item["loc"])])
-        if item["type"] == "extra_forbidden":
-            known = list(_fields_at(section, item["loc"][:-1]))
-            lines.append(f"{location}: unknown key.{_did_you_mean(str(item['loc'][-1]), known)}")
-        elif item["type"] == "missing":
-            lines.append(f"{location}: missing; give it a value.")
-        else:
-            lines.append(f"{location}: {item['msg']} (got {item['input']!r}).")
-    return "\n".join(lines)
-
-
-def _fields_at(section: type[BaseModel], location: Sequence[int | str]) -> Iterator[str]:
-    current: Any = section
-    for part in location:
-        fields = getattr(current, "model_fields", {})
-        current = fields[part].annotation if part in fields else None
-    yield from getattr(current, "model_fields", {})
-
-
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{hint} Known: {', '.join(known)}."
-
-
+def _config(tree: dict[str, Any]) -> Config:
+    config: Config = check(Config, tree)
+    return config

@@ -27,7 +27,7 @@ def describe_config(config: Config, classes: int | None = None, cameras: int | N
     known = _known_counts(config)
     if (classes is None or cameras is None) and known is None:
         raise ConfigError(
-            f"How many identities and cameras has {config.data.name!r}? Build its shards first, or give --classes "
+            f"How many identities and cameras has {config.data.name!r}? Build its shards, or give --classes "
             "and --cameras."
         )
     found = known or (0, 0)

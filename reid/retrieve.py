@@ -73,9 +73,10 @@ class NewItem:
 class _View:
     """One gallery version, ready to search."""
 
-    def __init__(self, gallery: Gallery, mode: Mode) -> None:
+    def __init__(self, gallery: Gallery, mode: Mode, previous: Searcher | None = None) -> None:
         self.snapshot = gallery.snapshot()
-        self.searcher = Searcher(self.snapshot, mode)
+        same = previous is not None and previous.snapshot.dim == gallery.dim
+        self.searcher = Searcher(self.snapshot, mode, previous=previous if same else None)
         self.coverage = {s: self.snapshot.coverage(s) for s in self.snapshot.subsets}
 
 
@@ -120,7 +121,7 @@ class Retriever:
             gallery = Gallery.open(self.gallery.uri)
             gallery.check_model(self.run.fingerprint)
             try:
-                fresh = _View(gallery, self.mode)
+                fresh = _View(gallery, self.mode, self._view.searcher)
                 fresh.searcher.warm([s for s in self._view.searcher.built if s in gallery.subsets])
             except VersionGone:
                 if attempt == _PURGE_RETRIES - 1:

@@ -59,7 +59,7 @@ class RunFolder:
             info = storage.read_json(storage.join(root, RUN_FILE))
         except StorageError:
             raise WeightsError(
-                f"{root}: no finished run here (no {RUN_FILE}). Train one with `python -m jobs.train`, or point "
+                f"{root}: no finished run here (no {RUN_FILE}). Train one (`python -m jobs.train`), or point "
                 "`run=` at a run folder."
             ) from None
         return cls(root, info)
@@ -158,9 +158,7 @@ class Run:
 
         Raises DataError naming the modality of a picture that cannot be decoded.
         """
-        named = [
-            Row({m: Part(content, source=m.value) for m, content in parts.items()}) for parts in rows
-        ]
+        named = [Row({m: Part(content, source=m.value) for m, content in parts.items()}) for parts in rows]
         return self.embed_rows(named, side, batch_size)
 
 

@@ -63,7 +63,7 @@ def exists(uri: str) -> bool:
     """Whether a file or folder is there."""
     fs, path = resolve(uri)
     try:
-        return fs.get_file_info(path).type != pafs.FileType.NotFound
+        return bool(fs.get_file_info(path).type != pafs.FileType.NotFound)
     except OSError as error:
         raise _unreachable(uri, error) from error
 
@@ -127,9 +127,7 @@ def list_files(uri: str, suffix: str = "") -> list[str]:
     except OSError as error:
         raise _unreachable(uri, error) from error
     prefix = "s3://" if is_remote(uri) else ""
-    return sorted(
-        prefix + i.path for i in infos if i.type == pafs.FileType.File and i.path.endswith(suffix)
-    )
+    return sorted(prefix + i.path for i in infos if i.type == pafs.FileType.File and i.path.endswith(suffix))
 
 
 def list_folders(uri: str) -> list[str]:

@@ -111,7 +111,7 @@ def test_a_missing_file_is_named() -> None:
         ("data.reader.camera=2", r"data\.reader\.camera: unknown key\. Did you mean 'cameras'\?"),
         # A wrong type or value names the field and shows what was given.
         ("train.epochs=many", r"train\.epochs: .*integer.*'many'"),
-        ("train.epochs=0", r"train\.epochs: .*greater than or equal to 1.*0"),
+        ("train.epochs=-1", r"train\.epochs: .*greater than or equal to 0.*-1"),
         ("train=3", r"train: .*3"),
         ("train.optim.name=sgd", r"train\.optim\.name: .*'adam' or 'adamw'.*'sgd'"),
         ("model.fusion=sum", r"model\.fusion: .*'concat' or 'mean'.*'sum'"),
@@ -136,7 +136,7 @@ def test_a_mistake_is_named_with_its_remedy(small: str, change: str, message: st
 
 def test_all_mistakes_are_told_at_once(small: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(small, ["train.epochs=0", "train.epoch=1", "serve.port=-1"])
+        load(small, ["train.epochs=-1", "train.epoch=1", "serve.port=-1"])
     lines = str(caught.value).splitlines()
     assert len(lines) == 3
     assert [line.split(":")[0] for line in lines] == ["train.epochs", "train.epoch", "serve.port"]
@@ -154,9 +154,7 @@ def test_an_unknown_modality_suggests_the_nearest(small: str) -> None:
 
 def test_an_unknown_preset_suggests_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "presets", lambda: ["baseline/synthetic", "mfrnet/rgbnt201"])
-    with pytest.raises(
-        UsageError, match=r"'baseline/sintetic'\. Did you mean 'baseline/synthetic'"
-    ):
+    with pytest.raises(UsageError, match=r"'baseline/sintetic'\. Did you mean 'baseline/synthetic'"):
         load("baseline/sintetic")
 
 

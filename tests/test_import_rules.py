@@ -24,8 +24,7 @@ ROOMS = [
     ("pipelines", ("jobs",)),
 ]
 DATA_SIDE = [
-    (f"reid.{room}", ("reid.models", "reid.train"))
-    for room in ("data", "generate", "evaluate", "gallery")
+    (f"reid.{room}", ("reid.models", "reid.train")) for room in ("data", "generate", "evaluate", "gallery")
 ]
 MODEL_SIDE = [
     ("reid.nn", ("reid.models", "reid.train")),
@@ -154,8 +153,7 @@ def foundation(modules: Sequence[Module]) -> list[str]:
         for i in imports(m)
         if is_ours(i.target)
         and not (
-            i.target in FOUNDATION
-            or (i.target == "reid" and all(f"reid.{n}" in FOUNDATION for n in i.names))
+            i.target in FOUNDATION or (i.target == "reid" and all(f"reid.{n}" in FOUNDATION for n in i.names))
         )
     ]
 
@@ -243,8 +241,7 @@ def nothing_runs_foreign_code(modules: Sequence[Module]) -> list[str]:
             library, _, function = name.partition(".")
             pickled = library in PICKLES and function in {"load", "loads", "Unpickler", "open"}
             numpy_pickle = any(
-                k.arg == "allow_pickle"
-                and not (isinstance(k.value, ast.Constant) and not k.value.value)
+                k.arg == "allow_pickle" and not (isinstance(k.value, ast.Constant) and not k.value.value)
                 for k in call.keywords
             )
             if name in {"eval", "exec", "builtins.eval", "builtins.exec"}:

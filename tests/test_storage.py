@@ -53,9 +53,7 @@ def test_a_reader_never_sees_a_partial_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["file.bin"]
 
 
-def test_a_write_that_fails_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = str(tmp_path / "file.bin")
     storage.write_bytes(uri, b"old")
 
@@ -182,9 +180,7 @@ def test_s3_does_what_a_folder_does(bucket: str) -> None:
         storage.read_bytes(f"{prefix}/a.json")
 
 
-def test_s3_refusals_name_the_uri_and_keep_the_secret(
-    bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_s3_refusals_name_the_uri_and_keep_the_secret(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
     with pytest.raises(StorageError, match=f"{bucket}/x.*AWS") as caught:
         storage.write_bytes(f"{bucket}/x", b"")

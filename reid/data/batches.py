@@ -50,11 +50,11 @@ class BatchStream:
     ) -> None:
         if config.identities % place.world:
             raise ConfigError(
-                f"train.batch.identities: {config.identities} cannot be dealt to {place.world} workers evenly."
+                f"train.batch.identities: {config.identities} is not a multiple of {place.world} workers."
             )
         if len(labels) < config.identities:
             raise TrainingError(
-                f"train.batch.identities: a batch needs {config.identities} identities, the training split has "
+                f"train.batch.identities: a batch needs {config.identities} identities, training has "
                 f"{len(labels)}. Lower train.batch.identities or bring more data."
             )
         self.shards, self.labels, self.modalities = shards, labels, modalities

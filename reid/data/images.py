@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
-from PIL import ImageOps
+from PIL import ImageOps, UnidentifiedImageError
 
 from reid.errors import DataError
 
@@ -37,7 +37,7 @@ def open_image(data: bytes, source: str, max_pixels: int = MAX_PIXELS) -> PILIma
         raise
     except PILImage.DecompressionBombError as error:
         raise DataError(f"{source}: too many pixels ({error}).") from None
-    except PILImage.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise DataError(f"{source}: not an image that Pillow can read.") from None
     except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{source}: truncated or corrupt image ({error}).") from None
@@ -96,4 +96,5 @@ def _stretch(values: npt.NDArray[np.generic]) -> Pixels:
     floats = np.asarray(values, dtype=np.float32)
     low, high = float(np.nanmin(floats)), float(np.nanmax(floats))
     scale = 255.0 / (high - low) if high > low else 0.0
-    return np.nan_to_num((floats - low) * scale).round().astype(np.uint8)
+    stretched: Pixels = np.nan_to_num((floats - low) * scale).round().astype(np.uint8)
+    return stretched

@@ -173,10 +173,14 @@ class ShardSet:
         try:
             tree = storage.read_json(storage.join(root, MANIFEST))
         except StorageError as error:
-            raise DataError(f"{root}: no shard set here ({error}) Build it with `python -m jobs.build`.") from None
+            raise DataError(
+                f"{root}: no shard set here ({error}) Build it with `python -m jobs.build`."
+            ) from None
         if tree.get("schema_version") != schema.SCHEMA_VERSION:
             found = tree.get("schema_version")
-            raise DataError(f"{root}: schema version {found}, expected {schema.SCHEMA_VERSION}; build it anew.")
+            raise DataError(
+                f"{root}: schema version {found}, expected {schema.SCHEMA_VERSION}; build it anew."
+            )
         return cls(root, Manifest.model_validate(tree))
 
     @property

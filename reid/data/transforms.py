@@ -58,7 +58,8 @@ def jitter(pixels: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     contrast, brightness = 1 + amount * rng.uniform(-1, 1, 2)
     mean = pixels.mean()
     floats = ((pixels - mean) * contrast + mean) * brightness
-    return floats.clip(0, 255).astype(np.uint8)
+    clipped: Pixels = floats.clip(0, 255).astype(np.uint8)
+    return clipped
 
 
 def normalise(

@@ -69,7 +69,7 @@ class Scored:
 
 
 def parse_pairing(text: str, gallery: Subset, rule: PairRule) -> Pairing:
-    """ "sketch" (against `gallery`) or "text->rgb". Raises UnsupportedPairing if the model cannot answer it."""
+    """ "sketch" (against `gallery`) or "text->rgb". UnsupportedPairing if the model cannot."""
     asked, arrow, other = text.partition("->")
     q = parse_subset(asked)
     g = parse_subset(other) if arrow else gallery
@@ -77,9 +77,7 @@ def parse_pairing(text: str, gallery: Subset, rule: PairRule) -> Pairing:
     return Pairing(q, g, *used)
 
 
-def worklist(
-    protocol: Protocol, labels: Sequence[SampleLabels], pairings: Iterable[Pairing]
-) -> list[Work]:
+def worklist(protocol: Protocol, labels: Sequence[SampleLabels], pairings: Iterable[Pairing]) -> list[Work]:
     """Every distinct vector that the pairings need, in a fixed order."""
     work: dict[str, Work] = {}
     for pairing in pairings:
@@ -94,9 +92,7 @@ def worklist(
     return list(work.values())
 
 
-def score(
-    protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pairing, features: Features
-) -> Scored:
+def score(protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pairing, features: Features) -> Scored:
     """Metrics of one pairing. Raises DataError when a side is empty or a feature is missing."""
     queries = protocol.queries(labels, pairing.query_used)
     gallery = protocol.gallery(labels, pairing.gallery_used)
@@ -122,7 +118,7 @@ def stack(items: Sequence[Query] | Sequence[GalleryItem], side: Side, features: 
         vector = features.get(parts_key(item.parts, side))
         if vector is None:
             raise DataError(
-                f"No {side} feature for sample {next(iter(item.parts.values())).sample_id!r}: the features are "
+                f"No {side} vector of {next(iter(item.parts.values())).sample_id!r}: features are "
                 "of another model, shard set or worklist. Embed again."
             )
         rows.append(vector)

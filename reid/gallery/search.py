@@ -22,9 +22,11 @@ _SCORE_NOISE = 1e-5
 _RECALL_QUERIES = 200
 _RECALL_AT = 10
 _RECALL_NOISE = 0.3
-_HNSW_LINKS = 32
-_HNSW_BUILD_WIDTH = 200
-_HNSW_WIDTHS = (32, 64, 128, 256, 512, 1024)
+# FAISS wants at least this many training vectors a cell, and gains nothing from many more.
+_VECTORS_PER_CELL = 40
+_MOST_VECTORS_PER_CELL = 128
+# A gallery that has outgrown the cells it was divided into by this factor is divided anew.
+_OUTGROWN = 2
 
 
 @dataclass(frozen=True)
@@ -52,21 +54,32 @@ class _Index:
     vectors: Vectors
     rows: Rows
     info: IndexInfo
+    cells: Any = None
+    """The quantiser of an approximate index: FAISS does not keep it alive, and a later index reuses it."""
+    divided_at: int = 0
 
 
 class Searcher:
     """Nearest neighbours in one snapshot. A subset's index is built at its first use, or by `warm`.
 
-    `mode="ann"` uses an HNSW graph whose search width is raised until recall@10 reaches
-    `target_recall`.
+    `mode="ann"` divides the vectors into cells (IVF) and searches as many as bring recall@10 to
+    `target_recall`. `previous`, a searcher of an earlier snapshot, lends its cells, which saves most of the
+    building.
     """
 
-    def __init__(self, snapshot: Snapshot, mode: Mode = "exact", target_recall: float = 0.99) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        mode: Mode = "exact",
+        target_recall: float = 0.99,
+        previous: Searcher | None = None,
+    ) -> None:
         if mode not in ("exact", "ann"):
             raise GalleryError(f"index.search: {mode!r} is neither 'exact' nor 'ann'.")
         self.snapshot = snapshot
         self.mode = mode
         self._target = target_recall
+        self._earlier = dict(previous._indexes) if previous else {}
         self._indexes: dict[str, _Index] = {}
         self._lock = threading.Lock()
 
@@ -122,18 +135,39 @@ class Searcher:
         import faiss
 
         vectors, rows = self.snapshot.vectors(subset)
+        earlier = self._earlier.pop(subset, None)
         exact = faiss.IndexFlatIP(self.snapshot.dim)
         exact.add(vectors)
         if self.mode == "exact" or len(vectors) == 0:
             return _Index(exact, vectors, rows, IndexInfo(subset, "exact", len(vectors), 1.0))
-        graph = faiss.IndexHNSWFlat(self.snapshot.dim, _HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
-        graph.hnsw.efConstruction = _HNSW_BUILD_WIDTH
-        graph.add(vectors)
-        recall = self._tune(graph, exact, vectors)
-        return _Index(graph, vectors, rows, IndexInfo(subset, "ann", len(vectors), recall))
+        divided_at = len(vectors)
+        if earlier and earlier.cells is not None and divided_at <= _OUTGROWN * earlier.divided_at:
+            cells, divided_at = earlier.cells, earlier.divided_at
+        else:
+            cells = self._divide(vectors)
+        index = faiss.IndexIVFFlat(cells, self.snapshot.dim, cells.ntotal, faiss.METRIC_INNER_PRODUCT)
+        index.add(vectors)
+        info = IndexInfo(subset, "ann", len(vectors), self._tune(index, exact, vectors))
+        return _Index(index, vectors, rows, info, cells, divided_at)
 
-    def _tune(self, graph: Any, exact: Any, vectors: Vectors) -> float:
-        """Raise the search width until recall@10 on perturbed gallery vectors meets the target."""
+    def _divide(self, vectors: Vectors) -> Any:
+        """An inner-product index of the centres of k-means cells."""
+        import faiss
+
+        count, dim = vectors.shape
+        number = max(1, min(int(4 * count**0.5), count // _VECTORS_PER_CELL))
+        kmeans = faiss.Kmeans(
+            dim, number, niter=10, spherical=True, seed=0, max_points_per_centroid=_MOST_VECTORS_PER_CELL
+        )
+        kmeans.train(vectors)
+        cells = faiss.IndexFlatIP(dim)
+        centres = kmeans.centroids
+        assert centres is not None, "trained"
+        cells.add(centres)
+        return cells
+
+    def _tune(self, index: Any, exact: Any, vectors: Vectors) -> float:
+        """Search ever more cells until recall@10 on perturbed gallery vectors meets the target."""
         rng = np.random.default_rng(0)
         chosen = rng.choice(len(vectors), size=min(_RECALL_QUERIES, len(vectors)), replace=False)
         noise = rng.standard_normal((len(chosen), vectors.shape[1])) * _RECALL_NOISE / vectors.shape[1] ** 0.5
@@ -141,12 +175,11 @@ class Searcher:
         queries /= np.linalg.norm(queries, axis=1, keepdims=True)
         depth = min(_RECALL_AT, len(vectors))
         _, truth = exact.search(queries, depth)
-        recall = 0.0
-        for width in _HNSW_WIDTHS:
-            graph.hnsw.efSearch = width
-            _, found = graph.search(queries, depth)
+        index.nprobe = 1
+        while True:
+            _, found = index.search(queries, depth)
             hits = [len(set(t) & set(f)) for t, f in zip(truth.tolist(), found.tolist(), strict=True)]
             recall = float(np.mean(hits)) / depth
-            if recall >= self._target:
-                break
-        return recall
+            if recall >= self._target or index.nprobe >= index.nlist:
+                return recall
+            index.nprobe = min(index.nlist, 2 * index.nprobe)

@@ -93,7 +93,9 @@ def bind(target: Modality, section: GenerateConfig) -> BoundGenerator:
     if section.generator not in known:
         near = difflib.get_close_matches(section.generator, list(known), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{field}.generator: unknown {section.generator!r}.{hint} Known: {', '.join(known)}.")
+        raise ConfigError(
+            f"{field}.generator: unknown {section.generator!r}.{hint} Known: {', '.join(known)}."
+        )
     entry = known[section.generator]
     if target not in entry.targets:
         makes = ", ".join(sorted(entry.targets))

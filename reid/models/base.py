@@ -126,9 +126,7 @@ def model_names() -> list[str]:
 
 def parameter_counts(model: nn.Module) -> dict[str, Any]:
     """{"total", "trainable", "by_module": {top-level module: total}}; shared tensors count once."""
-    by_module = {
-        name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()
-    }
+    by_module = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
     own = sum(p.numel() for _, p in model.named_parameters(recurse=False))
     if own:
         by_module["(own)"] = own

@@ -39,7 +39,9 @@ class Config(Plugin):
     tower: ImageTowerConfig = ImageTowerConfig()
     text: TextTowerConfig = TextTowerConfig()
     camera_embedding: bool = Field(True, description="add a learned vector per camera to the class token")
-    modality_embedding: bool = Field(False, description="add a learned vector per modality to the class token")
+    modality_embedding: bool = Field(
+        False, description="add a learned vector per modality to the class token"
+    )
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     id_weight: float = Field(0.25, ge=0)
     triplet_weight: float = Field(1.0, ge=0)
@@ -61,7 +63,9 @@ class Model(ReIDModel):
         self.regime = Regime.MATCHED if config.fusion == "concat" else Regime.ANY_TO_ANY
         if Modality.TEXT in context.modalities:
             if config.fusion == "concat":
-                raise ConfigError("model.fusion: concat takes camera modalities only; use fusion: mean for text.")
+                raise ConfigError(
+                    "model.fusion: concat takes camera modalities only; use fusion: mean for text."
+                )
             self.text_tower = TextTower(config.text, self.image_tower.dim)
         width, dim = self.image_tower.width, self.image_tower.dim
         if config.camera_embedding:

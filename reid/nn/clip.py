@@ -86,7 +86,7 @@ class ImageTower(nn.Module):
         self.width = sizes.width
         self.grid = (height // sizes.patch, width // sizes.patch)
         self.visual = VisionTransformer(
-            image_size=(height, width),  # type: ignore[arg-type]  # open_clip takes a pair
+            image_size=(height, width),  # a pair is allowed
             patch_size=sizes.patch,
             width=sizes.width,
             layers=sizes.layers,
@@ -97,13 +97,17 @@ class ImageTower(nn.Module):
         )
 
     def patchify(self, images: Tensor, class_bias: Tensor | None = None) -> Tensor:
-        """(b, 3, H, W) -> tokens (b, 1 + N, width) before ln_pre; `class_bias` (b, width) joins the class token."""
+        """(b, 3, H, W) -> tokens (b, 1 + N, width) before ln_pre.
+
+        `class_bias` (b, width) is added to the class token.
+        """
         patches = self.visual.conv1(images).flatten(2).transpose(1, 2)  # (b, N, width)
         cls = self.visual.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
         if class_bias is not None:
             cls = cls + class_bias.to(patches.dtype)[:, None]
         tokens = torch.cat([cls, patches], dim=1)
-        return tokens + self.visual.positional_embedding.to(tokens.dtype)
+        positioned: Tensor = tokens + self.visual.positional_embedding.to(tokens.dtype)
+        return positioned
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Tokens (b, 1 + N, width) before ln_pre -> tokens (b, 1 + N, width) after the last block."""
@@ -162,9 +166,7 @@ class TextTower(nn.Module):
         return projected[torch.arange(len(tokens), device=tokens.device), ends]
 
 
-def resize_positions(
-    table: Tensor, grid: tuple[int, int], source: tuple[int, int] | None = None
-) -> Tensor:
+def resize_positions(table: Tensor, grid: tuple[int, int], source: tuple[int, int] | None = None) -> Tensor:
     """Positional table (1 + h*w, width) -> (1 + H*W, width), bilinear; the class row is kept.
 
     `source` is (h, w) of the given table; a square one is assumed when it is None.

@@ -1,4 +1,4 @@
-"""Where a tower's weights come from: random, an open_clip tag, a file, or an own run; never a silent fallback."""
+"""Where a tower's weights come from: random, an open_clip tag, a file or an own run; no silent fallback."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ CACHE_ENV = "ANYREID_WEIGHTS"
 State = dict[str, Tensor]
 
 
-def load_tower_weights(
-    spec: str, image: ImageTower | None, text: TextTower | None, arch: str | None
-) -> None:
+def load_tower_weights(spec: str, image: ImageTower | None, text: TextTower | None, arch: str | None) -> None:
     """Fill the towers from `spec`: random | <open_clip tag> | <path or s3://> | run:<run folder>.
 
     Raises WeightsError naming the three remedies when a checkpoint is not there, and naming the tensor when
@@ -49,7 +47,9 @@ def _fill(module: nn.Module, part: State, spec: str, what: str) -> None:
     wanted = module.state_dict()
     missing = [k for k in wanted if k not in part]
     if missing:
-        raise WeightsError(f"weights {spec!r}: the {what} lacks {len(missing)} tensors, first {missing[0]!r}.")
+        raise WeightsError(
+            f"weights {spec!r}: the {what} lacks {len(missing)} tensors, first {missing[0]!r}."
+        )
     for name, tensor in wanted.items():
         if part[name].shape != tensor.shape:
             raise WeightsError(

@@ -44,6 +44,8 @@ class EpochReport:
 
 
 Report = Callable[[EpochReport], None]
+Tick = Callable[[int, int, float], None]
+"""Called after a step with (steps done in the epoch, steps of the epoch, loss)."""
 
 
 def train(
@@ -52,6 +54,7 @@ def train(
     resume: Path | None = None,
     device: torch.device | None = None,
     report: Report | None = None,
+    tick: Tick | None = None,
     finish: bool = True,
 ) -> dict[str, Any]:
     """Train to `train.epochs`, resuming from a state folder if given; rank 0 writes the run folder.
@@ -78,7 +81,7 @@ def train(
         validator = Validator(shards, held_out, Collator(config.data, labels.camera_labels), "cross_camera")
     wrapped = distribute(model, config, device)
     while progress.epoch < config.train.epochs:
-        metrics = _epoch(config, wrapped, optimizer, stream, progress, steps, device)
+        metrics = _epoch(config, wrapped, optimizer, stream, progress, steps, device, tick)
         due = progress.epoch % config.train.val.every_epochs == 0 or progress.epoch == config.train.epochs
         if validator is not None and due:
             metrics |= validator(model, device)
@@ -102,9 +105,7 @@ def training_stream(config: Config, shards: ShardSet, labels: LabelMap) -> Batch
         cache=PixelCache(config.data.cache_mib * 2**20),
     )
     place = StreamPlace(config.seed, rank(), world_size())
-    return BatchStream(
-        shards, labels.labels, config.data.modalities, config.train.batch, collator, place
-    )
+    return BatchStream(shards, labels.labels, config.data.modalities, config.train.batch, collator, place)
 
 
 def distribute(model: ReIDModel, config: Config, device: torch.device) -> nn.Module:
@@ -120,7 +121,7 @@ def distribute(model: ReIDModel, config: Config, device: torch.device) -> nn.Mod
 
 
 def initialise_from(model: ReIDModel, uri: str) -> None:
-    """Copy every tensor of another run that has the same name and shape (heads of other identities differ)."""
+    """Copy every tensor of another run that has the same name and shape (heads may differ)."""
     given = RunFolder.open(uri).weights()
     own = model.state_dict()
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
@@ -143,6 +144,7 @@ def _epoch(
     progress: Progress,
     steps: int,
     device: torch.device,
+    tick: Tick | None,
 ) -> dict[str, Any]:
     """One epoch of optimiser steps; mean losses and throughput."""
     optim = config.train.optim
@@ -176,6 +178,8 @@ def _epoch(
                 sums[f"loss/{name}"] += float(part.detach())
             for name, stat in output.stats.items():
                 sums[f"stat/{name}"] += stat
+            if tick is not None:
+                tick(step + 1, steps, value)
     progress.epoch += 1
     seconds = time.perf_counter() - started
     return {
@@ -224,4 +228,3 @@ def finish_run(
         "parameters": parameter_counts(model),
     }
     return write_run(storage.absolute(uri), config, model, labels, progress.history, info)
-

@@ -17,13 +17,15 @@ from reid.evaluate.items import SampleLabels
 from reid.evaluate.protocols import get_protocol
 from reid.modality import Modality
 from reid.models.base import Regime, ReIDModel
-from reid.runs import embed_rows
+from reid.runs import Vectors, embed_rows
 
 
 class Validator:
     """Holds the validation samples and measures a model on them."""
 
-    def __init__(self, shards: ShardSet, identities: Sequence[Identity], collator: Collator, protocol: str) -> None:
+    def __init__(
+        self, shards: ShardSet, identities: Sequence[Identity], collator: Collator, protocol: str
+    ) -> None:
         wanted = set(identities)
         split = "val" if shards.identities("val") else "train"
         groups = [g for g in shards.groups(split) if any((d, p) in wanted for d, p, _ in g.identities)]
@@ -40,7 +42,7 @@ class Validator:
         present = {m for row in self.labels for m in row.modalities}
         pairings = validation_pairings(model, present)
         work = worklist(self.protocol, self.labels, pairings)
-        features = {}
+        features: dict[str, Vectors] = {}
         for side in ("query", "gallery"):
             part = [w for w in work if w.side == side]
             rows = [row_of(w, self.samples) for w in part]
@@ -75,9 +77,7 @@ def validation_pairings(model: ReIDModel, present: set[Modality]) -> list[Pairin
 
 def row_of(work: Work, samples: dict[str, Sample]) -> Row:
     """The contents of a vector's parts."""
-    return Row(
-        {m: sample_part(samples[p.sample_id], m, p.caption_index or 0) for m, p in work.parts.items()}
-    )
+    return Row({m: sample_part(samples[p.sample_id], m, p.caption_index or 0) for m, p in work.parts.items()})
 
 
 def _free(row: SampleLabels) -> SampleLabels:

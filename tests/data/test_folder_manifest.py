@@ -132,9 +132,7 @@ def test_one_file_on_several_rows_collects_their_captions(tmp_path: Path) -> Non
         ("b.jpg,1,0,train,rgb,k", "two rgb files"),
     ],
 )
-def test_contradicting_rows_set_the_capture_aside(
-    tmp_path: Path, second: str, message: str
-) -> None:
+def test_contradicting_rows_set_the_capture_aside(tmp_path: Path, second: str, message: str) -> None:
     picture(tmp_path / "a.jpg")
     picture(tmp_path / "b.jpg")
     header = "file,pid,camid,split,modality,capture"
@@ -196,9 +194,7 @@ def test_without_a_split_column_identities_are_divided(tmp_path: Path) -> None:
     assert Counter(r.labels.split for r in records.values()) == {"train": 2, "test": 2}
 
 
-def test_the_grocery_set_loads_as_a_closed_set(
-    data_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_grocery_set_loads_as_a_closed_set(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROCERY", str(data_root / "grocery"))
     fields = {
         "manifest": "manifest.csv",
@@ -206,9 +202,7 @@ def test_the_grocery_set_loads_as_a_closed_set(
         "roles": {"iconic": {"split": "test", "roles": ["query"], "modality": "sketch"}},
     }
     records = read("${GROCERY}", **fields)
-    kinds = Counter(
-        (r.labels.split, r.labels.roles, *r.images, r.labels.camid) for r in records.values()
-    )
+    kinds = Counter((r.labels.split, r.labels.roles, *r.images, r.labels.camid) for r in records.values())
     assert kinds == {
         ("train", None, Modality.RGB, 0): 720,
         ("test", ("gallery",), Modality.RGB, 0): 480,

@@ -77,9 +77,7 @@ def test_two_folders_of_one_number_are_refused(tmp_path: Path) -> None:
         ("a_RGB.jpg", "NIR/a.jpg", "sketch/a_sketch.jpg"),
     ],
 )
-def test_aligned_names_of_several_modalities_are_one_capture(
-    tmp_path: Path, files: tuple[str, ...]
-) -> None:
+def test_aligned_names_of_several_modalities_are_one_capture(tmp_path: Path, files: tuple[str, ...]) -> None:
     for file in files:
         picture(tmp_path / "1" / file)
     (record,) = read(tmp_path).values()
@@ -198,9 +196,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         read(tmp_path / "nowhere")
 
 
-def test_the_path_may_hold_environment_variables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_path_may_hold_environment_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(tmp_path / "shop" / "1" / "a.jpg")
     with pytest.raises(DataError, match="environment variable OWN_PHOTOS"):
         read("${OWN_PHOTOS}/shop")

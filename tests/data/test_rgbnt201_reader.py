@@ -83,9 +83,7 @@ def test_a_missing_counterpart_leaves_the_modalities_that_are_there(
     assert (record.labels.pid, [*record.images], record.problem) == (30, modalities, None)
 
 
-@pytest.mark.parametrize(
-    "name", ["person.jpg", "00028_cam1_0.jpg", "000028_camX_0.jpg", "000028_cam0_1.jpg"]
-)
+@pytest.mark.parametrize("name", ["person.jpg", "00028_cam1_0.jpg", "000028_camX_0.jpg", "000028_cam0_1.jpg"])
 def test_a_name_that_says_nothing_is_set_aside(root: Path, name: str) -> None:
     write(root, "test", name)
     (bad,) = [r for r in read(root) if r.problem]
@@ -108,9 +106,7 @@ def test_a_missing_folder_shows_what_is_there_instead(root: Path) -> None:
     shutil.move(root / "test" / "TI", root / "test" / "thermal")
     with pytest.raises(DataError, match=r"test/TI is missing.*NI/, RGB/, thermal/(?s:.*)Expected"):
         read(root)
-    with pytest.raises(
-        DataError, match=r"train_171/RGB is missing.*Found in .*: NI/, RGB/, thermal/"
-    ):
+    with pytest.raises(DataError, match=r"train_171/RGB is missing.*Found in .*: NI/, RGB/, thermal/"):
         read(root / "test")
 
 

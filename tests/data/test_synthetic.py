@@ -178,9 +178,7 @@ def test_hidden_patterns_show_in_their_own_sensor_only():
             identity,
             surfaces={
                 **identity.surfaces,
-                "upper": replace(
-                    upper, paint=replace(upper.paint, patterns=("plain", nir, "plain"))
-                ),
+                "upper": replace(upper, paint=replace(upper.paint, patterns=("plain", nir, "plain"))),
             },
         )
         for nir in ("plain", "horizontal stripes")
@@ -291,9 +289,7 @@ def test_occluded_pixels_are_not_in_the_mask():
 
 
 def test_modalities_are_slightly_out_of_register():
-    shifts = [
-        c.conditions[k] for c in captures_of(SMALL, range(5)) for k in ("nir_shift", "tir_shift")
-    ]
+    shifts = [c.conditions[k] for c in captures_of(SMALL, range(5)) for k in ("nir_shift", "tir_shift")]
     largest = np.abs(shifts).max()
     assert 0.1 < largest < 0.02 * SMALL.height
 
@@ -374,9 +370,7 @@ def test_colour_sets_are_shared_so_that_colour_alone_does_not_name_anybody():
     sets: dict[frozenset[str], int] = {}
     for pid in range(200):
         surfaces = make_identity(SMALL, pid).surfaces
-        key = frozenset(
-            (surfaces["upper"].color, surfaces["upper"].accent, surfaces["lower"].color)
-        )
+        key = frozenset((surfaces["upper"].color, surfaces["upper"].accent, surfaces["lower"].color))
         sets[key] = sets.get(key, 0) + 1
     assert max(sets.values()) >= 5
     assert len(sets) < 60

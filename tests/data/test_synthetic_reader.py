@@ -37,9 +37,7 @@ def reader(**fields: Any) -> Reader:
 
 def test_identities_are_numbered_through_the_splits_from_the_offset() -> None:
     labels = [r.labels for r in reader(id_offset=100).records()]
-    numbers = {
-        split: {v.pid for v in labels if v.split == split} for split in ("train", "val", "test")
-    }
+    numbers = {split: {v.pid for v in labels if v.split == split} for split in ("train", "val", "test")}
     assert numbers == {"train": {100, 101, 102}, "val": {103}, "test": {104, 105}}
 
 

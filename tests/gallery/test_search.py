@@ -83,3 +83,20 @@ def test_ann_reports_its_measured_recall_and_meets_it(tmp_path: Path) -> None:
     overlap = np.mean([len({h.id for h in a} & {h.id for h in b}) / 10 for a, b in pairs])
     assert overlap > 0.9
     assert exact.warm(["rgb"])[0].recall_at_10 == 1.0
+
+
+def test_ann_of_a_later_version_reuses_the_cells_and_finds_what_is_new(tmp_path: Path) -> None:
+    centres = units(30, 8)
+    vectors = np.repeat(centres, 60, axis=0) + 0.02 * units(1800, 9)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    gallery = filled(tmp_path, vectors)
+    before = Searcher(gallery.snapshot(), "ann")
+    before.warm(["rgb"])
+    newcomer = units(1, 10)
+    gallery.add([Item("newcomer", {"rgb": newcomer[0]}, "m")])
+    after = Searcher(gallery.snapshot(), "ann", previous=before)
+    assert after.search(newcomer, "rgb", 1)[0][0].id == "newcomer"
+    index = after._indexes["rgb"]
+    assert index.cells is before._indexes["rgb"].cells
+    assert index.faiss_index.nprobe < index.faiss_index.nlist
+    assert index.info.recall_at_10 >= 0.99

@@ -52,9 +52,7 @@ def test_an_unknown_parameter_names_the_nearest_and_the_field() -> None:
     ],
 )
 def test_a_parameter_out_of_range_is_refused_by_name(name: str, params: dict[str, Any]) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"build\.generate\.sketch\.params\.{next(iter(params))}"
-    ):
+    with pytest.raises(ConfigError, match=rf"build\.generate\.sketch\.params\.{next(iter(params))}"):
         bound(name, **params)
 
 

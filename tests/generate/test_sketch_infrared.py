@@ -136,10 +136,7 @@ def test_dropout_only_ever_removes_ink() -> None:
 
 def test_loosening_uncovers_white_paper() -> None:
     black = np.zeros((40, 40), np.uint8)
-    moved = [
-        sketch.loosen_lines(black, rng(s), degrees=0, fraction=0.2, warp=0, dropout=0)
-        for s in range(8)
-    ]
+    moved = [sketch.loosen_lines(black, rng(s), degrees=0, fraction=0.2, warp=0, dropout=0) for s in range(8)]
     assert any(picture[0].mean() == 255 or picture[-1].mean() == 255 for picture in moved)
 
 
@@ -166,8 +163,7 @@ def test_nir_noise_has_its_strength_and_comes_from_the_generator_state() -> None
 
 def test_nir_keeps_the_brightness_of_a_picture_of_one_colour() -> None:
     dark, light = (
-        infrared.nir(np.full((9, 9, 3), level, np.uint8), rng(), noise=0.0).mean()
-        for level in (30, 220)
+        infrared.nir(np.full((9, 9, 3), level, np.uint8), rng(), noise=0.0).mean() for level in (30, 220)
     )
     assert dark < light
 
@@ -183,9 +179,7 @@ def test_gray_is_a_convex_mix_of_the_channels() -> None:
 def test_gray_draws_another_mix_and_gamma_for_another_photo() -> None:
     neutral = np.full((4, 4, 3), 100, np.uint8)
     gammas = {int(make("ir_gray", neutral, content=str(i))[0, 0]) for i in range(10)}
-    mixes = {
-        int(make("ir_gray", photo(), content=str(i), gamma_range=1.0)[8, 28]) for i in range(9)
-    }
+    mixes = {int(make("ir_gray", photo(), content=str(i), gamma_range=1.0)[8, 28]) for i in range(9)}
     assert len(gammas) > 5
     assert len(mixes) > 5
     exponents = np.log(np.array(sorted(gammas)) / 255) / np.log(100 / 255)

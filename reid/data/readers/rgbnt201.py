@@ -75,9 +75,7 @@ class Reader(base.Reader):
         problem = None
         if match is None:
             somewhere = next(iter(files.values()))
-            problem = (
-                f"{somewhere}: the name has no <6-digit pid>_cam<1-9>_; rename or remove the file."
-            )
+            problem = f"{somewhere}: the name has no <6-digit pid>_cam<1-9>_; rename or remove the file."
         labels = Labels(
             sample_id=f"{folder}/{name}",
             dataset=self.dataset,

@@ -63,8 +63,7 @@ class Reader(base.Reader):
         splits = [split for split, count in counts.items() for _ in range(count)]
         if not splits:
             raise DataError(
-                "data.reader: nothing to render; "
-                "set train_identities, val_identities or test_identities."
+                "data.reader: nothing to render; set train_identities, val_identities or test_identities."
             )
         return [
             Record(labels=self._labels(split, self.config.id_offset + number, camid, index))

@@ -48,9 +48,7 @@ PATTERNS: dict[str, Callable[[Array, Array], Array]] = {
     "horizontal stripes": lambda u, v: _wave(3.0 * v + 0.5),
     "vertical stripes": lambda u, v: _wave(2.5 * u + 0.5),
     "checks": lambda u, v: _either(_wave(1.5 * u + 0.25), _wave(2.0 * v)),
-    "dots": lambda u, v: _edge(
-        4.0 * (np.sin(math.tau * 2.0 * u - 0.5) + np.sin(math.tau * 2.5 * v) - 0.7)
-    ),
+    "dots": lambda u, v: _edge(4.0 * (np.sin(math.tau * 2.0 * u - 0.5) + np.sin(math.tau * 2.5 * v) - 0.7)),
     "two halves": lambda u, v: _edge(12.0 * (u - 0.5)) + 0.0 * v,
     "diagonal sash": lambda u, v: _edge(6.0 * (0.17 - np.abs(u - v))),
     "broad band": lambda u, v: _edge(14.0 * (0.16 - np.abs(v - 0.45))) + 0.0 * u,
@@ -137,9 +135,7 @@ class Polygon:
         mx = sum(c[0] for c in self.corners) / n
         my = sum(c[1] for c in self.corners) / n
         worst: Array | None = None
-        for (ax, ay), (bx, by) in zip(
-            self.corners, self.corners[1:] + self.corners[:1], strict=True
-        ):
+        for (ax, ay), (bx, by) in zip(self.corners, self.corners[1:] + self.corners[:1], strict=True):
             nx, ny = by - ay, ax - bx
             length = math.hypot(nx, ny) + 1e-9
             nx, ny = nx / length, ny / length

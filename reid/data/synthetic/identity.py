@@ -188,9 +188,7 @@ def _person(config: SyntheticConfig, pid: int, rng: np.random.Generator) -> Iden
         "sleeves": _pick(rng, ("long", "short"), (3, 2)),
         "lower": _pick(rng, ("trousers", "shorts", "skirt"), (4, 2, 2)),
         "logo": _pick(rng, ("none", *EMBLEMS), (2, 1, 1, 1, 1, 1)),
-        "bag": _pick(
-            rng, ("none", "backpack", "shoulder bag", "handbag", "suitcase"), (2, 2, 2, 2, 1)
-        ),
+        "bag": _pick(rng, ("none", "backpack", "shoulder bag", "handbag", "suitcase"), (2, 2, 2, 2, 1)),
         "bag_side": _pick(rng, ("left", "right"), (1, 1)),
         "hat": _pick(rng, ("none", "cap", "beanie", "sun hat"), (3, 2, 2, 2)),
         "hair": _pick(rng, ("short", "long", "bald", "bun"), (3, 3, 1, 1)),
@@ -233,9 +231,7 @@ def _vehicle(config: SyntheticConfig, pid: int, rng: np.random.Generator) -> Ide
     traits = {
         "body": _pick(rng, ("sedan", "hatchback", "suv", "van", "pickup", "truck"), (1,) * 6),
         "logo": _pick(rng, ("none", *EMBLEMS), (2, 1, 1, 1, 1, 1)),
-        "roof_item": _pick(
-            rng, ("none", "roof rack", "roof box", "light bar", "sign"), (3, 1, 1, 1, 1)
-        ),
+        "roof_item": _pick(rng, ("none", "roof rack", "roof box", "light bar", "sign"), (3, 1, 1, 1, 1)),
         "nir_mark": _pick(rng, ("none", *EMBLEMS), (2, 1, 1, 1, 1, 1)),
         "heat_object": _pick(rng, ("none", "bonnet", "rear", "door", "exhaust"), (1,) * 5),
     }

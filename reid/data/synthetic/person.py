@@ -85,9 +85,7 @@ class _Body:
             self.add("bag", Capsule(at, 0.53, at, 0.58, 0.012), "bag")
             self.add(
                 "bag",
-                Polygon(
-                    ((at - 0.05, 0.58), (at + 0.05, 0.58), (at + 0.075, 0.70), (at - 0.075, 0.70))
-                ),
+                Polygon(((at - 0.05, 0.58), (at + 0.05, 0.58), (at + 0.075, 0.70), (at - 0.075, 0.70))),
                 "bag",
             )
         elif kind == "suitcase":
@@ -208,9 +206,7 @@ class _Body:
             self.add("hat", Ellipse(0.0, 0.06, 0.125, 0.02), "hat")
 
 
-def person_layers(
-    identity: Identity, view: str, stride: float = 0.02, turn: float = 0.0
-) -> list[Layer]:
+def person_layers(identity: Identity, view: str, stride: float = 0.02, turn: float = 0.0) -> list[Layer]:
     """The person's parts from back to front.
 
     `stride` is the swing of the limbs in figure units, `turn` in [-1, 1] a slight rotation.

@@ -219,9 +219,7 @@ def paint_background(
     return np.clip(canvas, 0.0, 1.0, out=canvas), picture
 
 
-def occluder_layers(
-    config: SyntheticConfig, conditions: Conditions, rng: np.random.Generator
-) -> list[Layer]:
+def occluder_layers(config: SyntheticConfig, conditions: Conditions, rng: np.random.Generator) -> list[Layer]:
     """What stands before the figure, in units of the picture height; empty when nothing does."""
     kind, wide = conditions.occlusion, config.width / config.height
     if kind == "none":
@@ -238,7 +236,4 @@ def occluder_layers(
         x0 = 0.0 if rng.random() < 0.5 else wide - edge
         return [Layer(kind, box(x0, 0.1, x0 + edge, 1.0), look)]
     blobs = rng.uniform(0.0, 1.0, (5, 2))
-    return [
-        Layer(kind, Ellipse(wide * float(x), 0.68 + 0.3 * float(y), 0.09, 0.10), look)
-        for x, y in blobs
-    ]
+    return [Layer(kind, Ellipse(wide * float(x), 0.68 + 0.3 * float(y), 0.09, 0.10), look) for x, y in blobs]

@@ -130,9 +130,7 @@ class _Car:
             roof = -0.66 * self.tall if self.traits["body"] == "truck" else _WAIST - 0.02
         slope = 0.03
         if roof < _WAIST - 0.05:
-            top = Polygon(
-                ((c, _WAIST), (0.5, _WAIST), (0.5 - slope, roof + 0.01), (c - slope, roof))
-            )
+            top = Polygon(((c, _WAIST), (0.5, _WAIST), (0.5 - slope, roof + 0.01), (c - slope, roof)))
             solid = self.traits["body"] == "truck" and not self.front
             self.add("cabin", top, "body" if solid else "roof")
             if not solid:
@@ -187,9 +185,7 @@ _TAIL = _fixed("red", 0.8, 0.05, 0.05, 0.5, 0.4)
 _PLATE = _fixed("white", 0.85, 0.85, 0.8, 0.7, 0.3)
 
 
-def vehicle_layers(
-    identity: Identity, view: str, stride: float = 0.0, turn: float = 0.0
-) -> list[Layer]:
+def vehicle_layers(identity: Identity, view: str, stride: float = 0.0, turn: float = 0.0) -> list[Layer]:
     """The vehicle's parts from back to front; `turn` in [-1, 1] widens the side view.
 
     `stride` is ignored: it keeps the signature of `person_layers`.

@@ -60,9 +60,7 @@ def attributes_of(identity: Identity, view: str) -> tuple[Attribute, ...]:
     return tuple(found)
 
 
-def _patterned(
-    rng: np.random.Generator, identity: Identity, part: str, noun: str, keep: bool
-) -> str:
+def _patterned(rng: np.random.Generator, identity: Identity, part: str, noun: str, keep: bool) -> str:
     """A coloured noun, with the accent pattern when the witness recalls it."""
     surface = identity.surfaces[part]
     phrase = f"{surface.color} {noun}"

@@ -58,9 +58,7 @@ class Reader(base.Reader):
             parts = list(tree_parts(source))
         identities = sorted({p.identity for p in parts if p.identity})
         if not identities:
-            what = (
-                "no row with a pid" if self.config.manifest else "no picture in an identity folder"
-            )
+            what = "no row with a pid" if self.config.manifest else "no picture in an identity folder"
             raise DataError(f"{source.root}: {what}. Found: {contents(source.root)}.\n{LAYOUT}")
         pids = _numbers(identities, _PID_DIGITS)
         _refuse_shared_numbers(pids)
@@ -70,9 +68,7 @@ class Reader(base.Reader):
         samples: dict[str, list[Part]] = defaultdict(list)
         for part in parts:
             samples[part.sample].append(part)
-        return [
-            self._record(samples[name], pids, cameras, tested, texts) for name in sorted(samples)
-        ]
+        return [self._record(samples[name], pids, cameras, tested, texts) for name in sorted(samples)]
 
     def _record(
         self,
@@ -85,9 +81,7 @@ class Reader(base.Reader):
         first = parts[0]
         identity, pid = first.identity, pids.get(first.identity, -1)
         camera = next((p.camera for p in parts if p.camera), None)
-        problems = list(dict.fromkeys(p.problem for p in parts if p.problem)) + _contradictions(
-            parts
-        )
+        problems = list(dict.fromkeys(p.problem for p in parts if p.problem)) + _contradictions(parts)
         if identity and pid < 0:
             problems.append(f"{first.where} has pid {pid}; identities are numbered from 0.")
         extra: dict[str, str] = {}
@@ -142,12 +136,8 @@ class Reader(base.Reader):
             value = tree[identity]
             found = value.get("text") if isinstance(value, dict) else value
             found = [found] if isinstance(found, str) else found
-            if not isinstance(found, list) or not all(
-                isinstance(t, str) and t.strip() for t in found
-            ):
-                raise DataError(
-                    f"{uri}: identity {identity!r} has no text, or an empty one: {value!r}."
-                )
+            if not isinstance(found, list) or not all(isinstance(t, str) and t.strip() for t in found):
+                raise DataError(f"{uri}: identity {identity!r} has no text, or an empty one: {value!r}.")
             texts[identity] = found
         return texts
 

@@ -46,9 +46,7 @@ class Config(Plugin):
     path: str = Field(description="folder or s3:// prefix")
     manifest: str | None = Field(None, description="CSV, relative to path; default: folders tell")
     columns: Columns = Columns()
-    roles: dict[str, RoleRule] = Field(
-        {}, description="more words than train, val, test, query and gallery"
-    )
+    roles: dict[str, RoleRule] = Field({}, description="more words than train, val, test, query and gallery")
     modality: Modality = Field(Modality.RGB, description="of files that name none")
     modality_names: dict[str, Modality] = Field(
         {}, description="more names than our own, e.g. {VIS: rgb, LWIR: tir}"

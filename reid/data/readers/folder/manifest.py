@@ -72,9 +72,7 @@ def _read(uri: str, columns: Columns) -> tuple[list[str], list[_Row]]:
 
 def _part(source: Source, row: _Row, where: str, existing: set[str], divided: bool) -> Part:
     cells = row.cells
-    problems = (
-        ["has more cells than the header; quote texts that hold a comma"] if row.overflow else []
-    )
+    problems = ["has more cells than the header; quote texts that hold a comma"] if row.overflow else []
     if not cells["pid"]:
         problems.append("has no identity; fill its pid")
     split, role = (_rule(source, name, cells[name], problems) for name in ("split", "role"))
@@ -118,7 +116,5 @@ def _modality(source: Source, word: str, rule: RoleRule | None, problems: list[s
     found = source.modalities.get(word.lower()) if word else source.config.modality
     if found is None:
         known = ", ".join(source.modalities)
-        problems.append(
-            f"has the modality {word!r}; known: {known}; name it in data.reader.modality_names"
-        )
+        problems.append(f"has the modality {word!r}; known: {known}; name it in data.reader.modality_names")
     return found or source.config.modality

@@ -43,9 +43,7 @@ class Source:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.root = expand(config.path, "data.reader.path")
-        self.rules: dict[str, RoleRule] = KNOWN_ROLES | {
-            k.lower(): r for k, r in config.roles.items()
-        }
+        self.rules: dict[str, RoleRule] = KNOWN_ROLES | {k.lower(): r for k, r in config.roles.items()}
         self.modalities = {m.value: m for m in Modality}
         self.modalities |= {k.lower(): m for k, m in config.modality_names.items()}
 

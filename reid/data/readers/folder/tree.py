@@ -10,9 +10,7 @@ from reid.data.readers.folder.parts import LAYOUT, Part, Source, file_name, visi
 from reid.errors import DataError
 from reid.modality import Modality
 
-_IMAGE_SUFFIXES = frozenset(
-    ("bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp")
-)
+_IMAGE_SUFFIXES = frozenset(("bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"))
 
 
 def tree_parts(source: Source) -> Iterator[Part]:
@@ -70,9 +68,7 @@ def _walk(folder: str) -> Iterator[str]:
         yield from _walk(child)
 
 
-def _split_modality(
-    path: list[str], modalities: dict[str, Modality]
-) -> tuple[list[str], Modality | None]:
+def _split_modality(path: list[str], modalities: dict[str, Modality]) -> tuple[list[str], Modality | None]:
     """A path below an identity, without extension and modality name; and the modality."""
     *folders, name = path
     stem = name.rpartition(".")[0]

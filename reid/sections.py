@@ -1,0 +1,117 @@
+"""The machinery of typed, strict configuration: sections, plugin sections, clear errors, fingerprints."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import json
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reid.errors import AnyReIDError, ConfigError
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Plugin(Section):
+    """A section whose remaining fields are those of the module that `name` picks."""
+
+    name: str
+
+
+def plugin_names(package: str) -> list[str]:
+    """Names of the modules of a package that define a `Config` (by file name; nothing is imported)."""
+    path = importlib.import_module(package).__path__
+    return sorted(m.name for m in pkgutil.iter_modules(path) if m.name not in {"base"})
+
+
+def plugin(package: str, field: str) -> Callable[[Any], Any]:
+    """A validator: a mapping with a `name` -> the `Config` of that module of the package."""
+
+    def validate(value: Any) -> Any:
+        if isinstance(value, Plugin):
+            return value
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            raise ConfigError(f"{field}.name is missing. Known: {', '.join(plugin_names(package))}.")
+        name = value["name"]
+        if name not in plugin_names(package):
+            raise ConfigError(f"{field}.name: unknown {name!r}.{did_you_mean(name, plugin_names(package))}")
+        section: type[Plugin] = importlib.import_module(f"{package}.{name}").Config
+        return check(section, value, field)
+
+    return validate
+
+
+def check(section: type[Any], value: Any, prefix: str = "") -> Any:
+    """Validate a value; ConfigError with one line a problem, naming the field and the nearest known name."""
+    try:
+        return section.model_validate(value)
+    except ValidationError as error:
+        raise ConfigError(_explain(section, error, prefix)) from None
+
+
+def named(field: str, parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A validator whose errors begin with the field's name."""
+
+    def validate(value: Any) -> Any:
+        try:
+            return parse(value)
+        except AnyReIDError as error:
+            raise ConfigError(f"{field}: {error}") from None
+
+    return validate
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """ " Did you mean 'x'? Known: …." for the end of a message."""
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{hint} Known: {', '.join(known)}."
+
+
+def fingerprint(*parts: Any) -> str:
+    """12 hex digits over JSON-able parts (sections are dumped): equal content, equal name, on any machine."""
+    dumped = [p.model_dump(mode="json") if isinstance(p, BaseModel) else p for p in parts]
+    text = json.dumps(dumped, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _explain(section: type[BaseModel], error: ValidationError, prefix: str) -> str:
+    lines = []
+    for item in error.errors():
+        location = ".".join([*([prefix] if prefix else []), *(str(p) for p in item["loc"])])
+        if item["type"] == "extra_forbidden":
+            known = list(_fields_at(section, item["loc"][:-1]))
+            lines.append(f"{location}: unknown key.{did_you_mean(str(item['loc'][-1]), known)}")
+        elif item["type"] == "missing":
+            lines.append(f"{location}: missing; give it a value.")
+        else:
+            lines.append(f"{location}: {item['msg']} (got {item['input']!r}).")
+    return "\n".join(lines)
+
+
+def _fields_at(section: type[BaseModel], location: Sequence[int | str]) -> Iterator[str]:
+    """Field names of the section at a location, through mappings and sequences of sections."""
+    current: Any = section
+    for part in location:
+        fields = getattr(current, "model_fields", None)
+        current = fields[part].annotation if fields and part in fields else _section_in(current)
+    yield from getattr(_section_in(current), "model_fields", {})
+
+
+def _section_in(annotation: Any) -> Any:
+    """The section class within an annotation such as dict[str, Section] or Section | None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_section_in(inner) for inner in get_args(annotation))
+    return next((f for f in found if f is not None), None)
