@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-from-lock
 
-.PHONY: install demo test test-all serve bench lint lock clean
+.PHONY: install demo test test-all serve lint lock clean
 
 install: $(STAMP)
 
@@ -25,9 +25,6 @@ test: install  ## the quick suite (under 10 minutes on 2 cores)
 
 test-all: install  ## everything, slow checks included
 	$(BIN)/python -m pytest
-
-bench: install
-	$(BIN)/python -m jobs.benchmark all
 
 lint: install  ## format, lint and types
 	$(BIN)/ruff format --check .

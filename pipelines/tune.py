@@ -120,7 +120,7 @@ def trial(params: dict[str, Any], tree: dict[str, Any], epochs: int) -> None:
         last.update({k: float(v) for k, v in epoch.metrics.items() if isinstance(v, int | float)})
         if metric not in last:
             raise ConfigError(
-                f"tune.metric: {metric!r} is not reported; there is {', '.join(sorted(last))}. For val/ metrics "
+                f"tune.metric: {metric!r} is not reported; known: {', '.join(sorted(last))}. For val/ "
                 "set train.val.fraction above 0."
             )
         score = last[metric]
