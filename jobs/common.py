@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+import reid.errors
 from reid.config import Config, RayConfig, load
 from reid.errors import AnyReIDError, UsageError
 
@@ -27,6 +29,10 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback o
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C; Typer turns KeyboardInterrupt into it."""
+
+
 def run_verb(verb: Callable[..., None]) -> None:
     """Run a Typer command: exit 0 when fine, 1 for a failure, 2 for wrong usage; no traceback by default."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -40,17 +46,29 @@ def run_verb(verb: Callable[..., None]) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on from here", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            print("stopped; run the same command again to go on from here", file=sys.stderr)
+        raise
     except Exception as error:
         if debug:
             raise
-        text = str(error).strip().splitlines()
-        print(
-            f"error: {type(error).__name__}: {text[0] if text else ''} (--debug shows more)", file=sys.stderr
-        )
+        print(f"error: {first_cause(error)} (--debug shows more)", file=sys.stderr)
         sys.exit(1)
+
+
+def first_cause(error: Exception) -> str:
+    """What to act on. A worker's error comes as the text of its traceback: the first message is the cause."""
+    text = str(error).strip()
+    told = re.search(r"^(?:\w+\.)*(\w+): (.+)$", text, re.MULTILINE) if _from_worker(error) else None
+    if told is None:
+        return f"{type(error).__name__}: {text.partition(chr(10))[0]}"
+    known = getattr(reid.errors, told[1], None)
+    return told[2] if known else f"{told[1]}: {told[2]}"
+
+
+def _from_worker(error: Exception) -> bool:
+    return type(error).__module__.startswith("ray.")
 
 
 def load_config(config: str | None, preset: str | None, overrides: list[str] | None) -> Config:
@@ -80,7 +98,7 @@ def start_ray(config: RayConfig, dashboard: bool = False) -> None:
     debug = "--debug" in sys.argv
     if not debug:
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-        warnings.filterwarnings("ignore", module=r"ray\.|pipelines\.", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", module=r"ray\.", category=DeprecationWarning)
     if not ray.is_initialized():
         if os.environ.get("RAY_ADDRESS"):
             ray.init(logging_level=logging.ERROR, log_to_driver=debug)

@@ -44,6 +44,7 @@ def search(
     """Print the best gallery items for a query of any supported subset."""
     from reid import storage
     from reid.addresses import gallery_uri
+    from reid.data.images import open_image
     from reid.errors import UsageError
     from reid.gallery.store import Gallery
     from reid.modality import Modality
@@ -52,9 +53,12 @@ def search(
 
     settings = load_config(config, preset, overrides)
     files = {Modality.RGB: rgb, Modality.NIR: nir, Modality.TIR: tir, Modality.SKETCH: sketch}
-    parts: dict[Modality, bytes | str] = {
-        m: storage.read_bytes(storage.absolute(uri)) for m, uri in files.items() if uri
-    }
+    parts: dict[Modality, bytes | str] = {}
+    for modality, uri in files.items():
+        if uri:
+            content = storage.read_bytes(storage.absolute(uri))
+            open_image(content, uri)  # an unreadable file is told by its name
+            parts[modality] = content
     if text:
         parts[Modality.TEXT] = text
     if not parts:

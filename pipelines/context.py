@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Literal
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
 
 import ray.data
+from ray.util.annotations import RayDeprecationWarning
 
 Profile = Literal["small", "cluster"]
+_CRASHES = 2
+"""How often a worker that dies is replaced. Ray Data's own default is for ever."""
 
 
 def configure_data_context(profile: Profile) -> None:
@@ -34,3 +39,15 @@ def configure_data_context(profile: Profile) -> None:
     else:
         os.environ.setdefault("RAY_DATA_PARQUET_FOOTER_NUM_ACTORS", "4")
         context.execution_no_progress_timeout_s = 1800
+
+
+def map_blocks(dataset: ray.data.Dataset, function: Callable[..., Any], **options: Any) -> ray.data.Dataset:
+    """`dataset.map_batches` over Arrow tables; a worker that keeps dying ends it."""
+    actors = isinstance(options.get("compute"), ray.data.ActorPoolStrategy)
+    limits: dict[str, Any] = (
+        {"max_restarts": _CRASHES, "max_task_retries": _CRASHES} if actors else {"max_retries": _CRASHES}
+    )
+    with warnings.catch_warnings():
+        # 2.60 deprecates these as keyword arguments (gone in 2.64) and has no other spelling yet.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return dataset.map_batches(function, batch_format="pyarrow", **options, **limits)

@@ -16,18 +16,20 @@ from typing import Any
 
 import pyarrow as pa
 import ray.data
+from pydantic import ValidationError
 
+from pipelines.context import map_blocks
 from pipelines.progress import Progress, Say, say
 from reid import __version__, storage
 from reid.addresses import shards_uri, source_hash
 from reid.config import Config, GenerateConfig, fingerprint
 from reid.data import schema
 from reid.data.images import decode_rgb, encode_png
-from reid.data.plan import ShardPlan, plan_shards, single_image_identities
+from reid.data.plan import ShardPlan, plan_shards
 from reid.data.readers.base import Record, open_reader
 from reid.data.schema import SCHEMA_VERSION, Image, Sample
 from reid.data.shards import Manifest, Shard, ShardSet, publish, write_shard
-from reid.errors import AnyReIDError, DataError
+from reid.errors import AnyReIDError, DataError, StorageError
 from reid.generate.base import BoundGenerator, bind
 from reid.modality import Modality
 
@@ -123,14 +125,13 @@ def _run(config: Config, root: str, plans: list[ShardPlan]) -> Iterator[Shard]:
         stages.append((generate_stage, {"tree": tree, "target": modality.value}))
     stages.append((write_stage, {"tree": tree, "root": root}))
     for function, arguments in stages:
-        dataset = dataset.map_batches(
+        dataset = map_blocks(
+            dataset,
             function,
             fn_kwargs=arguments,
             batch_size=None,
-            batch_format="pyarrow",
             num_cpus=1,
             compute=ray.data.TaskPoolStrategy(size=config.build.concurrency),
-            max_retries=2,
         )
     for row in dataset.iter_rows():
         yield Shard.model_validate_json(row["shard"])
@@ -153,10 +154,17 @@ def read_stage(batch: pa.Table, tree: dict[str, Any]) -> pa.Table:
                     sample = reader.load(record, config.build.max_pixels)
                     error = "; ".join(schema.validate(sample)) or None
                 except AnyReIDError as problem:
+                    if isinstance(problem, StorageError) and not _file_is_bad(problem):
+                        raise
                     error = str(problem)
             rows.append(_Row(sample, error, "read" if error else None, list(record.images.values())))
         tables.append(_encode(rows, plan, time.time()))
     return pa.concat_tables(tables)
+
+
+def _file_is_bad(problem: StorageError) -> bool:
+    """Whether the file is missing or closed to us; otherwise the storage failed, and the row may be good."""
+    return isinstance(problem.__cause__, FileNotFoundError | PermissionError | IsADirectoryError)
 
 
 def generate_stage(batch: pa.Table, tree: dict[str, Any], target: str) -> pa.Table:
@@ -280,8 +288,16 @@ def _statistics(root: str, key: str) -> str:
 
 
 def _finished(root: str, plan: ShardPlan) -> Shard | None:
+    """The shard of a plan if it lies there whole, by statistics of this version."""
     uri = _statistics(root, plan.key)
-    return Shard.model_validate(storage.read_json(uri)) if storage.exists(uri) else None
+    if not storage.exists(uri):
+        return None
+    try:
+        shard = Shard.model_validate(storage.read_json(uri))
+    except (StorageError, ValidationError):
+        return None
+    size = storage.stamp(storage.join(root, "data", shard.file)).partition("@")[0]
+    return shard if size == str(shard.bytes) else None
 
 
 def _current(root: str) -> ShardSet | None:
@@ -317,7 +333,7 @@ def _manifest(config: Config, plans: list[ShardPlan], shards: list[Shard]) -> Ma
         counts=counts,
         quarantined=sum(len(s.quarantined) for s in shards),
         quarantine_rows=[row for s in shards for row in s.quarantined],
-        config={"build": config.build.model_dump(mode="json"), "seed": config.seed},
+        config={"build": config.build.model_dump(mode="json", exclude={"concurrency"}), "seed": config.seed},
     )
 
 
@@ -333,7 +349,8 @@ def _warnings(plans: list[ShardPlan], manifest: Manifest, max_bad: float) -> lis
         )
     warnings = [
         f"{n} identities of split {split} have a single image: they cannot be found again."
-        for split, n in single_image_identities(plans).items()
+        for split, counts in manifest.counts.items()
+        if (n := counts["single_image_identities"])
     ]
     if bad:
         warnings.append(f"{bad} of {total} rows were set aside; first: {_first_bad(manifest)}")

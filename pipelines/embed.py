@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.context import map_blocks
 from pipelines.progress import Progress, Say, say
 from reid import storage
 from reid.data.batches import sample_part
@@ -87,7 +88,8 @@ def embed_work(
     import ray.data
 
     tables = [pa.table({"task": [task]}, schema=TASK_SCHEMA) for task in tasks]
-    dataset = ray.data.from_arrow(tables).map_batches(
+    dataset = map_blocks(
+        ray.data.from_arrow(tables),
         Embedder,
         fn_constructor_kwargs={
             "run_uri": run.uri,
@@ -95,13 +97,10 @@ def embed_work(
             "split": split,
             "batch_size": batch_size,
         },
-        batch_size=None,
-        batch_format="pyarrow",
+        batch_size=1,  # a task; with GPUs, Ray wants a number
         num_gpus=gpus_per_actor or None,
         num_cpus=None if gpus_per_actor else 1,
         compute=ray.data.ActorPoolStrategy(size=min(actors, len(tasks))),
-        max_restarts=2,
-        max_task_retries=2,
     )
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
         features |= _take(batch, progress)

@@ -157,10 +157,10 @@ def _train_here(config: Config, uri: str, out: Say) -> None:
             out(f"train: resuming from {state}")
 
         def report(epoch: EpochReport) -> None:
-            lines.report(epoch)
             if epoch.checkpoint_due:
                 epoch.save(Path(scratch))
                 storage.write_bytes(state, (Path(scratch) / STATE_FILE).read_bytes())
+            lines.report(epoch)  # last: an epoch that was told is kept
 
         train(config, uri, resume=resume, device=pick_device(config), report=report, tick=lines.tick)
     storage.delete_file(state)
@@ -216,14 +216,14 @@ def worker(arguments: dict[str, Any]) -> None:
         if not main:
             ray.train.report(metrics if metrics else {"epoch": epoch.epoch})
             return
-        lines.report(epoch)
-        if not epoch.checkpoint_due:
+        if epoch.checkpoint_due:
+            with tempfile.TemporaryDirectory() as folder:
+                epoch.save(Path(folder))
+                saved = ray.train.Checkpoint.from_directory(folder)
+                ray.train.report(metrics, checkpoint=saved, checkpoint_dir_name=f"epoch-{epoch.epoch:04d}")
+        else:
             ray.train.report(metrics)
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            epoch.save(Path(folder))
-            saved = ray.train.Checkpoint.from_directory(folder)
-            ray.train.report(metrics, checkpoint=saved, checkpoint_dir_name=f"epoch-{epoch.epoch:04d}")
+        lines.report(epoch)  # last: an epoch that was told is kept
 
     device = ray.train.torch.get_device() if config.train.gpus_per_worker else torch.device("cpu")
     if checkpoint is None:

@@ -14,6 +14,7 @@ from reid.data.text import CONTEXT
 from reid.errors import ConfigError, DataError
 from reid.modality import ORDER, Modality, Subset, subset_name
 from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
+from reid.train.identities import training_labels
 
 PUBLISHED = {"rgbnt201": (171, 4), "rgbnt100": (50, 8), "msvr310": (155, 8)}
 """Training identities and cameras of the public sets, by data.name: what the papers' heads are built for."""
@@ -57,7 +58,8 @@ def _known_counts(config: Config) -> tuple[int, int] | None:
         shards = ShardSet.open(shards_uri(config))
     except DataError:
         return PUBLISHED.get(config.data.name)
-    return len(shards.identities("train")), len(shards.cameras)
+    labels, _ = training_labels(shards, config.train.val.fraction, config.seed)
+    return len(labels.classes), len(labels.cameras)
 
 
 def gmac(model: ReIDModel, modalities: Subset, height: int, width: int) -> float:

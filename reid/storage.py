@@ -6,6 +6,7 @@ AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN); none is ever part 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,6 +18,9 @@ from urllib.parse import urlparse
 import pyarrow.fs as pafs
 
 from reid.errors import StorageError
+
+_PARTIAL = ".partial"
+"""Ends the name of a file that is being written; a process that is killed may leave one behind."""
 
 
 def is_remote(uri: str) -> bool:
@@ -43,9 +47,17 @@ def resolve(uri: str | Path) -> tuple[pafs.FileSystem, str]:
     if not is_remote(full):
         return pafs.LocalFileSystem(), full
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    options: dict[str, Any] = {"region": os.environ.get("AWS_REGION") or _default_region()}
+    # A dead store is an error within half a minute: three tries of at most ten silent seconds.
+    options: dict[str, Any] = {
+        "region": os.environ.get("AWS_REGION") or _default_region(),
+        "connect_timeout": 5,
+        "request_timeout": 10,
+        "retry_strategy": pafs.AwsStandardS3RetryStrategy(max_attempts=3),
+    }
     if endpoint:
         parsed = urlparse(endpoint)
+        if parsed.scheme not in {"http", "https"} or not parsed.netloc:
+            raise StorageError(f"AWS_ENDPOINT_URL: {endpoint!r} is not of the form http(s)://host:port.")
         options |= {"endpoint_override": parsed.netloc, "scheme": parsed.scheme}
     return pafs.S3FileSystem(**options), full.removeprefix("s3://")
 
@@ -89,12 +101,17 @@ def write_bytes(uri: str, data: bytes) -> None:
                 stream.write(data)
             return
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        partial = f"{path}.{uuid.uuid4().hex}.partial"
-        with open(partial, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
+        partial = f"{path}.{uuid.uuid4().hex}{_PARTIAL}"
+        try:
+            with open(partial, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.remove(partial)
+            raise
     except OSError as error:
         raise _unreachable(uri, error) from error
 
@@ -115,19 +132,23 @@ def write_json(uri: str, value: Any) -> None:
 def stamp(uri: str) -> str:
     """Size and modification time of a file: changes when it is rewritten; "missing" when it is not there."""
     fs, path = resolve(uri)
-    info = fs.get_file_info(path)
+    try:
+        info = fs.get_file_info(path)
+    except OSError as error:
+        raise _unreachable(uri, error) from error
     return "missing" if info.type == pafs.FileType.NotFound else f"{info.size}@{info.mtime_ns}"
 
 
 def list_files(uri: str, suffix: str = "") -> list[str]:
-    """Sorted uris of the files directly below a folder; empty if the folder is missing."""
+    """Sorted uris of the finished files directly below a folder; empty if the folder is missing."""
     fs, path = resolve(uri)
     try:
         infos = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
     except OSError as error:
         raise _unreachable(uri, error) from error
     prefix = "s3://" if is_remote(uri) else ""
-    return sorted(prefix + i.path for i in infos if i.type == pafs.FileType.File and i.path.endswith(suffix))
+    files = (i.path for i in infos if i.type == pafs.FileType.File)
+    return sorted(prefix + path for path in files if path.endswith(suffix) and not path.endswith(_PARTIAL))
 
 
 def list_folders(uri: str) -> list[str]:

@@ -16,7 +16,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dic
     seen = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
-        if key in seen:
+        if isinstance(key, Hashable) and key in seen:
             line = key_node.start_mark.line + 1
             raise yaml.YAMLError(f"key {key!r} occurs twice (line {line})")
         seen.add(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,28 +40,31 @@ class Row:
 
 
 class PixelCache:
-    """Decoded, resized images by name, least recently used dropped beyond a byte limit."""
+    """Decoded, resized images by name, least recently used dropped beyond a byte limit. Threads may share it."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit = limit_bytes
         self.used = 0
         self._items: OrderedDict[str, Pixels] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, name: str) -> Pixels | None:
         """The image or None."""
-        found = self._items.get(name)
-        if found is not None:
-            self._items.move_to_end(name)
-        return found
+        with self._lock:
+            found = self._items.get(name)
+            if found is not None:
+                self._items.move_to_end(name)
+            return found
 
     def put(self, name: str, pixels: Pixels) -> None:
         """Keep an image unless it alone exceeds the limit."""
-        if pixels.nbytes > self.limit or name in self._items:
-            return
-        self._items[name] = pixels
-        self.used += pixels.nbytes
-        while self.used > self.limit:
-            self.used -= self._items.popitem(last=False)[1].nbytes
+        with self._lock:
+            if pixels.nbytes > self.limit or name in self._items:
+                return
+            self._items[name] = pixels
+            self.used += pixels.nbytes
+            while self.used > self.limit:
+                self.used -= self._items.popitem(last=False)[1].nbytes
 
 
 @dataclass

@@ -3,50 +3,75 @@
 from __future__ import annotations
 
 import io
-import warnings
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from reid.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
 MAX_PIXELS = 64_000_000
 _PLAIN_MODES = {"RGB", "L", "1", "P"}
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: PILImage.Transpose.FLIP_LEFT_RIGHT,
+    3: PILImage.Transpose.ROTATE_180,
+    4: PILImage.Transpose.FLIP_TOP_BOTTOM,
+    5: PILImage.Transpose.TRANSPOSE,
+    6: PILImage.Transpose.ROTATE_270,
+    7: PILImage.Transpose.TRANSVERSE,
+    8: PILImage.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what turns the picture upright."""
 
 
 def open_image(data: bytes, source: str, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
     """Open and fully decode an image, upright and 8-bit ("RGB" or "L").
 
     The pixel count is checked before any pixel is decoded. 16-bit and float images are stretched from their
-    own minimum and maximum to 0..255; an animation gives its first frame. Raises DataError naming `source`.
+    own minimum and maximum to 0..255; transparent pixels are laid on white; an animation gives its first
+    frame. Raises DataError naming `source`.
     """
     if not data:
         raise DataError(f"{source}: empty file (0 bytes).")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
-            image = PILImage.open(io.BytesIO(data))
-            width, height = image.size
-            if width * height > max_pixels:
-                raise DataError(f"{source}: {width}x{height} exceeds the limit of {max_pixels:,} pixels.")
-            image.load()
+        image = PILImage.open(io.BytesIO(data))
+        width, height = image.size
+        if width * height > max_pixels:
+            raise DataError(f"{source}: {width}x{height} exceeds the limit of {max_pixels:,} pixels.")
+        image.load()
+        return _eight_bit(_upright(image))
     except DataError:
         raise
     except PILImage.DecompressionBombError as error:
         raise DataError(f"{source}: too many pixels ({error}).") from None
     except UnidentifiedImageError:
         raise DataError(f"{source}: not an image that Pillow can read.") from None
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # Pillow's parsers raise whatever a broken field leads them to
         raise DataError(f"{source}: truncated or corrupt image ({error}).") from None
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in {"L", "1"}:
-        return upright.convert("L")
-    if upright.mode.startswith(("I", "F")):
-        return PILImage.fromarray(_stretch(np.asarray(upright)))
-    return upright.convert("RGB")
+
+
+def _orientation(image: PILImage.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        return 1
+
+
+def _upright(image: PILImage.Image) -> PILImage.Image:
+    turn = _UPRIGHT.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _eight_bit(image: PILImage.Image) -> PILImage.Image:
+    if image.mode.startswith(("I", "F")):
+        return PILImage.fromarray(_stretch(np.asarray(image)))
+    if image.has_transparency_data:
+        white = PILImage.new("RGBA", image.size, "white")
+        return PILImage.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("L" if image.mode in {"L", "1"} else "RGB")
 
 
 def decode_rgb(data: bytes, source: str, size: tuple[int, int] | None = None) -> Pixels:
@@ -58,10 +83,14 @@ def decode_rgb(data: bytes, source: str, size: tuple[int, int] | None = None) ->
 
 
 def is_plain(data: bytes) -> bool:
-    """Whether the bytes can be stored as they are: 8-bit, one frame, no EXIF rotation."""
+    """Whether decodable bytes can be stored as they are: 8-bit, one frame, upright, not transparent."""
     image = PILImage.open(io.BytesIO(data))
-    rotated = image.getexif().get(0x0112, 1) != 1
-    return image.mode in _PLAIN_MODES and not rotated and getattr(image, "n_frames", 1) == 1
+    return (
+        image.mode in _PLAIN_MODES
+        and not image.has_transparency_data
+        and _orientation(image) not in _UPRIGHT
+        and getattr(image, "n_frames", 1) == 1
+    )
 
 
 def encode_png(pixels: Pixels) -> bytes:
@@ -94,7 +123,9 @@ def _save(image: PILImage.Image, kind: str, **options: int) -> bytes:
 
 def _stretch(values: npt.NDArray[np.generic]) -> Pixels:
     floats = np.asarray(values, dtype=np.float32)
-    low, high = float(np.nanmin(floats)), float(np.nanmax(floats))
+    finite = floats[np.isfinite(floats)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     scale = 255.0 / (high - low) if high > low else 0.0
-    stretched: Pixels = np.nan_to_num((floats - low) * scale).round().astype(np.uint8)
+    clipped = np.nan_to_num(floats, nan=low, posinf=high, neginf=low) - low
+    stretched: Pixels = (clipped * scale).round().astype(np.uint8)
     return stretched

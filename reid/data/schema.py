@@ -126,8 +126,8 @@ _LABEL_FIELDS = [
     pa.field("split", pa.string(), nullable=False),
     pa.field("pid", pa.int64(), nullable=False),
     pa.field("roles", pa.list_(pa.string())),
-    pa.field("camid", pa.int32()),
-    pa.field("viewid", pa.int32()),
+    pa.field("camid", pa.int64()),
+    pa.field("viewid", pa.int64()),
     pa.field("location", pa.string()),
     pa.field("timestamp", pa.float64()),
     pa.field("tracklet_id", pa.string()),
@@ -151,8 +151,9 @@ def validate(sample: Sample) -> list[str]:
     """What is wrong with a sample, one sentence each; empty when it is well-formed."""
     labels = sample.labels
     problems = []
-    if not labels.sample_id:
-        problems.append("sample_id is empty")
+    for name in ("sample_id", "dataset"):
+        if not getattr(labels, name):
+            problems.append(f"{name} is empty")
     if labels.split not in SPLITS:
         problems.append(f"split is {labels.split!r}, not one of {', '.join(SPLITS)}")
     for role in labels.roles or ():
@@ -170,6 +171,8 @@ def validate(sample: Sample) -> list[str]:
             problems.append(f"{modality.value} cannot be an image")
         if not image.image:
             problems.append(f"{modality.value} image is empty")
+    if sample.mask is not None and not sample.mask.image:
+        problems.append("the mask is empty")
     return problems
 
 

@@ -58,7 +58,7 @@ def jitter(pixels: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     contrast, brightness = 1 + amount * rng.uniform(-1, 1, 2)
     mean = pixels.mean()
     floats = ((pixels - mean) * contrast + mean) * brightness
-    clipped: Pixels = floats.clip(0, 255).astype(np.uint8)
+    clipped: Pixels = floats.clip(0, 255).round().astype(np.uint8)
     return clipped
 
 
@@ -84,7 +84,7 @@ def erase(images: Tensor, config: AugmentConfig, rng: np.random.Generator) -> No
             aspect = math.exp(rng.uniform(low, high))
             h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < h < height and 0 < w < width:
-                top, left = int(rng.integers(0, height - h)), int(rng.integers(0, width - w))
+                top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
                 noise = rng.standard_normal((3, h, w), dtype=np.float32)
                 image[:, top : top + h, left : left + w] = torch.from_numpy(noise)
                 break

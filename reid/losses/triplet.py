@@ -9,9 +9,10 @@ from torch import Tensor
 
 def euclidean(x: Tensor, y: Tensor) -> Tensor:
     """Pairwise distances (B, C) of rows x (B, D) and y (C, D), in float32, at least 1e-6."""
-    x, y = x.float(), y.float()
-    squared = x.square().sum(1, keepdim=True) + y.square().sum(1) - 2 * x @ y.T
-    return squared.clamp_min(1e-12).sqrt()
+    with torch.autocast(x.device.type, enabled=False):
+        x, y = x.float(), y.float()
+        squared = x.square().sum(1, keepdim=True) + y.square().sum(1) - 2 * x @ y.T
+        return squared.clamp_min(1e-12).sqrt()
 
 
 def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = None) -> Tensor:

@@ -8,6 +8,7 @@ classifier, SDM (IRRA) between modalities; with text, CLIP's text tower.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Literal
 
@@ -18,11 +19,11 @@ from torch import Tensor, nn
 
 from reid.config import Plugin
 from reid.data.batch import UNKNOWN, Batch
-from reid.errors import ConfigError
+from reid.errors import ConfigError, DataError
 from reid.losses.classification import smoothed_cross_entropy
 from reid.losses.sdm import sdm
 from reid.losses.triplet import batch_hard_triplet
-from reid.modality import ORDER, VISUAL, Modality
+from reid.modality import ORDER, VISUAL, Modality, subset_name
 from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
 from reid.nn.clip import ImageTower, ImageTowerConfig, TextTower, TextTowerConfig
 from reid.nn.distributed import gather_rows
@@ -103,9 +104,8 @@ class Model(ReIDModel):
         return bias
 
     def _features(self, batch: Batch) -> dict[Modality, Tensor]:
-        """Per modality (b_m, dim), in canonical order; one pass of the tower over all images."""
-        present = [m for m in self.modalities if m in batch.modalities]
-        visual = [m for m in present if m.is_visual]
+        """Per modality of the batch (b_m, dim), in canonical order; one pass of the tower over all images."""
+        visual = [m for m in self.modalities if m.is_visual and m in batch.index]
         features: dict[Modality, Tensor] = {}
         if visual:
             biases = [self._class_bias(batch, m) for m in visual]
@@ -114,16 +114,35 @@ class Model(ReIDModel):
             sizes = [len(batch.index[m]) for m in visual]
             stacked = self.image_tower.class_feature(images, bias)
             features = dict(zip(visual, stacked.split(sizes), strict=True))
-        if Modality.TEXT in present and batch.tokens is not None:
+        if Modality.TEXT in self.modalities and batch.tokens is not None:
             features[Modality.TEXT] = self.text_tower.feature(batch.tokens)
         return features
 
+    def _complete(self, batch: Batch) -> Batch:
+        """The batch with every modality of the model, an absent one without entries.
+
+        Ranks whose batches hold different modalities still gather the same tensors in the same order,
+        forwards and backwards, and every parameter gets a gradient on every rank.
+        """
+        absent = [m for m in self.modalities if m not in batch.index]
+        blank = batch.present.new_zeros(0, 3, *self.image_tower.size, dtype=torch.float32)
+        none = batch.pid.new_zeros(0)
+        tokens = batch.tokens if Modality.TEXT not in absent else batch.pid.new_zeros(0, 1)
+        return replace(
+            batch,
+            images={**batch.images, **{m: blank for m in absent if m.is_visual}},
+            index={**batch.index, **dict.fromkeys(absent, none)},
+            tokens=tokens,
+        )
+
     def forward(self, batch: Batch) -> Output:
         """Losses over the batch of all ranks. `fusion: concat` needs every modality in every row."""
+        if self.config.fusion == "concat":
+            batch.require(self.modalities)
+        batch = self._complete(batch)
         features = self._features(batch)
         labels = gather_rows(batch.pid)
         if self.config.fusion == "concat":
-            batch.require(m for m in self.modalities)
             joined = torch.cat([features[m] for m in self.modalities], dim=1)
             everywhere = gather_rows(joined.float())
             return Output(self._identity_losses(everywhere, labels), joined)
@@ -135,20 +154,21 @@ class Model(ReIDModel):
         pooled, pooled_labels = torch.cat(list(rows.values())), torch.cat(list(names.values()))
         for name, value in self._identity_losses(pooled, pooled_labels).items():
             losses[f"{name}_each"] = value
-        pairs = list(combinations(unit, 2))
-        if pairs and self.config.sdm_weight:
-            terms = [self._sdm(batch, unit, a, b) for a, b in pairs]
-            losses["sdm"] = self.config.sdm_weight * torch.stack(terms).mean()
+        if self.config.sdm_weight:
+            terms = [self._sdm(batch, unit, a, b) for a, b in combinations(unit, 2)]
+            shared = [term for term in terms if term is not None]
+            if shared:
+                losses["sdm"] = self.config.sdm_weight * torch.stack(shared).mean()
         return Output(losses, fused)
 
-    def _sdm(self, batch: Batch, unit: dict[Modality, Tensor], a: Modality, b: Modality) -> Tensor:
-        """SDM between two modalities, over the rows that have both."""
+    def _sdm(self, batch: Batch, unit: dict[Modality, Tensor], a: Modality, b: Modality) -> Tensor | None:
+        """SDM between two modalities, over the rows that have both; None without any."""
         both = batch.present[:, ORDER.index(a)] & batch.present[:, ORDER.index(b)]
-        left = gather_rows(unit[a][both[batch.index[a]]])
-        right = gather_rows(unit[b][both[batch.index[b]]])
         labels = gather_rows(batch.pid[both])
         if not len(labels):
-            return left.sum()
+            return None
+        left = gather_rows(unit[a][both[batch.index[a]]])
+        right = gather_rows(unit[b][both[batch.index[b]]])
         return sdm(left, right, labels, self.config.sdm_scale)
 
     def _identity_losses(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -170,7 +190,16 @@ class Model(ReIDModel):
         return total / count.clamp_min(1)
 
     def embed(self, batch: Batch, side: Side) -> Tensor:
-        """(B, dim) unit vectors. In concat, the block of a missing modality is zero."""
+        """(B, dim) unit vectors. In concat, the block of a missing modality is zero.
+
+        Raises DataError when a row has no modality of this model.
+        """
+        usable = batch.present[:, [ORDER.index(m) for m in self.modalities]].any(1)
+        if not usable.all():
+            known = subset_name(self.modalities)
+            raise DataError(
+                f"Row {int(usable.long().argmin())} has none of this model's modalities ({known})."
+            )
         features = {m: x.float() for m, x in self._features(batch).items()}
         if self.config.fusion == "mean":
             unit = {m: F.normalize(x, dim=1) for m, x in features.items()}

@@ -41,16 +41,21 @@ class TextTowerConfig(Section):
     quick_gelu: bool = True
 
 
+_PLAIN = {"image_size", "patch_size", "width", "layers", "head_width", "mlp_ratio"}
+"""Fields of a vision_cfg that ImageTower honours; others (pooling, layer scale) mean another architecture."""
+
+
 def _open_clip_config(arch: str) -> dict[str, Any]:
     import open_clip
 
     from reid.errors import ConfigError
 
     config = open_clip.get_model_config(arch)
-    if config is None or "patch_size" not in config.get("vision_cfg", {}):
+    vision = (config or {}).get("vision_cfg", {})
+    if "patch_size" not in vision or set(vision) - _PLAIN or vision.get("mlp_ratio", 4.0) != 4.0:
         known = ", ".join(a for a in open_clip.list_models() if a.startswith("ViT-B"))
         raise ConfigError(f"model.tower.arch: unknown or not a plain ViT: {arch!r}. For example: {known}.")
-    return dict(config)
+    return dict(config or {})
 
 
 def resolved_image_config(config: ImageTowerConfig) -> ImageTowerConfig:
@@ -84,6 +89,7 @@ class ImageTower(nn.Module):
         self.config = sizes
         self.dim = sizes.dim
         self.width = sizes.width
+        self.size = (height, width)
         self.grid = (height // sizes.patch, width // sizes.patch)
         self.visual = VisionTransformer(
             image_size=(height, width),  # a pair is allowed
@@ -124,7 +130,13 @@ class ImageTower(nn.Module):
         return self.project(self.encode(self.patchify(images, class_bias)))
 
     def class_feature(self, images: Tensor, class_bias: Tensor | None = None) -> Tensor:
-        """The projected class token only, (b, dim): what `forward(...)[:, 0]` gives, without the rest."""
+        """The projected class token only, (b, dim): what `forward(...)[:, 0]` gives, without the rest.
+
+        No image gives no row, yet with a (zero) gradient for every parameter: a rank of DDP may have none.
+        """
+        if not len(images):
+            bias = None if class_bias is None else F.pad(class_bias, (0, 0, 0, 1))
+            return self.class_feature(images.new_zeros(1, *images.shape[1:]), bias)[:0]
         return self.project(self.encode(self.patchify(images, class_bias))[:, 0])
 
 
@@ -159,8 +171,11 @@ class TextTower(nn.Module):
     def feature(self, tokens: Tensor) -> Tensor:
         """(b, L) ids -> (b, dim), taken at the end-of-text token, which has the largest id.
 
-        Positions after the longest text are cut first: the mask is causal, so they cannot change it.
+        Positions after the longest text are cut first: the mask is causal, so they cannot change it. No text
+        gives no row, yet with a (zero) gradient for every parameter.
         """
+        if not len(tokens):
+            return self.feature(tokens.new_zeros(1, 1))[:0]
         ends = tokens.argmax(dim=1)
         projected = self.forward(tokens[:, : int(ends.max()) + 1])
         return projected[torch.arange(len(tokens), device=tokens.device), ends]

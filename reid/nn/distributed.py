@@ -61,7 +61,8 @@ class _AllGather(torch.autograd.Function):
 def gather_rows(x: Tensor) -> Tensor:
     """Concatenate every rank's rows (they may differ in number), in rank order, with gradient.
 
-    Outside a process group, or within `local_statistics()`, `x` itself.
+    Outside a process group, or within `local_statistics()`, `x` itself. A rank without rows still takes part:
+    its empty `x` must need a gradient whenever the other ranks' does, or the backward waits for ever.
     """
     if world_size() == 1 or _LOCAL.get():
         return x
@@ -69,6 +70,8 @@ def gather_rows(x: Tensor) -> Tensor:
     dist.all_gather(counts, torch.tensor([x.shape[0]], device=x.device))
     sizes = [int(c) for c in counts]
     most = max(sizes)
+    if most == 0:
+        return x
     if x.shape[0] < most:
         padding = x.new_zeros((most - x.shape[0], *x.shape[1:]))
         x = torch.cat([x, padding])

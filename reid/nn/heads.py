@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -19,6 +20,7 @@ class BNNeck(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.001)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits in float32."""
-        logits: Tensor = self.classifier(self.norm(features.float()))
+        """Logits in float32, under autocast too."""
+        with torch.autocast(features.device.type, enabled=False):
+            logits: Tensor = self.classifier(self.norm(features.float()))
         return logits

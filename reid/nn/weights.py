@@ -6,14 +6,16 @@ import io
 import os
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from reid import storage
 from reid.errors import WeightsError
-from reid.nn.clip import ImageTower, TextTower, resize_positions
+from reid.nn.clip import ImageTower, ImageTowerConfig, TextTower, resize_positions, resolved_image_config
 
 CACHE_ENV = "ANYREID_WEIGHTS"
+FILES = (".safetensors", ".pt", ".pth", ".bin")
 State = dict[str, Tensor]
 
 
@@ -63,18 +65,28 @@ def read_state(uri: str) -> State:
     """A state dict from .safetensors, or from .pt/.pth/.bin without unpickling code."""
     data = storage.read_bytes(uri)
     if uri.endswith(".safetensors"):
-        return load_safetensors(data)
+        try:
+            return load_safetensors(data)
+        except SafetensorError as error:
+            raise WeightsError(f"{uri}: not a safetensors file, or cut short ({error}).") from None
     import torch
 
     try:
         tree = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
-        raise WeightsError(
-            f"{uri}: not a plain state dict ({type(error).__name__}). TorchScript archives and pickled "
-            "models are refused; save `model.state_dict()` as .safetensors."
-        ) from None
-    tree = tree.get("state_dict", tree)
+        raise _not_plain(uri, type(error).__name__) from None
+    if isinstance(tree, dict):
+        tree = tree.get("state_dict", tree)
+    if not isinstance(tree, dict):
+        raise _not_plain(uri, type(tree).__name__)
     return {k.removeprefix("module."): v for k, v in tree.items() if isinstance(v, Tensor)}
+
+
+def _not_plain(uri: str, found: str) -> WeightsError:
+    return WeightsError(
+        f"{uri}: not a plain state dict ({found}). TorchScript archives and pickled models are refused; save "
+        "`model.state_dict()` as .safetensors."
+    )
 
 
 def _run_state(run: str) -> tuple[State, tuple[int, int]]:
@@ -82,13 +94,15 @@ def _run_state(run: str) -> tuple[State, tuple[int, int]]:
 
     folder = RunFolder.open(run)
     config = folder.config
-    tower = config.model.model_dump().get("tower") or {}
-    patch = int(tower.get("patch", 16))
+    tower = getattr(config.model, "tower", None)
+    if not isinstance(tower, ImageTowerConfig):
+        raise WeightsError(f"weights 'run:{run}': a {config.model.name} run has no CLIP image tower.")
+    patch = resolved_image_config(tower).patch
     return folder.weights(), (config.data.height // patch, config.data.width // patch)
 
 
 def _clip_state(spec: str, arch: str | None) -> State:
-    if storage.is_remote(spec) or os.path.sep in spec or spec.endswith((".safetensors", ".pt", ".bin")):
+    if storage.is_remote(spec) or os.path.sep in spec or spec.endswith(FILES):
         if not storage.exists(spec):
             raise WeightsError(f"{spec}: no such weights file.{_remedies(spec, arch)}")
         return read_state(spec)
@@ -104,7 +118,7 @@ def _cached(arch: str, tag: str) -> str | None:
     """A file of the weights folder, or of the Hugging Face cache; nothing is downloaded."""
     folder = os.environ.get(CACHE_ENV)
     if folder:
-        for suffix in (".safetensors", ".pt", ".bin"):
+        for suffix in FILES:
             candidate = storage.join(folder, arch, tag + suffix)
             if storage.exists(candidate):
                 return candidate

@@ -24,6 +24,7 @@ from reid.data.batches import BatchStream, StreamPlace
 from reid.data.collate import Collator, PixelCache
 from reid.data.shards import ShardSet
 from reid.errors import TrainingError
+from reid.modality import parse_subset
 from reid.models.base import Output, ReIDModel, build_model, parameter_counts
 from reid.nn.distributed import local_statistics, rank, world_size
 from reid.runs import RunFolder, model_context, write_run
@@ -67,7 +68,9 @@ def train(
     shards = ShardSet.open(str(config.data.shards))
     labels, held_out = training_labels(shards, config.train.val.fraction, config.seed)
     model = build_model(config.model, model_context(config, labels))
-    if config.train.init_from:
+    if resume:
+        pass  # the state below holds every weight
+    elif config.train.init_from:
         initialise_from(model, config.train.init_from)
     else:
         model.load_pretrained()
@@ -78,7 +81,9 @@ def train(
     steps = config.train.steps_per_epoch or stream.natural_steps
     validator = None
     if held_out and rank() == 0:
-        validator = Validator(shards, held_out, Collator(config.data, labels.camera_labels), "cross_camera")
+        gallery = parse_subset(config.evaluate.gallery or "rgb")
+        collator = Collator(config.data, labels.camera_labels)
+        validator = Validator(shards, held_out, collator, "cross_camera", gallery)
     wrapped = distribute(model, config, device)
     while progress.epoch < config.train.epochs:
         metrics = _epoch(config, wrapped, optimizer, stream, progress, steps, device, tick)
@@ -115,7 +120,7 @@ def distribute(model: ReIDModel, config: Config, device: torch.device) -> nn.Mod
     return DistributedDataParallel(
         model,
         device_ids=[device] if device.type == "cuda" else None,
-        broadcast_buffers=False,  # BN sees the gathered batch, so its buffers are equal on all ranks
+        broadcast_buffers=not config.train.global_statistics,  # else BN sees the same rows on every rank
         find_unused_parameters=config.train.find_unused_parameters,
     )
 
@@ -125,7 +130,7 @@ def initialise_from(model: ReIDModel, uri: str) -> None:
     given = RunFolder.open(uri).weights()
     own = model.state_dict()
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
-    if not fitting:
+    if not any(v.ndim for v in fitting.values()):  # counters fit every model
         raise TrainingError(f"train.init_from: nothing in {uri} fits this model.")
     own.update(fitting)
     model.load_state_dict(own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from reid.errors import TrainingError
 from reid.evaluate.evaluator import Pairing, Work, score, worklist
 from reid.evaluate.items import SampleLabels
 from reid.evaluate.protocols import get_protocol
-from reid.modality import Modality
+from reid.modality import Modality, Subset, canonical
 from reid.models.base import Regime, ReIDModel
 from reid.runs import Vectors, embed_rows
 
@@ -24,7 +25,12 @@ class Validator:
     """Holds the validation samples and measures a model on them."""
 
     def __init__(
-        self, shards: ShardSet, identities: Sequence[Identity], collator: Collator, protocol: str
+        self,
+        shards: ShardSet,
+        identities: Sequence[Identity],
+        collator: Collator,
+        protocol: str,
+        gallery: Subset = (Modality.RGB,),
     ) -> None:
         wanted = set(identities)
         split = "val" if shards.identities("val") else "train"
@@ -36,11 +42,15 @@ class Validator:
         self.labels = [_free(SampleLabels.of(s)) for s in samples]
         self.protocol = get_protocol(protocol)
         self.collator = collator
+        self.gallery = gallery
 
     def __call__(self, model: ReIDModel, device: torch.device) -> dict[str, float]:
-        """{"val/mAP": mean over pairings, "val/R1": ..., "val/mAP/<pairing>": ...}."""
+        """{"val/mAP": mean over pairings, "val/R1": ..., "val/mAP/<pairing>": ...}.
+
+        A pairing none of whose queries has a match counts nowhere; TrainingError if that is all of them.
+        """
         present = {m for row in self.labels for m in row.modalities}
-        pairings = validation_pairings(model, present)
+        pairings = validation_pairings(model, present, self.gallery)
         work = worklist(self.protocol, self.labels, pairings)
         features: dict[str, Vectors] = {}
         for side in ("query", "gallery"):
@@ -52,27 +62,35 @@ class Validator:
         maps, firsts = [], []
         for pairing in pairings:
             metrics = score(self.protocol, self.labels, pairing, features).metrics
-            results[f"val/mAP/{pairing.name}"] = metrics.mAP
+            if metrics.queries:
+                results[f"val/mAP/{pairing.name}"] = metrics.mAP
             maps.append(metrics.mAP)
             firsts.append(metrics.cmc_at(1))
-        results["val/mAP"] = sum(maps) / len(maps)
-        results["val/R1"] = sum(firsts) / len(firsts)
+        counted = [i for i, value in enumerate(maps) if not math.isnan(value)]
+        if not counted:
+            raise TrainingError(
+                "train.val.fraction: no validation query has a match in another camera. Raise it, or set it "
+                "to 0 to train without validation."
+            )
+        results["val/mAP"] = sum(maps[i] for i in counted) / len(counted)
+        results["val/R1"] = sum(firsts[i] for i in counted) / len(counted)
         return results
 
 
-def validation_pairings(model: ReIDModel, present: set[Modality]) -> list[Pairing]:
-    """Matched models: everything against everything. Any-to-any: RGB to itself, each other modality to RGB,
-    and all the others together to RGB.
+def validation_pairings(
+    model: ReIDModel, present: set[Modality], gallery: Subset = (Modality.RGB,)
+) -> list[Pairing]:
+    """Matched models: everything against everything. Any-to-any: each single modality, and all that the
+    gallery does not have together, against the gallery subset.
     """
     queries = [m for m in Modality if m in present and m in model.query_modalities]
-    gallery = [m for m in Modality if m in present and m in model.gallery_modalities]
-    if model.regime is Regime.MATCHED or Modality.RGB not in gallery:
-        used = model.pairing(queries, gallery)
+    found = canonical(set(gallery) & present & model.gallery_modalities)
+    if model.regime is Regime.MATCHED or not found:
+        used = model.pairing(queries, [m for m in Modality if m in present & model.gallery_modalities])
         return [Pairing(*used, *used)]
-    rgb = (Modality.RGB,)
-    others = tuple(m for m in queries if m is not Modality.RGB)
-    asked = [rgb, *((m,) for m in others), *([others] if len(others) > 1 else [])]
-    return [Pairing(q, rgb, *model.pairing(q, rgb)) for q in asked if set(q) <= set(queries)]
+    others = tuple(m for m in queries if m not in found)
+    asked = [*((m,) for m in queries), *([others] if len(others) > 1 else [])]
+    return [Pairing(q, found, *model.pairing(q, found)) for q in asked]
 
 
 def row_of(work: Work, samples: dict[str, Sample]) -> Row:
