@@ -31,6 +31,8 @@ def _modalities(value: Any) -> Any:
 
 ModelSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(plugin("reid.models", "model"))]
 ReaderSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(plugin("reid.data.readers", "data.reader"))]
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Modalities = Annotated[tuple[Modality, ...], BeforeValidator(named("modalities", _modalities))]
 
 
@@ -44,7 +46,7 @@ class DataConfig(Section):
     height: int = Field(256, ge=8)
     width: int = Field(128, ge=8)
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
     cache_mib: int = Field(1024, ge=0, description="decoded-image cache a process may hold")
 
 
@@ -67,7 +69,7 @@ class BuildConfig(Section):
     max_bad_fraction: float = Field(
         0.5, ge=0, le=1, description="fail when more rows than this are set aside"
     )
-    max_pixels: int = Field(64_000_000, ge=1, description="larger images are set aside unread")
+    max_pixels: int = Field(64_000_000, ge=1, le=64_000_000, description="larger images are set aside unread")
     concurrency: int | None = Field(None, ge=1, description="parallel shard tasks; default: one a CPU")
 
 
@@ -78,7 +80,7 @@ class AugmentConfig(Section):
     flip: float = Field(0.5, ge=0, le=1)
     pad: int = Field(10, ge=0, description="zero padding in pixels before the random crop")
     erase: float = Field(0.5, ge=0, le=1)
-    erase_area: tuple[float, float] = (0.02, 1 / 3)
+    erase_area: tuple[Fraction, Fraction] = Field((0.02, 1 / 3), description="least and most, of the image")
     jitter: float = Field(0.0, ge=0, le=1, description="brightness and contrast jitter, fraction")
 
 
@@ -131,7 +133,7 @@ class TrainConfig(Section):
     """One training run."""
 
     epochs: int = Field(45, ge=0, description="0 writes a run of the initial weights")
-    steps_per_epoch: int | None = Field(None, ge=1, description="default: once over the training images")
+    steps_per_epoch: int | None = Field(None, ge=1, description="default: once over the training groups")
     workers: int = Field(1, ge=0, description="Ray Train workers; 0 trains in this process without Ray")
     gpus_per_worker: int = Field(0, ge=0)
     cpus_per_worker: int = Field(1, ge=1)
@@ -234,7 +236,7 @@ class Config(Section):
 
     name: str = Field(description="names the runs, e.g. baseline-synthetic")
     workdir: str = "runs"
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     run: str | None = Field(
         None, description="run folder to evaluate/index/serve; default: this config's own"
     )
@@ -285,12 +287,12 @@ def _read_tree(source: str, trail: tuple[str, ...] = ()) -> dict[str, Any]:
         path = Path(source)
         if not path.is_file():
             raise UsageError(f"{source}: no such config file.")
-        text, where = path.read_text(), source
+        text, where = path.read_text(encoding="utf-8"), source
     else:
         if source not in presets():
             raise UsageError(f"Unknown preset {source!r}.{did_you_mean(source, presets())}")
         system, name = source.split("/")
-        text = (importlib.resources.files(PRESETS) / system / f"{name}.yaml").read_text()
+        text = (importlib.resources.files(PRESETS) / system / f"{name}.yaml").read_text(encoding="utf-8")
         where = f"preset {source}"
     try:
         tree = yamlio.parse(text)

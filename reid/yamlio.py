@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from typing import Any
 
 import yaml
@@ -16,7 +17,9 @@ def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dic
     seen = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
-        if isinstance(key, Hashable) and key in seen:
+        if not isinstance(key, Hashable):
+            continue  # refused below
+        if key in seen:
             line = key_node.start_mark.line + 1
             raise yaml.YAMLError(f"key {key!r} occurs twice (line {line})")
         seen.add(key)

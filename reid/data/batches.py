@@ -9,9 +9,10 @@ the ranks identity by identity, and drawn exactly as the classical sampler does.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from reid.errors import ConfigError, TrainingError
 from reid.modality import Modality, Subset
 
 ANCHOR = Modality.RGB
+# What a random stream is for: streams of different purposes are independent.
+_DEAL, _DRAW, _AUGMENT = range(3)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ class BatchStream:
                 f"train.batch.identities: a batch needs {config.identities} identities, training has "
                 f"{len(labels)}. Lower train.batch.identities or bring more data."
             )
+        if config.sampler == "tuple" and ANCHOR not in modalities:
+            raise ConfigError(
+                f"train.batch.sampler: tuples are anchored on {ANCHOR.value}; add it to data.modalities, "
+                "or use pk."
+            )
         self.shards, self.labels, self.modalities = shards, labels, modalities
         self.config, self.collator, self.place = config, collator, place
         self.identities = config.identities // place.world
@@ -67,25 +75,23 @@ class BatchStream:
 
     @property
     def natural_steps(self) -> int:
-        """Steps that go once over the training rows; equal on all ranks."""
-        size = self.config.identities * (self.config.instances if self.config.sampler == "pk" else 1)
-        return max(1, self.rows // size)
+        """Steps that go once over the training identities' groups; equal on all ranks."""
+        if self.config.sampler == "tuple":
+            return max(1, self.rows // self.config.identities)
+        counts = (n for g in self.groups for d, p, n in g.identities if (d, p) in self.labels)
+        groups = sum(max(1, n // self.config.instances) for n in counts)
+        return max(1, groups // self.config.identities)
 
     def epoch(self, number: int, steps: int, start: int = 0, threads: int = 1) -> Iterator[Batch]:
         """Steps `start`..`steps` of an epoch, prepared ahead by `threads` threads (0: in line)."""
-        draws = enumerate(self._draws(number))
-        tasks = ((step, rows) for step, rows in draws if step >= start)
+        tasks = islice(enumerate(self._draws(number)), start, steps)
         if threads == 0:
             for step, rows in tasks:
-                if step >= steps:
-                    return
                 yield self._collate(number, step, rows)
             return
         with ThreadPoolExecutor(threads) as pool:
             ahead: deque[Future[Batch]] = deque()
             for step, rows in tasks:
-                if step >= steps:
-                    break
                 ahead.append(pool.submit(self._collate, number, step, rows))
                 if len(ahead) > threads + 1:
                     yield ahead.popleft().result()
@@ -93,7 +99,10 @@ class BatchStream:
                 yield ahead.popleft().result()
 
     def _collate(self, epoch: int, step: int, rows: list[Row]) -> Batch:
-        return self.collator(rows, np.random.default_rng([self.place.seed, epoch, step, self.place.rank]))
+        return self.collator(rows, self._rng(_AUGMENT, epoch, step, self.place.rank))
+
+    def _rng(self, purpose: int, *place: int) -> np.random.Generator:
+        return np.random.default_rng([self.place.seed, purpose, *place])
 
     def _draws(self, epoch: int) -> Iterator[list[Row]]:
         """Endless: a short rank goes over its part again."""
@@ -113,10 +122,8 @@ class BatchStream:
 
     def _lap(self, epoch: int, lap: int) -> Iterator[list[Row]]:
         """Once over this rank's identities."""
-        place = self.place
-        common = np.random.default_rng([place.seed, epoch, lap])
-        own = np.random.default_rng([place.seed, epoch, lap, 1 + place.rank])
-        source = self._groups(common)
+        own = self._rng(_DRAW, epoch, lap, self.place.rank)
+        source = self._groups(self._rng(_DEAL, epoch, lap))
         reservoir: dict[Identity, _Pool] = {}
         held, exhausted = 0, False
         while True:
@@ -138,16 +145,26 @@ class BatchStream:
 
     def _groups(self, common: np.random.Generator) -> Iterator[dict[Identity, list[Sample]]]:
         """This rank's whole identities, in the epoch's order."""
-        world, rank = self.place.world, self.place.rank
         if self._small:
             by_identity = _by_identity(self._all_rows())
             names = sorted(by_identity)
-            mine = [names[i] for i in common.permutation(len(names))][rank::world]
-            yield {name: by_identity[name] for name in mine}
+            mine = self._deal([len(by_identity[name]) for name in names], common)
+            yield {names[i]: by_identity[names[i]] for i in mine}
             return
-        order = common.permutation(len(self.groups))
-        for position in order[rank::world]:
-            yield _by_identity(self._read(self.groups[position]))
+        for i in self._deal([g.rows for g in self.groups], common):
+            yield _by_identity(self._read(self.groups[i]))
+
+    def _deal(self, rows: Sequence[int], rng: np.random.Generator) -> list[int]:
+        """This rank's share of a shuffled pack: a card a round for everybody, the largest to who has least."""
+        world, order = self.place.world, rng.permutation(len(rows))
+        held, mine = [0] * world, []
+        for start in range(0, len(order), world):
+            cards = sorted(order[start : start + world].tolist(), key=lambda i: -rows[i])
+            for card, player in zip(cards, sorted(range(world), key=held.__getitem__), strict=False):
+                held[player] += rows[card]
+                if player == self.place.rank:
+                    mine.append(card)
+        return mine
 
     def _all_rows(self) -> list[Sample]:
         if self._resident is None:
@@ -164,6 +181,9 @@ class BatchStream:
         if self.config.sampler == "tuple":
             return _Pool(samples, [[s] for s in order if ANCHOR in s.images])
         k = self.config.instances
+        order = [s for s in order if any(m in self.modalities for m in s.modalities)]
+        if not order:
+            return _Pool(samples, [])
         if len(order) < k:
             extra = rng.integers(0, len(order), k - len(order))
             order += [order[i] for i in extra]
@@ -171,11 +191,10 @@ class BatchStream:
 
     def _draw(self, reservoir: dict[Identity, _Pool], rng: np.random.Generator) -> list[Row]:
         names = list(reservoir)
-        weights = None
-        if self.config.sampler == "tuple":  # anchors run out evenly, so that each is seen once
-            left = np.array([len(reservoir[n].remaining) for n in names], dtype=np.float64)
-            weights = left / left.sum()
-        chosen = rng.choice(len(names), self.identities, replace=False, p=weights)
+        if self.config.sampler == "tuple":
+            chosen = _evenly([len(reservoir[n].remaining) for n in names], self.identities, rng)
+        else:
+            chosen = rng.choice(len(names), self.identities, replace=False).tolist()
         rows = []
         for i in chosen:
             pool = reservoir[names[i]]
@@ -197,6 +216,20 @@ class _Pool:
     @property
     def rows(self) -> int:
         return len(self.samples)
+
+
+def _evenly(left: list[int], size: int, rng: np.random.Generator) -> list[int]:
+    """`size` distinct pools, drawn by how much is left in them; those that must serve every batch to come
+    are first, so that the batches are as many as distinctness allows."""
+    counts = np.array(left)
+    batches = counts.sum() // size
+    while (possible := np.minimum(counts, batches).sum() // size) < batches:
+        batches = possible
+    urgent = counts >= batches
+    # Efraimidis and Spirakis: the largest exponential keys are a weighted draw without replacement.
+    keys = np.log(rng.random(len(left))) / counts
+    ranked: list[int] = np.lexsort((-keys, ~urgent))[:size].tolist()
+    return ranked
 
 
 def _by_identity(samples: list[Sample]) -> dict[Identity, list[Sample]]:

@@ -40,7 +40,7 @@ class Row:
 
 
 class PixelCache:
-    """Decoded, resized images by name, least recently used dropped beyond a byte limit. Threads may share it."""
+    """Decoded, resized images by name, least recently used dropped beyond a byte limit; safe for threads."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit = limit_bytes

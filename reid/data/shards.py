@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from reid import storage
 from reid.data import schema
@@ -176,12 +176,15 @@ class ShardSet:
             raise DataError(
                 f"{root}: no shard set here ({error}) Build it with `python -m jobs.build`."
             ) from None
-        if tree.get("schema_version") != schema.SCHEMA_VERSION:
-            found = tree.get("schema_version")
+        found = tree.get("schema_version") if isinstance(tree, dict) else None
+        if found != schema.SCHEMA_VERSION:
             raise DataError(
                 f"{root}: schema version {found}, expected {schema.SCHEMA_VERSION}; build it anew."
             )
-        return cls(root, Manifest.model_validate(tree))
+        try:
+            return cls(root, Manifest.model_validate(tree))
+        except ValidationError as error:
+            raise DataError(f"{root}: {MANIFEST} is damaged ({error}); build it anew.") from None
 
     @property
     def fingerprint(self) -> str:
@@ -211,16 +214,16 @@ class ShardSet:
 
     def read_group(self, group: GroupRef) -> list[Sample]:
         """All samples of a row group, encoded images included."""
-        return schema.decode(_open_parquet(group.file).read_row_group(group.index))
+        return schema.decode(_read(group.file, lambda file: file.read_row_group(group.index)))
 
     def sample_ids(self, group: GroupRef) -> list[str]:
         """The ids of a row group's samples; reads one small column."""
-        table = _open_parquet(group.file).read_row_group(group.index, columns=["sample_id"])
+        table = _read(group.file, lambda file: file.read_row_group(group.index, columns=["sample_id"]))
         ids: list[str] = table["sample_id"].to_pylist()
         return ids
 
     def labels(self, split: str) -> list[Sample]:
-        """Every sample of a split without image bytes (`image` is b""), for protocols and statistics."""
+        """Every sample of a split without its pictures' bytes (`image` is b""): for protocols, statistics."""
         samples: list[Sample] = []
         for shard in self.manifest.shards:
             if shard.split != split:
@@ -246,35 +249,36 @@ class ShardSet:
         return rows
 
 
-def _open_parquet(uri: str) -> pq.ParquetFile:
+def _read(uri: str, read: Callable[[pq.ParquetFile], pa.Table]) -> pa.Table:
+    """What `read` takes out of a shard. Raises DataError for a file that is no shard of this version."""
     fs, path = storage.resolve(uri)
     try:
-        file = pq.ParquetFile(fs.open_input_file(path))
+        with fs.open_input_file(path) as stream:
+            file = pq.ParquetFile(stream)
+            schema.check_version(file.schema_arrow.metadata, uri)
+            return read(file)
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{uri}: not a readable shard ({error}). Rebuild the set.") from None
-    schema.check_version(file.schema_arrow.metadata, uri)
-    return file
 
 
-_LIGHT_IMAGE = ("width", "height", "origin", "generator", "params_hash", "source_id")
+_PICTURES = (*(m.value for m in VISUAL), "mask")
 
 
 def _read_light(uri: str) -> pa.Table:
     """Everything but image bytes: Parquet reads the nested columns one by one."""
     columns = [*LABEL_COLUMNS, "content_hash", "captions"]
-    columns += [f"{m.value}.{name}" for m in VISUAL for name in _LIGHT_IMAGE]
-    return _open_parquet(uri).read(columns=columns)
+    for name in _PICTURES:
+        columns += [f"{name}.{f.name}" for f in schema.SCHEMA.field(name).type if f.name != "image"]
+    return _read(uri, lambda file: file.read(columns=columns))
 
 
 def _blank_images(table: pa.Table) -> pa.Table:
-    for modality in VISUAL:
-        column = table[modality.value].combine_chunks()
-        if isinstance(column, pa.ChunkedArray):
-            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-        names = [f.name for f in column.type]
+    for name in _PICTURES:
+        column = table[name].combine_chunks()
+        fields = [f.name for f in column.type]
         blank = pa.array([b""] * len(column), pa.binary())
         struct = pa.StructArray.from_arrays(
-            [blank, *column.flatten()], names=["image", *names], mask=column.is_null()
+            [blank, *column.flatten()], names=["image", *fields], mask=column.is_null()
         )
-        table = table.set_column(table.column_names.index(modality.value), modality.value, struct)
+        table = table.set_column(table.column_names.index(name), name, struct)
     return table
