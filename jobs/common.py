@@ -97,14 +97,14 @@ def start_ray(config: RayConfig, dashboard: bool = False) -> None:
 
     debug = "--debug" in sys.argv
     if not debug:
-        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-        warnings.filterwarnings("ignore", module=r"ray\.", category=DeprecationWarning)
+        _quiet()
     if not ray.is_initialized():
         if os.environ.get("RAY_ADDRESS"):
             ray.init(logging_level=logging.ERROR, log_to_driver=debug)
         else:
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a private, local, short-lived Ray
             ray.init(
+                address="local",  # never somebody's `ray start` on this machine that we were not told of
                 num_cpus=config.num_cpus or (os.cpu_count() or 1) + 1,  # one more for drivers that only wait
                 include_dashboard=dashboard,
                 object_store_memory=config.object_store_mib * 2**20,
@@ -113,6 +113,15 @@ def start_ray(config: RayConfig, dashboard: bool = False) -> None:
                 runtime_env={"env_vars": worker_environment()},
             )
     configure_data_context(config.profile)
+
+
+def _quiet() -> None:
+    """Keep the libraries' own chatter off the terminal; warnings and errors of ours still show."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    warnings.filterwarnings("ignore", module=r"ray\.", category=DeprecationWarning)
+    for name in ("ray.data", "ray.serve", "ray.tune", "ray.train", "optuna"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def worker_environment() -> dict[str, str]:

@@ -20,7 +20,7 @@ from reid.config import Config, load
 from reid.modality import Modality, subset_name
 
 PRESET = "baseline/demo"
-QUERIES = ((Modality.RGB,), (Modality.TEXT,), (Modality.NIR, Modality.TIR, Modality.TEXT))
+QUERIES = ((Modality.RGB,), (Modality.TEXT,), (Modality.NIR, Modality.TIR))
 T = TypeVar("T")
 
 
@@ -105,10 +105,13 @@ def ask(config: Config, url: str, shards: Any) -> list[dict[str, Any]]:
 
 def summary(evaluated: Any, tuned: Any, answers: list[dict[str, Any]], seconds: float) -> list[str]:
     """What a person wants to know, in a screenful."""
-    lines = ["", f"{'query -> rgb gallery':<28}{'mAP':>6}{'R1':>7}   (chance mAP {_chance(evaluated):.3f})"]
+    lines = [
+        "",
+        f"{'query -> ' + evaluated.evaluation.results[0].gallery + ' gallery':<30}{'mAP':>6}{'R1':>7}   (chance mAP {_chance(evaluated):.3f})",
+    ]
     for row in (*evaluated.evaluation.results, *evaluated.evaluation.baselines):
         name = row.name or row.query
-        lines.append(f"{name:<28}{row.metrics.mAP:6.3f}{row.metrics.cmc_at(1):7.3f}")
+        lines.append(f"{name:<30}{row.metrics.mAP:6.3f}{row.metrics.cmc_at(1):7.3f}")
     best = tuned.trials[0]
     drawn = ", ".join(f"{k}={v:.3g}" for k, v in best["params"].items())
     lines += [

@@ -79,7 +79,6 @@ class TrainLines:
 
     def __init__(self, epochs: int, out: Say, every: float = 30.0) -> None:
         self.epochs, self.out, self.every = epochs, out, every
-        self.epoch = 0
         self._printed = self._began = time.monotonic()
 
     def tick(self, step: int, steps: int, loss: float) -> None:
@@ -91,14 +90,12 @@ class TrainLines:
             return
         self._printed = now
         left = duration((now - self._began) / max(step - 1, 1) * (steps - step))
-        self.out(
-            f"train: epoch {self.epoch + 1}, step {step}/{steps}, loss {loss:.3f}, {left} left of the epoch"
-        )
+        self.out(f"train: step {step}/{steps} of this epoch, loss {loss:.3f}, {left} left of it")
 
     def report(self, report: EpochReport) -> None:
         """After an epoch."""
         m = report.metrics
-        self.epoch, self._printed = report.epoch, time.monotonic()
+        self._printed = time.monotonic()
         left = duration((self.epochs - report.epoch) * m["seconds"])
         val = f", val mAP {m['val/mAP']:.3f}" if "val/mAP" in m else ""
         self.out(

@@ -37,12 +37,14 @@ class TuneResult:
 
 def tune_runs(config: Config, out: Say = say) -> TuneResult:
     """Run or go on with the config's search. Raises ConfigError for a bad space, before anything starts."""
+    import optuna
     import ray
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
     check_space(config)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     config, _ = resolve_run(config)
     settings = config.tune
     epochs = settings.epochs or config.train.epochs
@@ -143,10 +145,21 @@ def check_space(config: Config) -> None:
             raise ConfigError(
                 f"{where}.{kind}: expected {wanted or 'at least one'} value(s), got {values!r}."
             )
-        if wanted == 2 and not values[0] < values[1]:
-            raise ConfigError(f"{where}.{kind}: the lower bound {values[0]} is not below {values[1]}.")
-        for value in values:
+        drawn = list(values) if wanted is None else _bounds(kind, values, f"{where}.{kind}")
+        for value in drawn:
             override(config, {field: value})  # an unknown field or a wrong type is told here
+
+
+def _bounds(kind: str, values: list[Any], where: str) -> list[float]:
+    """What a range may draw: its bounds and, if it draws fractions, one between. Raises ConfigError."""
+    if not all(isinstance(v, int | float) for v in values):
+        raise ConfigError(f"{where}: expected two numbers, got {values!r}.")
+    low, high = values
+    if not low < high:
+        raise ConfigError(f"{where}: the lower bound {low} is not below {high}.")
+    if kind == "loguniform" and low <= 0:
+        raise ConfigError(f"{where}: bounds must be above 0, got {low}.")
+    return [low, high] if kind == "randint" else [low, high, low + (high - low) / math.pi]
 
 
 def search_space(config: Config) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -64,6 +65,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(StorageError, match=r"file\.bin.*No space left"):
         storage.write_bytes(uri, b"new")
     assert storage.read_bytes(uri) == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file.bin"], "no debris"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -114,6 +116,12 @@ def test_lists_are_sorted_shallow_and_empty_for_a_missing_folder(tmp_path: Path)
     assert storage.list_folders(f"{root}/absent") == []
 
 
+def test_what_a_killed_writer_left_behind_is_not_listed(tmp_path: Path) -> None:
+    storage.write_bytes(str(tmp_path / "a.json"), b"{}")
+    (tmp_path / "b.json.0123456789abcdef.partial").write_bytes(b"{")
+    assert storage.list_files(str(tmp_path)) == [str(tmp_path / "a.json")]
+
+
 def test_exists_and_delete(tmp_path: Path) -> None:
     uri = str(tmp_path / "file")
     assert not storage.exists(uri)
@@ -143,6 +151,23 @@ def test_an_unreachable_store_names_the_settings_to_check(monkeypatch: pytest.Mo
     with pytest.raises(StorageError, match=r"s3://bucket/x.*AWS_ENDPOINT_URL") as caught:
         storage.read_bytes("s3://bucket/x")
     assert "nothing" not in str(caught.value)
+    with pytest.raises(StorageError, match=r"s3://bucket/x.*AWS_ENDPOINT_URL"):
+        storage.stamp("s3://bucket/x")
+
+
+def test_a_silent_store_is_given_up_within_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {}
+    monkeypatch.setattr("pyarrow.fs.S3FileSystem", lambda **given: options.update(given))
+    storage.resolve("s3://bucket/x")
+    tries = options["retry_strategy"].max_attempts
+    assert tries * max(options["connect_timeout"], options["request_timeout"]) <= 30
+
+
+@pytest.mark.parametrize("endpoint", ["localhost:9000", "minio", "ftp://host", "http://"])
+def test_an_endpoint_without_a_scheme_is_told(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(StorageError, match=f"AWS_ENDPOINT_URL: '{endpoint}' is not of the form http"):
+        storage.resolve("s3://bucket/x")
 
 
 @pytest.fixture

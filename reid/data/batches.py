@@ -123,7 +123,8 @@ class BatchStream:
     def _lap(self, epoch: int, lap: int) -> Iterator[list[Row]]:
         """Once over this rank's identities."""
         own = self._rng(_DRAW, epoch, lap, self.place.rank)
-        source = self._groups(self._rng(_DEAL, epoch, lap))
+        # Dealt once an epoch: a rank that is a lap ahead still holds nobody else's identities.
+        source = self._groups(self._rng(_DEAL, epoch))
         reservoir: dict[Identity, _Pool] = {}
         held, exhausted = 0, False
         while True:
@@ -155,7 +156,7 @@ class BatchStream:
             yield _by_identity(self._read(self.groups[i]))
 
     def _deal(self, rows: Sequence[int], rng: np.random.Generator) -> list[int]:
-        """This rank's share of a shuffled pack: a card a round for everybody, the largest to who has least."""
+        """This rank's share of a shuffled pack: a card a round for each, the largest to who has least."""
         world, order = self.place.world, rng.permutation(len(rows))
         held, mine = [0] * world, []
         for start in range(0, len(order), world):
@@ -181,7 +182,6 @@ class BatchStream:
         if self.config.sampler == "tuple":
             return _Pool(samples, [[s] for s in order if ANCHOR in s.images])
         k = self.config.instances
-        order = [s for s in order if any(m in self.modalities for m in s.modalities)]
         if not order:
             return _Pool(samples, [])
         if len(order) < k:

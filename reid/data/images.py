@@ -60,6 +60,13 @@ def _orientation(image: PILImage.Image) -> int:
         return 1
 
 
+def _frames(image: PILImage.Image) -> int | None:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # the first frame is whole, but what follows it is not
+        return None
+
+
 def _upright(image: PILImage.Image) -> PILImage.Image:
     turn = _UPRIGHT.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
@@ -89,7 +96,7 @@ def is_plain(data: bytes) -> bool:
         image.mode in _PLAIN_MODES
         and not image.has_transparency_data
         and _orientation(image) not in _UPRIGHT
-        and getattr(image, "n_frames", 1) == 1
+        and _frames(image) == 1
     )
 
 

@@ -45,9 +45,11 @@ class Entry:
     function: Callable[..., Pixels]
 
     def source_hash(self) -> str:
-        """Hash of the file that defines it: a changed generator regenerates its images."""
-        path = inspect.getsourcefile(self.function)
-        return hashlib.sha256(Path(path).read_bytes() if path else b"").hexdigest()[:12]
+        """Hash of its file and the shared filters: a changed generator regenerates its images."""
+        own = inspect.getsourcefile(self.function)
+        files = [Path(own)] if own else []
+        files.append(Path(__file__).with_name("filters.py"))
+        return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
 
 
 _REGISTRY: dict[str, Entry] = {}

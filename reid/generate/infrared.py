@@ -9,7 +9,7 @@ from pydantic import Field
 
 from reid.data.images import Pixels
 from reid.generate.base import generator
-from reid.generate.sketch import blur, to_pixels
+from reid.generate.filters import blur, to_pixels
 from reid.modality import Modality
 
 Level = Annotated[float, Field(ge=0, le=1)]

@@ -52,7 +52,7 @@ def _open_clip_config(arch: str) -> dict[str, Any]:
 
     config = open_clip.get_model_config(arch)
     vision = (config or {}).get("vision_cfg", {})
-    if "patch_size" not in vision or set(vision) - _PLAIN or vision.get("mlp_ratio", 4.0) != 4.0:
+    if not vision.get("patch_size") or set(vision) - _PLAIN or vision.get("mlp_ratio", 4.0) != 4.0:
         known = ", ".join(a for a in open_clip.list_models() if a.startswith("ViT-B"))
         raise ConfigError(f"model.tower.arch: unknown or not a plain ViT: {arch!r}. For example: {known}.")
     return dict(config or {})

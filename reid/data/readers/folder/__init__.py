@@ -23,11 +23,12 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from reid import storage
+from reid.data.files import contents
 from reid.data.readers import base
 from reid.data.readers.base import Record
 from reid.data.readers.folder.config import Columns, Config, RoleRule
 from reid.data.readers.folder.manifest import manifest_parts
-from reid.data.readers.folder.parts import LAYOUT, Part, Source, contents
+from reid.data.readers.folder.parts import LAYOUT, Part, Source
 from reid.data.readers.folder.tree import tree_parts
 from reid.data.schema import ROLES, Labels
 from reid.errors import DataError

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from reid import storage
+from reid.data.files import contents, expand, fill_variables
 from reid.data.readers.folder.config import KNOWN_ROLES, Config, RoleRule
 from reid.errors import DataError
 from reid.modality import Modality
@@ -17,7 +16,6 @@ LAYOUT = """Expected one of
   <path>/<identity>/<files>     (modality sub-folders or suffixes: nir/0001.jpg or 0001_nir.jpg)
   <path>/<train|val|test|query|gallery>/<identity>/<files>
   <path>/<manifest> with the columns file,pid and more (config: data.reader.manifest)"""
-_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -60,38 +58,7 @@ class Source:
 
     def beside(self, file: str, key: str) -> str:
         """A configured file, relative to the root. Raises DataError if it is missing."""
-        uri = self.uri(_variables(file, key))
+        uri = self.uri(fill_variables(file, key))
         if not storage.exists(uri):
             raise DataError(f"{key}: no such file: {uri}. Found: {contents(self.root)}.\n{LAYOUT}")
         return uri
-
-
-def expand(path: str, key: str) -> str:
-    """An absolute uri, environment variables filled in. Raises DataError for an unset one."""
-    return storage.absolute(_variables(path, key))
-
-
-def contents(folder: str) -> str:
-    """The first few things in a folder, for an error message."""
-    names = [f"{file_name(f)}/" for f in storage.list_folders(folder)]
-    names += [file_name(f) for f in storage.list_files(folder)]
-    more = f", … ({len(names)} in all)" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more if names else "nothing"
-
-
-def visible(uris: Iterable[str]) -> list[str]:
-    """Without what systems leave behind: .DS_Store, ._a.jpg, __MACOSX."""
-    return [u for u in uris if not file_name(u).startswith((".", "__"))]
-
-
-def file_name(uri: str) -> str:
-    """The last part of a uri."""
-    return uri.rstrip("/").rpartition("/")[2]
-
-
-def _variables(path: str, key: str) -> str:
-    expanded = os.path.expandvars(path)
-    unset = re.search(r"\$\{?(\w+)", expanded)
-    if unset:
-        raise DataError(f"{key}: {path!r} needs the environment variable {unset[1]}; set it.")
-    return expanded

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from reid import storage
-from reid.data.readers.folder.parts import LAYOUT, Part, Source, file_name, visible
+from reid.data.files import file_name, visible
+from reid.data.readers.folder.parts import LAYOUT, Part, Source
 from reid.errors import DataError
 from reid.modality import Modality
 

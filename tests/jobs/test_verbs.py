@@ -1,0 +1,115 @@
+"""What the verbs print and write when all is well."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs import build, describe, evaluate, index, search, serve, train, tune
+from reid.data.shards import ShardSet
+from reid.models.base import parameter_counts
+from reid.runs import Run
+from tests.jobs.conftest import Call, Verb
+from tests.pipelines.tiny import write_yaml
+
+FOLDER = Path(build.__file__).parent
+VERBS = sorted({p.stem for p in FOLDER.glob("*.py")} - {"__init__", "common"})
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_of_every_verb(call: Call, name: str) -> None:
+    module = importlib.import_module(f"jobs.{name}")
+    outcome = call(getattr(module, name), "--help")
+    assert outcome.code == 0
+    assert "Usage" in outcome.out and "--debug" in outcome.out
+    assert outcome.err == ""
+
+
+@pytest.mark.parametrize(
+    "verb", [build.build, train.train, evaluate.evaluate, tune.tune, index.index, serve.serve]
+)
+def test_dry_run_prints_the_resolved_configuration_and_writes_nothing(
+    call: Call, verb: Verb, tmp_path: Path
+) -> None:
+    given = ("--config", write_yaml(tmp_path), "train.epochs=7", "tune.space={seed: {choice: [1, 2]}}")
+    outcome = call(verb, *given, "--dry-run")
+    assert (outcome.code, outcome.err) == (0, "")
+    config = json.loads(outcome.out)["config"]
+    assert config["train"]["epochs"] == 7
+    assert config["train"]["optim"]["name"] == "adamw"  # a default
+    assert config["model"]["tower"]["width"] == 32
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.yaml"]
+
+
+def test_dry_run_of_a_build_says_what_it_would_do(call: Call, tiny_run: Run, world: Path) -> None:
+    plan = json.loads(call(build.build, "--config", str(world / "tiny.yaml"), "--dry-run").out)["build"]
+    assert plan["rows"] == {"train": 16, "test": 16}
+    assert plan["planned"] == plan["finished"] == 4
+
+
+def test_building_again_tells_the_counts_and_that_nothing_was_done(
+    call: Call, tiny_run: Run, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("Ray was started for nothing")
+
+    monkeypatch.setattr(build, "start_ray", never)
+    tree = json.loads(call(build.build, "--config", str(world / "tiny.yaml"), "--json").out)
+    assert (tree["built"], tree["reused"], tree["quarantined"]) == (0, 4, 0)
+    assert tree["counts"]["train"]["rows"] == 16
+    assert ShardSet.open(tree["shards"]).fingerprint == tree["fingerprint"]
+
+
+def test_training_again_returns_the_finished_run(call: Call, tiny_run: Run, world: Path) -> None:
+    outcome = call(train.train, "--config", str(world / "tiny.yaml"), "train.workers=2")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[0] == tiny_run.uri
+    assert "already finished: 1 epochs, 2 steps" in outcome.out
+
+
+def test_evaluate_prints_a_table_and_where_the_report_lies(call: Call, tiny_run: Run, world: Path) -> None:
+    given = ("--config", str(world / "tiny.yaml"), "evaluate.subsets=[rgb, sketch]")
+    table = call(evaluate.evaluate, *given)
+    assert table.code == 0, table.err
+    assert "sketch" in table.out and "mAP" in table.out and "report.html" in table.out
+    tree = json.loads(call(evaluate.evaluate, *given, "--json").out)
+    assert Path(tree["files"]["report.html"]).is_file()
+    assert len(tree["results"]) == 2
+
+
+def test_index_adds_nothing_twice(call: Call, tiny_run: Run, world: Path) -> None:
+    tree = json.loads(call(index.index, "--config", str(world / "tiny.yaml"), "--json").out)
+    assert (tree["added"], tree["already"], tree["subsets"]) == (0, 16, ["rgb"])
+
+
+def test_search_finds_the_picture_itself(call: Call, tiny_run: Run, world: Path, tmp_path: Path) -> None:
+    shards = ShardSet.open(str(tiny_run.config.data.shards))
+    sample = shards.read_group(shards.groups("test")[0])[0]
+    rgb = next(image for modality, image in sample.images.items() if modality.value == "rgb")
+    (tmp_path / "query.png").write_bytes(rgb.image)
+    given = ("--config", str(world / "tiny.yaml"), "--rgb", str(tmp_path / "query.png"), "--top-k", "3")
+    tree = json.loads(call(search.search, *given, "--thumbnails", str(tmp_path / "hits"), "--json").out)
+    assert len(tree["hits"]) == 3
+    assert tree["hits"][0]["id"] == sample.labels.sample_id
+    assert len(list((tmp_path / "hits").glob("*.jpg"))) == 3
+    table = call(search.search, *given)
+    assert table.out.splitlines()[0].startswith("rgb against rgb")
+    assert sample.labels.sample_id in table.out.splitlines()[1]
+
+
+def test_describe_counts_what_would_be_built(call: Call, tiny_run: Run, world: Path) -> None:
+    given = ("--config", str(world / "tiny.yaml"))
+    tree = json.loads(call(describe.describe, *given, "--json").out)
+    counts = tree["parameters"]
+    assert counts == parameter_counts(tiny_run.model)
+    assert counts["total"] == sum(counts["by_module"].values())
+    assert counts["total"] - counts["trainable"] == 16  # the neck's shift stays zero
+    assert (tree["classes"], tree["cameras"], tree["dim"], tree["regime"]) == (4, 2, 16, "any_to_any")
+    assert tree["query_modalities"] == ["rgb", "nir", "tir", "sketch", "text"]
+    assert tree["gmac_per_sample"] > 0
+    assert tree["config"]["name"] == "tiny"
+    more = json.loads(call(describe.describe, *given, "--classes", "14", "--json").out)
+    assert more["parameters"]["total"] - counts["total"] == 10 * 16

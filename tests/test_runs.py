@@ -1,0 +1,189 @@
+"""The run folder: everything that embedding needs, and an error that helps where it is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reid.config import Config, load
+from reid.data.collate import Part, Row
+from reid.data.images import encode_png
+from reid.errors import DataError, WeightsError
+from reid.modality import Modality
+from reid.models.base import ReIDModel, build_model
+from reid.runs import LATEST, RUN_FILE, RunFolder, embed_rows, load_run, model_context, write_run
+from reid.train.identities import LabelMap
+
+LABELS = LabelMap((("x", 4), ("x", 7), ("y", 4)), (1, 3))
+HISTORY = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.5, "val/mAP": 0.25}]
+DEVICE = torch.device("cpu")
+
+
+def config_of(**model: object) -> Config:
+    tower = {"arch": None, "patch": 8, "width": 32, "layers": 1, "heads": 2, "dim": 16}
+    text = {"width": 16, "layers": 1, "heads": 1}
+    return load(
+        {
+            "name": "tiny",
+            "data": {
+                "name": "x",
+                "reader": {"name": "synthetic"},
+                "modalities": "rgb+nir+text",
+                "height": 32,
+                "width": 16,
+            },
+            "model": {"name": "baseline", "fusion": "mean", "tower": tower, "text": text, **model},
+        }
+    )
+
+
+def model_of(config: Config, seed: int = 0) -> ReIDModel:
+    torch.manual_seed(seed)
+    return build_model(config.model, model_context(config, LABELS))
+
+
+def picture(seed: int) -> bytes:
+    return encode_png(np.random.default_rng(seed).integers(0, 256, (40, 20, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def rows() -> list[Row]:
+    """Different subsets, cameras known and unknown."""
+    rgb = [Part(picture(i), f"rgb-{i}", camid=c) for i, c in enumerate((1, 3, None, 2))]
+    nir = Part(picture(9), "nir", camid=3)
+    text = Part("a green bicycle with a basket", "text")
+    return [
+        Row({Modality.RGB: rgb[0]}),
+        Row({Modality.RGB: rgb[1], Modality.NIR: nir}),
+        Row({Modality.TEXT: text}),
+        Row({Modality.RGB: rgb[2], Modality.TEXT: text}),
+        Row({Modality.RGB: rgb[3]}),
+    ]
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> tuple[str, ReIDModel]:
+    """A run folder and the model that was written into it."""
+    config = config_of()
+    model = model_of(config, seed=5).train()
+    model.head(torch.randn(8, 16))  # moves the running statistics
+    uri = str(tmp_path / "train" / "tiny" / "aaaa")
+    write_run(uri, config, model, LABELS, HISTORY, {"status": "finished", "steps": 6})
+    return uri, model
+
+
+def test_a_loaded_run_embeds_exactly_as_the_model_that_was_written(
+    finished: tuple[str, ReIDModel], rows: list[Row]
+) -> None:
+    uri, model = finished
+    run = load_run(uri)
+    expected = embed_rows(model, run.collator, rows, "query", 64, DEVICE)
+    assert np.array_equal(run.embed_rows(rows, "query"), expected)
+    assert np.allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-6)
+    assert not run.model.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(run.model.state_dict()[name], tensor), name
+
+
+def test_a_run_folder_gives_back_what_was_written(finished: tuple[str, ReIDModel]) -> None:
+    uri, model = finished
+    folder = RunFolder.open(uri)
+    assert folder.config == config_of()
+    assert folder.labels() == LABELS
+    assert folder.metrics() == HISTORY
+    assert (folder.info["status"], folder.info["steps"]) == ("finished", 6)
+    assert (folder.info["dim"], folder.info["regime"]) == (model.dim, "any_to_any")
+    environment = json.loads(Path(uri, "environment.json").read_text())
+    assert environment["torch"].split("+")[0] == torch.__version__.split("+")[0]
+
+
+def test_the_fingerprint_names_the_weights(tmp_path: Path) -> None:
+    config = config_of()
+    prints = [
+        write_run(str(tmp_path / name), config, model_of(config, seed), LABELS, [], {}).fingerprint
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_folder_of_runs_opens_its_latest_one(finished: tuple[str, ReIDModel]) -> None:
+    uri, _ = finished
+    parent = Path(uri).parent
+    assert RunFolder.open(str(parent)).uri == uri
+    config = config_of()
+    write_run(str(parent / "bbbb"), config, model_of(config, 1), LABELS, [], {})
+    assert (parent / LATEST).read_text() == "bbbb"
+    assert RunFolder.open(str(parent)).uri == str(parent / "bbbb")
+    assert RunFolder.open(uri).uri == uri
+
+
+def test_an_unfinished_run_is_not_a_run(finished: tuple[str, ReIDModel]) -> None:
+    uri, _ = finished
+    Path(uri, RUN_FILE).unlink()
+    for place in (uri, str(Path(uri).parent)):
+        with pytest.raises(WeightsError, match=r"no finished run here \(no run\.json\)"):
+            load_run(place)
+
+
+def test_a_wrong_path_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"nowhere: no finished run.*jobs\.train.*`run=`"):
+        load_run(str(tmp_path / "nowhere"))
+
+
+def test_weights_that_do_not_fit_their_own_config_are_an_error(finished: tuple[str, ReIDModel]) -> None:
+    uri, _ = finished
+    labels = LabelMap((*LABELS.classes, ("z", 1)), LABELS.cameras)
+    Path(uri, "labels.json").write_text(json.dumps(labels.to_json()))
+    with pytest.raises(WeightsError, match=r"(?s)weights do not fit.*head\.classifier\.weight"):
+        load_run(uri)
+
+
+def test_the_batch_size_of_embedding_changes_nothing(
+    finished: tuple[str, ReIDModel], rows: list[Row]
+) -> None:
+    run = load_run(finished[0])
+    whole = run.embed_rows(rows, "gallery")
+    assert np.allclose(run.embed_rows(rows, "gallery", batch_size=2), whole, atol=1e-6)
+    assert run.embed_rows([], "gallery").shape == (0, run.model.dim)
+
+
+def test_plain_contents_are_embedded_as_from_an_unknown_camera(
+    finished: tuple[str, ReIDModel], rows: list[Row]
+) -> None:
+    run = load_run(finished[0])
+    with torch.no_grad():
+        run.model.get_parameter("camera").mul_(50)
+    found = run.embed([{Modality.RGB: picture(0)}, {Modality.TEXT: "a green bicycle with a basket"}], "query")
+    unknown = Row({Modality.RGB: Part(picture(0), "rgb")})
+    assert np.allclose(found[0], run.embed_rows([unknown], "query")[0], atol=1e-6)
+    assert np.allclose(found[1], run.embed_rows(rows[2:3], "query")[0], atol=1e-6)
+    assert not np.allclose(found[0], run.embed_rows(rows[:1], "query")[0], atol=1e-3)
+
+
+def test_a_camera_outside_training_counts_as_unknown(
+    finished: tuple[str, ReIDModel], rows: list[Row]
+) -> None:
+    run = load_run(finished[0])
+    stranger = Row({Modality.RGB: Part(picture(0), "rgb", camid=77)})
+    unknown = Row({Modality.RGB: Part(picture(0), "rgb")})
+    assert np.array_equal(run.embed_rows([stranger], "query"), run.embed_rows([unknown], "query"))
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(finished: tuple[str, ReIDModel]) -> None:
+    run = load_run(finished[0])
+    with pytest.raises(DataError, match="nir: not an image"):
+        run.embed([{Modality.RGB: picture(0), Modality.NIR: b"no picture at all"}], "query")
+
+
+def test_embedding_leaves_a_model_in_training_in_training(
+    finished: tuple[str, ReIDModel], rows: list[Row]
+) -> None:
+    uri, model = finished
+    statistics = model.state_dict()["head.norm.running_mean"].clone()
+    embed_rows(model, load_run(uri).collator, rows, "query", 64, DEVICE)
+    assert model.training
+    assert torch.equal(model.state_dict()["head.norm.running_mean"], statistics)

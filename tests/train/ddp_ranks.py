@@ -1,0 +1,173 @@
+"""What the ranks of test_distributed.py run. A file of its own, so that a spawned process can import it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from reid.config import Config, load
+from reid.data.batch import UNKNOWN, Batch
+from reid.losses.triplet import batch_hard_triplet
+from reid.modality import ORDER, Modality, parse_subset
+from reid.models.base import ModelContext, ReIDModel, build_model
+from reid.nn.distributed import gather_rows, local_statistics
+from reid.train.loop import distribute, total_loss
+
+WORLD = 2
+HEIGHT, WIDTH = 32, 16
+CAMERAS, EVERYTHING = "rgb+nir+tir", "rgb+nir+tir+sketch+text"
+CLASSES = 5
+
+# case -> (model fields, modalities, global statistics, per rank: (pid, subset) of each row)
+CASES: dict[str, tuple[dict[str, Any], str, bool, list[list[tuple[int, str]]]]] = {
+    "concat": (
+        {"fusion": "concat"},
+        CAMERAS,
+        True,
+        [[(0, CAMERAS), (0, CAMERAS), (1, CAMERAS), (1, CAMERAS)], [(2, CAMERAS), (2, CAMERAS)]],
+    ),
+    "mean, ragged": (
+        {"fusion": "mean", "modality_embedding": True},
+        EVERYTHING,
+        True,
+        [
+            [(0, "rgb+nir+text"), (0, "rgb+sketch"), (1, "rgb+text"), (1, "nir"), (4, "text")],
+            [(2, "rgb+nir"), (2, "tir+sketch+text"), (3, EVERYTHING)],
+        ],
+    ),
+    "mean, modalities on one rank only": (
+        {"fusion": "mean", "modality_embedding": True},
+        EVERYTHING,
+        True,
+        [[(0, "rgb+text"), (0, "rgb+text"), (1, "rgb")], [(2, "rgb+tir"), (2, "nir+tir"), (3, "rgb+nir")]],
+    ),
+    "mean, a rank without pictures": (
+        {"fusion": "mean", "modality_embedding": True},
+        "rgb+nir+text",
+        True,
+        [[(0, "text"), (0, "text"), (1, "text")], [(2, "rgb+nir"), (2, "rgb"), (1, "nir+text")]],
+    ),
+    "concat, local": (
+        {"fusion": "concat"},
+        CAMERAS,
+        False,
+        [
+            [(0, CAMERAS), (0, CAMERAS), (1, CAMERAS), (1, CAMERAS)],
+            [(2, CAMERAS), (2, CAMERAS), (0, CAMERAS)],
+        ],
+    ),
+    "mean, local": (
+        {"fusion": "mean"},
+        "rgb+nir+text",
+        False,
+        [[(0, "rgb+text"), (0, "rgb"), (1, "rgb+nir")], [(2, "rgb"), (2, "rgb+nir"), (3, "nir+rgb")]],
+    ),
+}
+
+
+def config_of(case: str) -> Config:
+    """The configuration of a case."""
+    fields, modalities, everywhere, _ = CASES[case]
+    tower = {"arch": None, "patch": 8, "width": 32, "layers": 2, "heads": 2, "dim": 16}
+    text = {"width": 16, "layers": 1, "heads": 1, "vocab": 64, "context": 12}
+    return load(
+        {
+            "name": "ranks",
+            "data": {
+                "name": "x",
+                "reader": {"name": "synthetic"},
+                "modalities": modalities,
+                "height": HEIGHT,
+                "width": WIDTH,
+            },
+            "model": {"name": "baseline", "tower": tower, "text": text, **fields},
+            "train": {"global_statistics": everywhere},
+        }
+    )
+
+
+def model_of(config: Config) -> ReIDModel:
+    """The same model in every process."""
+    torch.manual_seed(11)
+    data = config.data
+    return build_model(
+        config.model, ModelContext(CLASSES, 3, data.height, data.width, data.modalities)
+    ).train()
+
+
+def batch_of(case: str, rank: int) -> Batch:
+    """A rank's rows, the same whoever asks."""
+    drawn = torch.Generator().manual_seed(100 + rank)
+    listed = CASES[case][3][rank]
+    subsets = [parse_subset(subset) for _, subset in listed]
+    n = len(listed)
+    present = torch.tensor([[m in subset for m in ORDER] for subset in subsets])
+    index = {m: present[:, i].nonzero()[:, 0] for i, m in enumerate(ORDER) if present[:, i].any()}
+    pictures = {m: torch.randn(n, 3, HEIGHT, WIDTH, generator=drawn) for m in ORDER if m.is_visual}
+    tokens = torch.randint(1, 60, (n, 12), generator=drawn)
+    tokens[torch.arange(n), torch.randint(2, 12, (n,), generator=drawn)] = 63
+    cameras = torch.randint(-1, 3, present.shape, generator=drawn)
+    return Batch(
+        pid=torch.tensor([pid for pid, _ in listed]),
+        present=present,
+        camid=torch.where(present, cameras, UNKNOWN),
+        viewid=torch.full(present.shape, UNKNOWN),
+        images={m: pictures[m][rows] for m, rows in index.items() if m.is_visual},
+        index=index,
+        tokens=tokens[index[Modality.TEXT]] if Modality.TEXT in index else None,
+    )
+
+
+def step(case: str, batch: Batch) -> dict[str, dict[str, Tensor]]:
+    """Losses, gradients and running statistics of one forward and backward, alone or as a rank."""
+    config = config_of(case)
+    model = model_of(config)
+    wrapped = distribute(model, config, torch.device("cpu"))
+    with nullcontext() if config.train.global_statistics else local_statistics():
+        output = wrapped(batch)
+    total_loss(output).backward()
+    trainable = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    return {
+        "losses": {n: v.detach() for n, v in output.losses.items()},
+        "gradients": {n: p.grad for n, p in trainable if p.grad is not None},
+        "lacking": {n: p.detach() for n, p in trainable if p.grad is None},
+        "buffers": {n: b.clone() for n, b in model.named_buffers() if "running" in n},
+    }
+
+
+def gathered(rank: int) -> dict[str, Any]:
+    """gather_rows of ragged, empty and integer rows, and the gradient of a loss on them."""
+    rows = (torch.arange(6.0).reshape(3, 2) + 10 * rank)[: 3 - 2 * rank].requires_grad_()
+    everyone = gather_rows(rows)
+    weight = torch.arange(1.0, 1 + everyone.numel()).reshape(everyone.shape)
+    (weight * everyone.square()).sum().backward()
+    with local_statistics():
+        local = gather_rows(rows)
+    loss = batch_hard_triplet(everyone.detach(), torch.arange(len(everyone)) // 2)
+    return {
+        "rows": everyone.detach(),
+        "gradient": rows.grad,
+        "names": gather_rows(torch.arange(rank + 1) + 5 * rank),
+        "one_empty": gather_rows(torch.ones(2 * rank, 3)),
+        "all_empty": gather_rows(torch.ones(0, 3)),
+        "local": local.detach(),
+        "loss": loss,
+    }
+
+
+def run_rank(rank: int, folder: str) -> None:
+    """Every case as one of two ranks; the results go to a file."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
+    results: dict[str, Any] = {case: step(case, batch_of(case, rank)) for case in CASES}
+    results["gathered"] = gathered(rank)
+    torch.save(results, Path(folder) / f"rank{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
