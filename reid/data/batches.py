@@ -182,6 +182,7 @@ class BatchStream:
         if self.config.sampler == "tuple":
             return _Pool(samples, [[s] for s in order if ANCHOR in s.images])
         k = self.config.instances
+        order = [s for s in order if any(m in self.modalities for m in s.modalities)]
         if not order:
             return _Pool(samples, [])
         if len(order) < k:

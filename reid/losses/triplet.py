@@ -19,7 +19,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float | None = 
     """Mean over anchors of the hardest positive against the hardest negative; features (B, D), labels (B,).
 
     Soft margin log(1 + exp(d_ap - d_an)) when `margin` is None, else max(0, d_ap - d_an + margin). An anchor
-    without any negative is left out (a batch of one identity gives 0); one without another positive is its own.
+    without any negative is left out (one identity gives 0); without another positive it is its own.
     """
     alone = torch.eye(len(features), dtype=torch.bool, device=features.device)
     distance = euclidean(features, features).masked_fill(alone, 1e-6)  # exactly, not the root of rounding
