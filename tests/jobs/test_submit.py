@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -55,13 +56,15 @@ def cluster() -> Iterator[Cluster]:
     head = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--port=0"]
     head += [f"--dashboard-port={port}", "--num-cpus=3", f"--object-store-memory={200 * 2**20}"]
     with (files / "head.log").open("w") as log:
-        process = subprocess.Popen([*head, f"--temp-dir={files}"], env=env, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [*head, f"--temp-dir={files}"], env=env, stdout=log, stderr=log, start_new_session=True
+        )
     found = Cluster(f"http://127.0.0.1:{port}", files)
     try:
         _wait_until_it_answers(found, process)
         yield found
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGKILL)  # it would wait half a minute for its own processes
         process.wait(60)
         shutil.rmtree(files, ignore_errors=True)
 
