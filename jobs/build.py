@@ -36,10 +36,7 @@ def build(
     if dry_run:
         print_dry_run(settings, build=describe_build(settings))
         return
-    plan = describe_build(settings)
-    if plan["finished"] < plan["planned"]:
-        start_ray(settings.ray)
-    result = build_shards(settings)
+    result = build_shards(settings, ready=lambda: start_ray(settings.ray))
     manifest = result.shards.manifest
     for warning in result.warnings:
         print(f"warning: {warning}")

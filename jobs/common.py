@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import reid.errors
+from reid import storage
 from reid.config import Config, RayConfig, load
 from reid.errors import AnyReIDError, UsageError
 
@@ -29,6 +30,8 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback o
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray in the entry point of a submitted job."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C; Typer turns KeyboardInterrupt into it."""
 
@@ -77,7 +80,17 @@ def load_config(config: str | None, preset: str | None, overrides: list[str] | N
         raise UsageError(
             "Give exactly one of --config FILE.yaml and --preset NAME (e.g. baseline/synthetic)."
         )
-    return load(config or str(preset), overrides or [])
+    settings = load(config or str(preset), overrides or [])
+    if (
+        IN_A_JOB in os.environ
+        and not storage.is_remote(settings.workdir)
+        and settings.workdir[:1] not in "/~"
+    ):
+        raise UsageError(
+            f"workdir={settings.workdir!r} is relative to the job's temporary package folder, where "
+            "outputs get lost; give an absolute path that all nodes share, or s3://…."
+        )
+    return settings
 
 
 def print_dry_run(config: Config, **extra: Any) -> None:
@@ -118,7 +131,6 @@ def start_ray(config: RayConfig, dashboard: bool = False) -> None:
 def _quiet() -> None:
     """Keep the libraries' own chatter off the terminal; warnings and errors of ours still show."""
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     warnings.filterwarnings("ignore", module=r"ray\.", category=DeprecationWarning)
     for name in ("ray.data", "ray.serve", "ray.tune", "ray.train", "optuna"):
         logging.getLogger(name).setLevel(logging.ERROR)

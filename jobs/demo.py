@@ -105,10 +105,9 @@ def ask(config: Config, url: str, shards: Any) -> list[dict[str, Any]]:
 
 def summary(evaluated: Any, tuned: Any, answers: list[dict[str, Any]], seconds: float) -> list[str]:
     """What a person wants to know, in a screenful."""
-    lines = [
-        "",
-        f"{'query -> ' + evaluated.evaluation.results[0].gallery + ' gallery':<30}{'mAP':>6}{'R1':>7}   (chance mAP {_chance(evaluated):.3f})",
-    ]
+    gallery = evaluated.evaluation.results[0].gallery
+    title = f"query -> {gallery} gallery"
+    lines = ["", f"{title:<30}{'mAP':>6}{'R1':>7}   (chance mAP {_chance(evaluated):.3f})"]
     for row in (*evaluated.evaluation.results, *evaluated.evaluation.baselines):
         name = row.name or row.query
         lines.append(f"{name:<30}{row.metrics.mAP:6.3f}{row.metrics.cmc_at(1):7.3f}")

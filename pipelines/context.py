@@ -6,7 +6,6 @@ Profile `small` (laptop, tests, below 1e5 rows) takes the light paths; `cluster`
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from collections.abc import Callable
@@ -31,7 +30,6 @@ def configure_data_context(profile: Profile) -> None:
     context.enable_progress_bars = False  # we print rows, rate and time left ourselves
     context.print_on_execution_start = False
     context.execution_options.verbose_progress = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
     if profile == "small":
         context.use_datasource_v2 = False
         context.shuffle_strategy = ShuffleStrategy.SORT_SHUFFLE_PULL_BASED

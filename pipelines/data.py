@@ -60,11 +60,9 @@ def recipe(config: Config) -> dict[str, Any]:
     generators = {m.value: [g.entry.name, g.params_hash] for m, g in bound_generators(config).items()}
     return {
         "schema": SCHEMA_VERSION,
-        "reader": config.data.reader.model_dump(mode="json"),
         "code": source_hash(reader, "reid.data.schema", "reid.data.images"),
         "generators": generators,
         "build": config.build.model_dump(mode="json", exclude={"concurrency", "max_bad_fraction"}),
-        "seed": config.seed,
     }
 
 
@@ -73,9 +71,10 @@ def bound_generators(config: Config) -> dict[Modality, BoundGenerator]:
     return {m: bind(m, section) for m, section in config.build.generate.items()}
 
 
-def build(config: Config, out: Say = say) -> BuildResult:
+def build(config: Config, out: Say = say, ready: Callable[[], None] = lambda: None) -> BuildResult:
     """Bring the config's shard set up to date; finished shards are reused.
 
+    `ready` is called once before Ray is needed, that is, only when something is missing.
     Raises DataError when too many rows are bad; nothing is published then.
     """
     root = shards_uri(config)
@@ -86,6 +85,7 @@ def build(config: Config, out: Say = say) -> BuildResult:
     total = sum(len(p.records) for p in missing)
     if missing:
         out(f"build: {len(plans)} shards, {len(plans) - len(missing)} already there, {total} rows to do")
+        ready()
         progress = Progress("build", total, out=out)
         for shard in _run(config, root, missing):
             finished[shard.key] = shard
@@ -175,7 +175,7 @@ def generate_stage(batch: pa.Table, tree: dict[str, Any], target: str) -> pa.Tab
     modality = Modality(target)
     section = config.build.generate[modality]
     generator = bind(modality, section)
-    rows = [_generate(row, generator, section, config.seed) for row in _decode(batch)]
+    rows = [_generate(row, generator, section, config.build.seed) for row in _decode(batch)]
     return _encode(rows, batch["plan"][0].as_py(), batch["started"][0].as_py())
 
 
@@ -333,7 +333,7 @@ def _manifest(config: Config, plans: list[ShardPlan], shards: list[Shard]) -> Ma
         counts=counts,
         quarantined=sum(len(s.quarantined) for s in shards),
         quarantine_rows=[row for s in shards for row in s.quarantined],
-        config={"build": config.build.model_dump(mode="json", exclude={"concurrency"}), "seed": config.seed},
+        config={"build": config.build.model_dump(mode="json", exclude={"concurrency"})},
     )
 
 

@@ -37,7 +37,11 @@ def shards_uri(config: Config) -> str:
     """The shard set that this config builds and reads."""
     if config.data.shards:
         return storage.absolute(config.data.shards)
-    key = fingerprint(config.data.name, config.data.reader, config.build.model_dump(exclude={"concurrency"}))
+    key = fingerprint(
+        config.data.name,
+        config.data.reader,
+        config.build.model_dump(exclude={"concurrency", "max_bad_fraction"}),
+    )
     return storage.join(storage.absolute(config.workdir), "shards", config.data.name, key)
 
 

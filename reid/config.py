@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator
 from reid import yamlio
 from reid.errors import ConfigError, UsageError
 from reid.modality import Modality, parse_subset
-from reid.sections import Plugin, Section, check, did_you_mean, fingerprint, named, plugin, plugin_names
+from reid.sections import Plugin, Section, check, did_you_mean, fingerprint, plugin, plugin_names, told
 
 __all__ = ["Config", "Plugin", "Section", "fingerprint", "load", "override", "plugin_names", "presets"]
 
@@ -33,7 +33,7 @@ ModelSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(plugin("reid.mo
 ReaderSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(plugin("reid.data.readers", "data.reader"))]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Modalities = Annotated[tuple[Modality, ...], BeforeValidator(named("modalities", _modalities))]
+Modalities = Annotated[tuple[Modality, ...], BeforeValidator(told(_modalities))]
 
 
 class DataConfig(Section):
@@ -70,6 +70,7 @@ class BuildConfig(Section):
         0.5, ge=0, le=1, description="fail when more rows than this are set aside"
     )
     max_pixels: int = Field(64_000_000, ge=1, le=64_000_000, description="larger images are set aside unread")
+    seed: int = Field(0, ge=0, description="of the generators; `seed` itself is training's")
     concurrency: int | None = Field(None, ge=1, description="parallel shard tasks; default: one a CPU")
 
 
@@ -174,7 +175,7 @@ class EvaluateConfig(Section):
     def _spelled(cls, value: Any) -> Any:
         for pairing in [value] if isinstance(value, str) else value or ():
             for side in pairing.split("->"):
-                named("evaluate.subsets", parse_subset)(side)
+                told(parse_subset)(side)
         return value
 
 

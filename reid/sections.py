@@ -60,14 +60,14 @@ def check(section: type[Any], value: Any, prefix: str = "") -> Any:
         raise ConfigError(_explain(section, error, prefix)) from None
 
 
-def named(field: str, parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A validator whose errors begin with the field's name."""
+def told(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A validator from a parser of ours: its error becomes the field's, which pydantic locates."""
 
     def validate(value: Any) -> Any:
         try:
             return parse(value)
         except AnyReIDError as error:
-            raise ConfigError(f"{field}: {error}") from None
+            raise ValueError(str(error)) from None
 
     return validate
 
@@ -96,7 +96,8 @@ def _explain(section: type[BaseModel], error: ValidationError, prefix: str) -> s
         elif item["type"] == "missing":
             lines.append(f"{location}: missing; give it a value.")
         else:
-            lines.append(f"{location}: {item['msg']} (got {item['input']!r}).")
+            message = item["msg"].removeprefix("Value error, ").rstrip(".")
+            lines.append(f"{location}: {message} (got {item['input']!r}).")
     return "\n".join(lines)
 
 

@@ -60,12 +60,6 @@ def plan_shards(reader: Reader, recipe: Any, rows_per_shard: int) -> list[ShardP
     ]
 
 
-def single_image_identities(plans: Sequence[ShardPlan]) -> dict[str, int]:
-    """How many identities of each split have one record only: they cannot be found again."""
-    counts = Counter((p.split, r.labels.dataset, r.labels.pid) for p in plans for r in p.records)
-    return dict(Counter(split for (split, _, _), n in counts.items() if n == 1))
-
-
 def _mark_duplicates(records: Sequence[Record]) -> list[Record]:
     seen: set[str] = set()
     marked = []

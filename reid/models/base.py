@@ -21,6 +21,10 @@ from reid.errors import UnsupportedPairing
 from reid.modality import Modality, Subset, all_subsets, canonical, subset_name
 
 Side = Literal["query", "gallery"]
+WHO_CAN = (
+    " An any-to-any model can answer this: baseline with fusion: mean; FlexiReID for sketch, infrared and "
+    "text to RGB; MixER for infrared and RGB."
+)
 
 
 class Regime(StrEnum):
@@ -90,6 +94,8 @@ class ReIDModel(nn.Module, ABC):
         Matched models compare what is common. Raises UnsupportedPairing, naming the reason and the remedy.
         """
         q, g = canonical(query), canonical(gallery)
+        if not q or not g:
+            raise UnsupportedPairing("Empty modality subset: both sides need at least one modality.")
         for side, subset, known in (
             ("query", q, self.query_modalities),
             ("gallery", g, self.gallery_modalities),
@@ -98,7 +104,7 @@ class ReIDModel(nn.Module, ABC):
             if stray and not (self.regime is Regime.MATCHED and set(subset) & known):
                 raise UnsupportedPairing(
                     f"This model cannot take {subset_name(stray)} on the {side} side; it takes any subset of "
-                    f"{subset_name(known)}."
+                    f"{subset_name(known)}.{WHO_CAN if self.regime is Regime.MATCHED else ''}"
                 )
         if self.regime is Regime.ANY_TO_ANY:
             return q, g
@@ -106,8 +112,7 @@ class ReIDModel(nn.Module, ABC):
         if not common:
             raise UnsupportedPairing(
                 f"A matched model compares common modalities, and query {subset_name(q)!r} shares none with "
-                f"gallery {subset_name(g)!r}. An any-to-any model can answer this (baseline with "
-                "fusion: mean; FlexiReID for sketch, infrared and text to RGB; MixER for infrared and RGB)."
+                f"gallery {subset_name(g)!r}.{WHO_CAN}"
             )
         return common, common
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reid.data.plan import ShardPlan, plan_shards, single_image_identities, sort_key
+from reid.data.plan import ShardPlan, plan_shards, sort_key
 from reid.data.readers.base import Reader, Record
 from reid.data.schema import Labels
 from reid.errors import DataError
@@ -116,8 +116,3 @@ def test_what_the_reader_knows_to_be_bad_stays_marked() -> None:
 def test_nothing_to_read_is_an_error_that_names_the_field() -> None:
     with pytest.raises(DataError, match=r"data\.reader: made has no records"):
         plan([])
-
-
-def test_identities_with_a_single_picture_are_counted_by_split() -> None:
-    plans = plan([*records([1, 3, 1]), *records([2, 1], "test"), *records([2], "val")])
-    assert single_image_identities(plans) == {"train": 2, "test": 1}

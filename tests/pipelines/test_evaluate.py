@@ -70,15 +70,7 @@ def test_by_default_everything_that_the_model_answers_is_measured(any_run: Run, 
 
 @pytest.mark.parametrize(
     "pairing",
-    [
-        "nir->rgb",
-        pytest.param(
-            "text->rgb",
-            marks=pytest.mark.xfail(
-                strict=True, reason="reid/models/base.py: a modality that it lacks names no other model"
-            ),
-        ),
-    ],
+    ["nir->rgb", "text->rgb"],
 )
 def test_a_matched_model_refuses_and_names_who_can(matched_run: Run, workdir: Path, pairing: str) -> None:
     with pytest.raises(UnsupportedPairing) as caught:
