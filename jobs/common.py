@@ -141,6 +141,18 @@ def worker_environment() -> dict[str, str]:
     return {"PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
 
 
+def stop_serving() -> None:
+    """Take the endpoint down; a Ray of our own goes with it."""
+    import ray
+
+    from pipelines.serve.app import stop
+
+    if os.environ.get("RAY_ADDRESS"):
+        stop()
+    else:
+        ray.shutdown()
+
+
 def run_uri_of(config: Config) -> str:
     """The run folder that `run=` names, or the one that this configuration trains."""
     if config.run:

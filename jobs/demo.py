@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from jobs.common import DebugOption, OverridesArgument, run_verb, start_ray
+from jobs.common import DebugOption, OverridesArgument, run_verb, start_ray, stop_serving
 from pipelines.progress import duration, say
 from reid.config import Config, load
 from reid.modality import Modality, subset_name
@@ -35,7 +35,6 @@ def demo(
     from pipelines.evaluate import evaluate_run
     from pipelines.index import index_run
     from pipelines.serve.app import run as deploy
-    from pipelines.serve.app import stop
     from pipelines.train import train_run
     from pipelines.tune import tune_runs
     from reid.runs import load_run
@@ -62,7 +61,7 @@ def demo(
             print(f"\nserving on {url}  (open it in a browser); Ctrl-C stops it", flush=True)
             ended.wait()
     finally:
-        stop()
+        stop_serving()
 
 
 def timed(name: str, step: Callable[[], T]) -> T:

@@ -16,6 +16,7 @@ from jobs.common import (
     run_uri_of,
     run_verb,
     start_ray,
+    stop_serving,
 )
 
 
@@ -31,7 +32,6 @@ def serve(
     import threading
 
     from pipelines.serve.app import run as deploy
-    from pipelines.serve.app import stop
 
     settings = load_config(config, preset, overrides)
     if dry_run:
@@ -45,7 +45,7 @@ def serve(
     url = deploy(settings, run_uri=run)
     print(f"serving on {url}  (page: {url}/ , health: {url}/healthz); Ctrl-C stops it", flush=True)
     ended.wait()
-    stop()
+    stop_serving()
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import ray.data
 from ray.util.annotations import RayDeprecationWarning
 
 Profile = Literal["small", "cluster"]
-_CRASHES = 2
-"""How often a worker that dies is replaced. Ray Data's own default is for ever."""
+_CRASHES = "anyreid.crashes"
+"""How often a worker that dies is replaced: set per profile. Ray Data's own default is for ever."""
 
 
 def configure_data_context(profile: Profile) -> None:
@@ -30,6 +30,7 @@ def configure_data_context(profile: Profile) -> None:
     context.enable_progress_bars = False  # we print rows, rate and time left ourselves
     context.print_on_execution_start = False
     context.execution_options.verbose_progress = False
+    context.set_config(_CRASHES, 0 if profile == "small" else 2)
     if profile == "small":
         context.use_datasource_v2 = False
         context.shuffle_strategy = ShuffleStrategy.SORT_SHUFFLE_PULL_BASED
@@ -42,8 +43,9 @@ def configure_data_context(profile: Profile) -> None:
 def map_blocks(dataset: ray.data.Dataset, function: Callable[..., Any], **options: Any) -> ray.data.Dataset:
     """`dataset.map_batches` over Arrow tables; a worker that keeps dying ends it."""
     actors = isinstance(options.get("compute"), ray.data.ActorPoolStrategy)
+    crashes = ray.data.DataContext.get_current().get_config(_CRASHES, 2)
     limits: dict[str, Any] = (
-        {"max_restarts": _CRASHES, "max_task_retries": _CRASHES} if actors else {"max_retries": _CRASHES}
+        {"max_restarts": crashes, "max_task_retries": crashes} if actors else {"max_retries": max(1, crashes)}
     )
     with warnings.catch_warnings():
         # 2.60 deprecates these as keyword arguments (gone in 2.64) and has no other spelling yet.

@@ -114,7 +114,11 @@ def trial(params: dict[str, Any], tree: dict[str, Any], epochs: int) -> None:
     """One trial: train with the drawn fields, reporting the metric each validated epoch."""
     from ray import tune
 
-    config = override(load(tree), {**params, "train.epochs": epochs, "train.val.every_epochs": 1})
+    short = {"train.epochs": epochs, "train.val.every_epochs": 1}
+    config = load(tree)
+    if config.tune.steps_per_epoch is not None:
+        short["train.steps_per_epoch"] = config.tune.steps_per_epoch
+    config = override(config, {**params, **short})
     metric = config.tune.metric
     last: dict[str, float] = {}
 

@@ -188,6 +188,7 @@ class TuneConfig(Section):
     metric: str = "val/mAP"
     mode: Literal["max", "min"] = "max"
     epochs: int | None = Field(None, ge=1, description="epochs of a trial; default train.epochs")
+    steps_per_epoch: int | None = Field(None, ge=1, description="of a trial; default: training's")
     grace_epochs: int = Field(1, ge=1)
     reduction: int = Field(3, ge=2)
 
