@@ -128,6 +128,7 @@ class ValConfig(Section):
 
     fraction: float = Field(0.0, ge=0, lt=1)
     every_epochs: int = Field(1, ge=1)
+    gallery: Modalities = Field((Modality.RGB,), description="what any-to-any models are validated against")
 
 
 class TrainConfig(Section):

@@ -24,7 +24,6 @@ from reid.data.batches import BatchStream, StreamPlace
 from reid.data.collate import Collator, PixelCache
 from reid.data.shards import ShardSet
 from reid.errors import TrainingError
-from reid.modality import parse_subset
 from reid.models.base import Output, ReIDModel, build_model, parameter_counts
 from reid.nn.distributed import local_statistics, rank, world_size
 from reid.runs import RunFolder, model_context, write_run
@@ -68,12 +67,11 @@ def train(
     shards = ShardSet.open(str(config.data.shards))
     labels, held_out = training_labels(shards, config.train.val.fraction, config.seed)
     model = build_model(config.model, model_context(config, labels))
-    if resume:
-        pass  # the state below holds every weight
-    elif config.train.init_from:
-        initialise_from(model, config.train.init_from)
-    else:
-        model.load_pretrained()
+    if resume is None:  # a resumed state holds every weight
+        if config.train.init_from:
+            initialise_from(model, config.train.init_from)
+        else:
+            model.load_pretrained()
     model.to(device).train()
     optimizer = build_optimizer(model, config.train.optim)
     progress = load_state(resume, model, optimizer) if resume else Progress()
@@ -81,9 +79,8 @@ def train(
     steps = config.train.steps_per_epoch or stream.natural_steps
     validator = None
     if held_out and rank() == 0:
-        gallery = parse_subset(config.evaluate.gallery or "rgb")
         collator = Collator(config.data, labels.camera_labels)
-        validator = Validator(shards, held_out, collator, "cross_camera", gallery)
+        validator = Validator(shards, held_out, collator, "cross_camera", config.train.val.gallery)
     wrapped = distribute(model, config, device)
     while progress.epoch < config.train.epochs:
         metrics = _epoch(config, wrapped, optimizer, stream, progress, steps, device, tick)
