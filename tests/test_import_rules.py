@@ -386,7 +386,7 @@ def test_tracked_files_name_no_package_host_and_no_machine() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "https://files." + "pythonhosted" + ".org/packages/x.whl",
+        "https://files.python" + "hosted.org/packages/x.whl",
         "--extra-index" + "-url https://host/simple",
         "image: ghcr" + ".io/someone/image",
         "open('/" + "home/someone/data.csv')",
