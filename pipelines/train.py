@@ -84,8 +84,9 @@ class TrainLines:
     def tick(self, step: int, steps: int, loss: float) -> None:
         """After a step."""
         now = time.monotonic()
-        if step == 1:
-            self._began = now
+        if step == 1:  # the first step warms up: time is told from it on
+            self._began = self._printed = now
+            return
         if now - self._printed < self.every or step == steps:
             return
         self._printed = now
