@@ -43,7 +43,8 @@ def describe(
             f"{settings.name}: model {settings.model.name}, {described['regime']}, dim {described['dim']}",
             f"  parameters {counts['total']:,} ({counts['trainable']:,} trainable)",
             *(f"    {name}: {count:,}" for name, count in counts["by_module"].items()),
-            f"  {described['gmac_per_sample']:.3f} GMAC per sample ({described['sample']})",
+            f"  {described['gmac_per_sample']:.3f} GMAC per sample ({described['sample']}); embedding "
+            f"needs {described['gmac_per_embedding']:.3f}",
             f"  built for {described['classes']} identities, {described['cameras']} cameras",
             f"  queries: any of {', '.join(described['query_modalities'])}",
         ],

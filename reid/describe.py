@@ -49,7 +49,8 @@ def describe_config(config: Config, classes: int | None = None, cameras: int | N
         "gallery_modalities": [m.value for m in ORDER if m in model.gallery_modalities],
         "parameters": parameter_counts(model),
         "sample": subset_name(modalities),
-        "gmac_per_sample": gmac(model, modalities, data.height, data.width),
+        "gmac_per_sample": gmac(model, modalities, data.height, data.width, prune=False),
+        "gmac_per_embedding": gmac(model, modalities, data.height, data.width),
     }
 
 
@@ -62,18 +63,23 @@ def _known_counts(config: Config) -> tuple[int, int] | None:
     return len(labels.classes), len(labels.cameras)
 
 
-def gmac(model: ReIDModel, modalities: Subset, height: int, width: int) -> float:
-    """10^9 multiply-accumulates of embedding one sample with all its modalities (matrix products only)."""
+def gmac(model: ReIDModel, modalities: Subset, height: int, width: int, prune: bool = True) -> float:
+    """10^9 multiply-accumulates of embedding one sample with all its modalities (matrix products only).
+
+    `prune` False counts the whole architecture, as papers do; True what an embedding here really costs.
+    """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False)
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the fused path hides its products from the counter
+    was, model.prune = model.prune, prune
     try:
         with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             model.eval().embed(dummy_batch(modalities, 1, height, width), "query")
     finally:
+        model.prune = was
         torch.backends.mha.set_fastpath_enabled(fast)
     return float(counter.get_total_flops()) / 2e9
 

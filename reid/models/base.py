@@ -60,7 +60,7 @@ class Output:
 
     losses: dict[str, Tensor]
     features: Tensor  # (B, dim) as used for retrieval, not normalised
-    stats: dict[str, float] = field(default_factory=dict)
+    stats: dict[str, Tensor | float] = field(default_factory=dict)  # scalars: router load, entropy, ...
 
 
 class ReIDModel(nn.Module, ABC):
@@ -72,6 +72,10 @@ class ReIDModel(nn.Module, ABC):
     auxiliary: frozenset[Auxiliary] = frozenset()
     dim: int
     feature_blocks: dict[str, slice]
+    completes: bool = False
+    """A matched model that fills in missing modalities itself: every subset's vector has all blocks."""
+    prune: bool = True
+    """Skip what cannot change an embedding. False computes the whole architecture: to count it, to test."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> Output:
@@ -91,7 +95,8 @@ class ReIDModel(nn.Module, ABC):
     def pairing(self, query: Iterable[Modality], gallery: Iterable[Modality]) -> tuple[Subset, Subset]:
         """The subsets that are embedded on each side to compare `query` with `gallery`.
 
-        Matched models compare what is common. Raises UnsupportedPairing, naming the reason and the remedy.
+        Matched models compare what is common, unless they complete what is missing. Raises
+        UnsupportedPairing, naming the reason and the remedy.
         """
         q, g = canonical(query), canonical(gallery)
         if not q or not g:
@@ -108,6 +113,8 @@ class ReIDModel(nn.Module, ABC):
                 )
         if self.regime is Regime.ANY_TO_ANY:
             return q, g
+        if self.completes:
+            return canonical(set(q) & self.query_modalities), canonical(set(g) & self.gallery_modalities)
         common = canonical(set(q) & set(g) & self.query_modalities & self.gallery_modalities)
         if not common:
             raise UnsupportedPairing(

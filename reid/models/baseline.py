@@ -15,23 +15,23 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from reid.config import Plugin
-from reid.data.batch import UNKNOWN, Batch
+from reid.data.batch import Batch
 from reid.errors import ConfigError, DataError
-from reid.losses.classification import smoothed_cross_entropy
+from reid.losses.identity import IdentityTerms, identity_losses
 from reid.losses.sdm import sdm
-from reid.losses.triplet import batch_hard_triplet
-from reid.modality import ORDER, VISUAL, Modality, subset_name
+from reid.modality import ORDER, Modality, subset_name
 from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
+from reid.nn.class_bias import ClassBias
 from reid.nn.clip import ImageTower, ImageTowerConfig, TextTower, TextTowerConfig
 from reid.nn.distributed import gather_rows
 from reid.nn.heads import BNNeck
 from reid.nn.weights import load_tower_weights
 
 
-class Config(Plugin):
+class Config(IdentityTerms, Plugin):
     """Fields of `model:` when `model.name` is baseline."""
 
     name: Literal["baseline"] = "baseline"
@@ -43,9 +43,6 @@ class Config(Plugin):
     modality_embedding: bool = Field(
         False, description="add a learned vector per modality to the class token"
     )
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    id_weight: float = Field(0.25, ge=0)
-    triplet_weight: float = Field(1.0, ge=0)
     sdm_weight: float = Field(1.0, ge=0, description="fusion: mean only")
     sdm_scale: float = Field(50.0, gt=0)
 
@@ -69,12 +66,8 @@ class Model(ReIDModel):
                 )
             self.text_tower = TextTower(config.text, self.image_tower.dim)
         width, dim = self.image_tower.width, self.image_tower.dim
-        if config.camera_embedding:
-            self.camera = nn.Parameter(torch.empty(context.num_cameras, width))
-            nn.init.trunc_normal_(self.camera, std=0.02)
-        if config.modality_embedding:
-            self.kind = nn.Parameter(torch.empty(len(VISUAL), width))
-            nn.init.trunc_normal_(self.kind, std=0.02)
+        cameras = context.num_cameras if config.camera_embedding else 0
+        self.class_bias = ClassBias(width, cameras, config.modality_embedding)
         self.query_modalities = self.gallery_modalities = frozenset(context.modalities)
         blocks = len(visual) if config.fusion == "concat" else 1
         self.dim = blocks * dim
@@ -90,29 +83,14 @@ class Model(ReIDModel):
         text = getattr(self, "text_tower", None)
         load_tower_weights(self.config.weights, self.image_tower, text, self.config.tower.arch)
 
-    def _class_bias(self, batch: Batch, modality: Modality) -> Tensor | None:
-        """(b_m, width) added to the class token, or None. An unknown camera gets the mean embedding."""
-        bias: Tensor | None = None
-        if self.config.camera_embedding:
-            labels = batch.cameras(modality)
-            known = (labels != UNKNOWN) & (labels < len(self.camera))
-            rows = self.camera[labels.where(known, 0)]
-            bias = torch.where(known[:, None], rows, self.camera.mean(0))
-        if self.config.modality_embedding:
-            kind = self.kind[VISUAL.index(modality)].expand(len(batch.index[modality]), -1)
-            bias = kind if bias is None else bias + kind
-        return bias
-
     def _features(self, batch: Batch) -> dict[Modality, Tensor]:
         """Per modality of the batch (b_m, dim), in canonical order; one pass of the tower over all images."""
         visual = [m for m in self.modalities if m.is_visual and m in batch.index]
         features: dict[Modality, Tensor] = {}
         if visual:
-            biases = [self._class_bias(batch, m) for m in visual]
-            bias = None if biases[0] is None else torch.cat([b for b in biases if b is not None])
             images = torch.cat([batch.images[m] for m in visual])
             sizes = [len(batch.index[m]) for m in visual]
-            stacked = self.image_tower.class_feature(images, bias)
+            stacked = self.image_tower.class_feature(images, self.class_bias(batch, visual), self.prune)
             features = dict(zip(visual, stacked.split(sizes), strict=True))
         if Modality.TEXT in self.modalities and batch.tokens is not None:
             features[Modality.TEXT] = self.text_tower.feature(batch.tokens)
@@ -173,11 +151,7 @@ class Model(ReIDModel):
 
     def _identity_losses(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Weighted classification and triplet losses of gathered rows."""
-        return {
-            "id": self.config.id_weight
-            * smoothed_cross_entropy(self.head(features), labels, self.config.label_smoothing),
-            "triplet": self.config.triplet_weight * batch_hard_triplet(features, labels),
-        }
+        return identity_losses(self.head(features), features, labels, self.config)
 
     def _mean(self, unit: dict[Modality, Tensor], batch: Batch) -> Tensor:
         """Average of the present modalities' unit vectors, (B, dim)."""

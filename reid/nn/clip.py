@@ -6,6 +6,7 @@ system may act between its stages (before ln_pre, inside a block, on all project
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from reid.config import Section
+from reid.errors import ConfigError, WeightsError
 
 
 class ImageTowerConfig(Section):
@@ -48,8 +50,6 @@ _PLAIN = {"image_size", "patch_size", "width", "layers", "head_width", "mlp_rati
 def _open_clip_config(arch: str) -> dict[str, Any]:
     import open_clip
 
-    from reid.errors import ConfigError
-
     config = open_clip.get_model_config(arch)
     vision = (config or {}).get("vision_cfg", {})
     if not vision.get("patch_size") or set(vision) - _PLAIN or vision.get("mlp_ratio", 4.0) != 4.0:
@@ -75,17 +75,30 @@ def resolved_image_config(config: ImageTowerConfig) -> ImageTowerConfig:
     )
 
 
+Replacement = Callable[[Tensor], Tensor]
+"""(b, T, width) after a block's second layer norm -> what the block adds, instead of its FFN's output."""
+
+
 class ImageTower(nn.Module):
     """Images (b, 3, H, W) -> projected tokens (b, 1 + N, dim); token 0 is the class token.
 
-    N = (H // patch) * (W // patch). H and W are fixed at construction.
+    N = (H // patch) * (W // patch). H and W are fixed at construction. Blocks listed in `without_ffn` have no
+    FFN of their own: `encode` must be given a replacement for each. Raises ConfigError when the patch grid
+    does not cover the image.
     """
 
-    def __init__(self, config: ImageTowerConfig, height: int, width: int) -> None:
+    def __init__(
+        self, config: ImageTowerConfig, height: int, width: int, without_ffn: Collection[int] = ()
+    ) -> None:
         super().__init__()
         from open_clip.transformer import QuickGELU, VisionTransformer
 
         sizes = resolved_image_config(config)
+        if height % sizes.patch or width % sizes.patch:
+            raise ConfigError(
+                f"data.height x data.width = {height}x{width} is no multiple of the tower's patch of "
+                f"{sizes.patch}; use e.g. {_nearest(height, sizes.patch)}x{_nearest(width, sizes.patch)}."
+            )
         self.config = sizes
         self.dim = sizes.dim
         self.width = sizes.width
@@ -101,6 +114,15 @@ class ImageTower(nn.Module):
             output_dim=sizes.dim,
             act_layer=QuickGELU if sizes.quick_gelu else nn.GELU,
         )
+        self.without_ffn = frozenset(without_ffn)
+        for layer in self.without_ffn:
+            self.blocks[layer].mlp = nn.Identity()
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer's residual attention blocks, first to last."""
+        blocks: nn.ModuleList = self.visual.transformer.resblocks
+        return blocks
 
     def patchify(self, images: Tensor, class_bias: Tensor | None = None) -> Tensor:
         """(b, 3, H, W) -> tokens (b, 1 + N, width) before ln_pre.
@@ -115,10 +137,28 @@ class ImageTower(nn.Module):
         positioned: Tensor = tokens + self.visual.positional_embedding.to(tokens.dtype)
         return positioned
 
-    def encode(self, tokens: Tensor) -> Tensor:
-        """Tokens (b, 1 + N, width) before ln_pre -> tokens (b, 1 + N, width) after the last block."""
-        encoded: Tensor = self.visual.transformer(self.visual.ln_pre(tokens))
-        return encoded
+    def encode(
+        self,
+        tokens: Tensor,
+        ffn: Mapping[int, Replacement] | None = None,
+        class_only: bool = False,
+    ) -> Tensor:
+        """Tokens (b, 1 + N, width) before ln_pre -> tokens after the last block, of the same shape.
+
+        `ffn` maps a block's index (0-based) to what replaces its FFN. `class_only` gives (b, 1, width), the
+        class token: in the last block the other tokens serve as keys and values only, which cannot change it.
+        """
+        ffn = ffn or {}
+        tokens = self.visual.ln_pre(tokens)
+        last = len(self.blocks) - 1
+        block: Any
+        for layer, block in enumerate(self.blocks):
+            only_class = class_only and layer == last
+            if layer in ffn or only_class:
+                tokens = _block(block, tokens, ffn.get(layer, block.mlp), only_class)
+            else:
+                tokens = block(tokens)
+        return tokens
 
     def project(self, tokens: Tensor) -> Tensor:
         """ln_post and the projection to the shared space, on whichever tokens are given."""
@@ -129,15 +169,29 @@ class ImageTower(nn.Module):
         """Every projected token, (b, 1 + N, dim)."""
         return self.project(self.encode(self.patchify(images, class_bias)))
 
-    def class_feature(self, images: Tensor, class_bias: Tensor | None = None) -> Tensor:
+    def class_feature(self, images: Tensor, class_bias: Tensor | None = None, prune: bool = True) -> Tensor:
         """The projected class token only, (b, dim): what `forward(...)[:, 0]` gives, without the rest.
 
-        No image gives no row, yet with a (zero) gradient for every parameter: a rank of DDP may have none.
+        `prune` False computes all tokens nevertheless. No image gives no row, yet with a (zero) gradient for
+        every parameter: a rank of DDP may have none.
         """
         if not len(images):
             bias = None if class_bias is None else F.pad(class_bias, (0, 0, 0, 1))
-            return self.class_feature(images.new_zeros(1, *images.shape[1:]), bias)[:0]
-        return self.project(self.encode(self.patchify(images, class_bias))[:, 0])
+            return self.class_feature(images.new_zeros(1, *images.shape[1:]), bias, prune)[:0]
+        tokens = self.encode(self.patchify(images, class_bias), class_only=prune)
+        return self.project(tokens)[:, 0]
+
+
+def _block(block: Any, tokens: Tensor, ffn: Replacement, class_only: bool) -> Tensor:
+    """A pre-norm residual block (b, T, width) with a given FFN; `class_only` gives (b, 1, width)."""
+    normed = block.ln_1(tokens)
+    queries = normed[:, :1] if class_only else normed
+    tokens = tokens[:, : queries.shape[1]] + block.attn(queries, normed, normed, need_weights=False)[0]
+    return tokens + ffn(block.ln_2(tokens))
+
+
+def _nearest(size: int, patch: int) -> int:
+    return max(patch, round(size / patch) * patch)
 
 
 class TextTower(nn.Module):
@@ -191,8 +245,6 @@ def resize_positions(table: Tensor, grid: tuple[int, int], source: tuple[int, in
         side = int(rows**0.5)
         source = (side, side)
     if source[0] * source[1] != rows:
-        from reid.errors import WeightsError
-
         raise WeightsError(f"A positional table of {rows} patches is not a {source[0]}x{source[1]} grid.")
     if source == grid:
         return table

@@ -85,3 +85,30 @@ def _gather_plain(x: Tensor) -> Tensor:
     parts = [torch.empty_like(x) for _ in range(world_size())]
     dist.all_gather(parts, x.contiguous())
     return torch.cat(parts)
+
+
+class _AllReduce(torch.autograd.Function):
+    """Sum over ranks, forwards and backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        grad = grads[0].clone()
+        dist.all_reduce(grad)
+        return grad
+
+
+def sum_over_ranks(x: Tensor) -> Tensor:
+    """Sum a tensor of one shape over all ranks, with gradient (as `gather_rows` treats it).
+
+    Outside a process group, or within `local_statistics()`, `x` itself.
+    """
+    if world_size() == 1 or _LOCAL.get():
+        return x
+    total: Tensor = _AllReduce.apply(x)
+    return total

@@ -179,7 +179,7 @@ def _epoch(
             for name, part in output.losses.items():
                 sums[f"loss/{name}"] += float(part.detach())
             for name, stat in output.stats.items():
-                sums[f"stat/{name}"] += stat
+                sums[f"stat/{name}"] += float(stat)
             if tick is not None:
                 tick(step + 1, steps, value)
     progress.epoch += 1

@@ -118,13 +118,13 @@ def test_the_camera_changes_the_vector_and_an_unknown_one_means_the_average_came
 ) -> None:
     model = make(modalities, fusion=fusion)
     with torch.no_grad():
-        model.get_parameter("camera").mul_(50)
+        model.get_parameter("class_bias.camera").mul_(50)
     first, second = (embed(model, batch_of(["rgb"], camera=c)) for c in (0, 1))
     assert not torch.allclose(first, second, atol=1e-3)
     unknown = embed(model, batch_of(["rgb"], camera=UNKNOWN))
     assert torch.equal(embed(model, batch_of(["rgb"], camera=99)), unknown)
     with torch.no_grad():
-        camera = model.get_parameter("camera")
+        camera = model.get_parameter("class_bias.camera")
         camera.copy_(camera.mean(0).expand_as(camera).clone())
     assert torch.allclose(embed(model, batch_of(["rgb"], camera=0)), unknown, atol=1e-5)
 
@@ -136,7 +136,7 @@ def test_the_modality_embedding_tells_equal_pictures_apart(make: Make, batch_of:
     assert torch.allclose(plain[0], plain[1], atol=1e-6)
     model = make("rgb+nir", fusion="mean", modality_embedding=True)
     with torch.no_grad():
-        model.get_parameter("kind").mul_(50)
+        model.get_parameter("class_bias.kind").mul_(50)
     told = embed(model, batch)
     assert not torch.allclose(told[0], told[1], atol=1e-3)
 
@@ -227,7 +227,7 @@ def test_gradients_reach_every_trainable_parameter(
         n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())
     ]
     assert silent == []
-    camera = model.get_parameter("camera").grad
+    camera = model.get_parameter("class_bias.camera").grad
     assert camera is not None
     assert [bool(row.any()) for row in camera] == [True, False, True]
     assert model.get_parameter("head.norm.bias").grad is None
@@ -254,7 +254,7 @@ def test_one_batch_is_learned_in_thirty_steps(
 
 def test_parameters_are_counted_by_module_and_in_all(make: Make) -> None:
     counts = parameter_counts(make("rgb+nir", fusion="concat", classes=7, cameras=3))
-    assert counts["by_module"]["(own)"] == 3 * 32
+    assert counts["by_module"]["class_bias"] == 3 * 32
     assert counts["by_module"]["head"] == 2 * 32 + 7 * 32
     assert counts["total"] == sum(counts["by_module"].values())
     assert counts["trainable"] == counts["total"] - 32  # the neck's frozen bias

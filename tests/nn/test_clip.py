@@ -32,7 +32,7 @@ def tower(height: int, width: int, **changes: object) -> ImageTower:
     return ImageTower(TINY.model_copy(update=changes), height, width).eval()
 
 
-@pytest.mark.parametrize(("height", "width", "grid"), [(64, 32, (8, 4)), (16, 48, (2, 6)), (20, 15, (2, 1))])
+@pytest.mark.parametrize(("height", "width", "grid"), [(64, 32, (8, 4)), (16, 48, (2, 6)), (24, 8, (3, 1))])
 def test_an_image_of_any_shape_becomes_one_projected_token_a_patch(
     height: int, width: int, grid: tuple[int, int]
 ) -> None:
@@ -42,12 +42,53 @@ def test_an_image_of_any_shape_becomes_one_projected_token_a_patch(
     assert tokens.shape == (3, 1 + grid[0] * grid[1], 16)
 
 
-def test_the_class_feature_is_the_first_token_of_the_full_forward() -> None:
+def test_an_image_that_the_patch_grid_does_not_cover_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"20x15 is no multiple of the tower's patch of 8; use e.g. 16x16"):
+        tower(20, 15)
+
+
+@pytest.mark.parametrize("prune", [True, False])
+def test_the_class_feature_is_the_first_token_of_the_full_forward(prune: bool) -> None:
     image_tower = tower(32, 16)
     images, bias = torch.randn(4, 3, 32, 16), torch.randn(4, 32)
-    feature = image_tower.class_feature(images, bias)
+    feature = image_tower.class_feature(images, bias, prune)
     assert torch.allclose(feature, image_tower(images, bias)[:, 0], atol=1e-6)
     assert not torch.allclose(feature, image_tower.class_feature(images), atol=1e-3)
+
+
+def test_a_pruned_last_block_has_the_gradients_of_the_whole_one() -> None:
+    image_tower = tower(32, 16)
+    images, weights = torch.randn(4, 3, 32, 16), torch.randn(4, 16)
+    gradients = []
+    for prune in (True, False):
+        image_tower.zero_grad()
+        (image_tower.class_feature(images, prune=prune) * weights).sum().backward()
+        gradients.append({n: p.grad.clone() for n, p in image_tower.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys() == dict(image_tower.named_parameters()).keys()
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradient, gradients[1][name], atol=1e-5), name
+
+
+def test_a_replaced_ffn_sees_the_normed_tokens_and_adds_to_the_residual() -> None:
+    image_tower = tower(32, 16)
+    tokens = image_tower.patchify(torch.randn(2, 3, 32, 16))
+    last = image_tower.blocks[1]
+    again = image_tower.encode(tokens, {1: last.mlp})
+    assert torch.allclose(again, image_tower.encode(tokens), atol=1e-6)
+    without = image_tower.encode(tokens, {1: torch.zeros_like})
+    seen = last.ln_2(without)
+    assert torch.allclose(without + last.mlp(seen), again, atol=1e-6)
+    one = image_tower.encode(tokens, {1: last.mlp}, class_only=True)
+    assert one.shape == (2, 1, 32) and torch.allclose(one[:, 0], again[:, 0], atol=1e-6)
+
+
+def test_a_block_without_an_ffn_has_no_parameters_of_it() -> None:
+    bare = ImageTower(TINY, 32, 16, without_ffn=[1])
+    gone = dict(tower(32, 16).named_parameters()).keys() - dict(bare.named_parameters()).keys()
+    assert gone == {
+        f"visual.transformer.resblocks.1.mlp.{n}"
+        for n in ("c_fc.weight", "c_fc.bias", "c_proj.weight", "c_proj.bias")
+    }
 
 
 def test_the_class_bias_is_added_to_the_class_token_alone() -> None:
