@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -75,13 +76,17 @@ def gmac(model: ReIDModel, modalities: Subset, height: int, width: int, prune: b
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the fused path hides its products from the counter
     was, model.prune = model.prune, prune
+    rows = 2  # a model may treat a single row differently
+    drawn = torch.Generator().manual_seed(0)  # equal tokens would all go to one expert
+    batch = dummy_batch(modalities, rows, height, width)
+    pictures = {m: torch.randn(x.shape, generator=drawn) for m, x in batch.images.items()}
     try:
         with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            model.eval().embed(dummy_batch(modalities, 1, height, width), "query")
+            model.eval().embed(replace(batch, images=pictures), "query")
     finally:
         model.prune = was
         torch.backends.mha.set_fastpath_enabled(fast)
-    return float(counter.get_total_flops()) / 2e9
+    return float(counter.get_total_flops()) / rows / 2e9
 
 
 def dummy_batch(modalities: Subset, rows: int, height: int, width: int) -> Batch:

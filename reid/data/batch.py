@@ -65,6 +65,30 @@ class Batch:
                 have = subset_name(self.modalities) or "nothing"
                 raise DataError(f"Every row needs {modality.value}; this batch has {have} (in some rows).")
 
+    def require_any(self, modalities: Iterable[Modality]) -> None:
+        """Raise DataError unless every row has at least one of these modalities."""
+        known = canonical(modalities)
+        usable = self.present[:, [ORDER.index(m) for m in known]].any(1)
+        if not usable.all():
+            row = int(usable.long().argmin())
+            raise DataError(f"Row {row} has none of this model's modalities ({subset_name(known)}).")
+
+    def completed(self, modalities: Iterable[Modality], height: int, width: int) -> Batch:
+        """The same rows with every one of these modalities listed, an absent one without entries.
+
+        Ranks whose batches hold different modalities then gather the same tensors in the same order, forwards
+        and backwards, and every parameter gets a gradient on every rank.
+        """
+        absent = [m for m in modalities if m not in self.index]
+        blank = self.present.new_zeros(0, 3, height, width, dtype=torch.float32)
+        none = self.pid.new_zeros(0)
+        return replace(
+            self,
+            images={**self.images, **{m: blank for m in absent if m.is_visual}},
+            index={**self.index, **dict.fromkeys(absent, none)},
+            tokens=self.pid.new_zeros(0, 1) if Modality.TEXT in absent else self.tokens,
+        )
+
     def cameras(self, modality: Modality) -> Tensor:
         """Camera labels of the stored entries of a modality, (b_m,) int64."""
         return self.camid[self.index[modality], ORDER.index(modality)]

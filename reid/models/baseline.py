@@ -8,7 +8,6 @@ classifier, SDM (IRRA) between modalities; with text, CLIP's text tower.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import combinations
 from typing import Literal
 
@@ -19,10 +18,10 @@ from torch import Tensor
 
 from reid.config import Plugin
 from reid.data.batch import Batch
-from reid.errors import ConfigError, DataError
+from reid.errors import ConfigError
 from reid.losses.identity import IdentityTerms, identity_losses
 from reid.losses.sdm import sdm
-from reid.modality import ORDER, Modality, subset_name
+from reid.modality import ORDER, Modality
 from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
 from reid.nn.class_bias import ClassBias
 from reid.nn.clip import ImageTower, ImageTowerConfig, TextTower, TextTowerConfig
@@ -96,28 +95,11 @@ class Model(ReIDModel):
             features[Modality.TEXT] = self.text_tower.feature(batch.tokens)
         return features
 
-    def _complete(self, batch: Batch) -> Batch:
-        """The batch with every modality of the model, an absent one without entries.
-
-        Ranks whose batches hold different modalities still gather the same tensors in the same order,
-        forwards and backwards, and every parameter gets a gradient on every rank.
-        """
-        absent = [m for m in self.modalities if m not in batch.index]
-        blank = batch.present.new_zeros(0, 3, *self.image_tower.size, dtype=torch.float32)
-        none = batch.pid.new_zeros(0)
-        tokens = batch.tokens if Modality.TEXT not in absent else batch.pid.new_zeros(0, 1)
-        return replace(
-            batch,
-            images={**batch.images, **{m: blank for m in absent if m.is_visual}},
-            index={**batch.index, **dict.fromkeys(absent, none)},
-            tokens=tokens,
-        )
-
     def forward(self, batch: Batch) -> Output:
         """Losses over the batch of all ranks. `fusion: concat` needs every modality in every row."""
         if self.config.fusion == "concat":
             batch.require(self.modalities)
-        batch = self._complete(batch)
+        batch = batch.completed(self.modalities, *self.image_tower.size)
         features = self._features(batch)
         labels = gather_rows(batch.pid)
         if self.config.fusion == "concat":
@@ -168,12 +150,7 @@ class Model(ReIDModel):
 
         Raises DataError when a row has no modality of this model.
         """
-        usable = batch.present[:, [ORDER.index(m) for m in self.modalities]].any(1)
-        if not usable.all():
-            known = subset_name(self.modalities)
-            raise DataError(
-                f"Row {int(usable.long().argmin())} has none of this model's modalities ({known})."
-            )
+        batch.require_any(self.modalities)
         features = {m: x.float() for m, x in self._features(batch).items()}
         if self.config.fusion == "mean":
             unit = {m: F.normalize(x, dim=1) for m, x in features.items()}

@@ -142,17 +142,21 @@ class ImageTower(nn.Module):
         tokens: Tensor,
         ffn: Mapping[int, Replacement] | None = None,
         class_only: bool = False,
+        start: int = 0,
+        stop: int | None = None,
     ) -> Tensor:
         """Tokens (b, 1 + N, width) before ln_pre -> tokens after the last block, of the same shape.
 
         `ffn` maps a block's index (0-based) to what replaces its FFN. `class_only` gives (b, 1, width), the
         class token: in the last block the other tokens serve as keys and values only, which cannot change it.
+        `start` and `stop` run a part: blocks start ... stop - 1, with ln_pre before block 0.
         """
         ffn = ffn or {}
-        tokens = self.visual.ln_pre(tokens)
+        if start == 0:
+            tokens = self.visual.ln_pre(tokens)
         last = len(self.blocks) - 1
         block: Any
-        for layer, block in enumerate(self.blocks):
+        for layer, block in list(enumerate(self.blocks))[start:stop]:
             only_class = class_only and layer == last
             if layer in ffn or only_class:
                 tokens = _block(block, tokens, ffn.get(layer, block.mlp), only_class)

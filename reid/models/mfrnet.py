@@ -1,0 +1,360 @@
+"""MFRNet (ICML 2025): mixtures of experts that fuse modalities before the encoder and refine them within it.
+
+One CLIP tower over aligned cameras. FFM (paper §3.2): each modality receives what two mixtures of generators
+make of the others' tokens, which also stands in for a modality that is missing. FRM (§3.3): a mixture of
+residual adapters takes the place of the last block's FFN. Experts are distinct and alive by default; public
+MFRNet had one shared set, zeroed at loading. The `official` switches reproduce its arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from reid.config import Plugin, Section
+from reid.data.batch import Batch
+from reid.errors import ConfigError
+from reid.losses.identity import IdentityTerms, identity_losses
+from reid.losses.routing import LoadOf, balance_loss
+from reid.modality import ORDER, Modality, subset_name
+from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
+from reid.nn.class_bias import ClassBias
+from reid.nn.clip import ImageTower, ImageTowerConfig, Replacement, resolved_image_config
+from reid.nn.distributed import gather_rows
+from reid.nn.experts import BottleneckExperts, Init, quick_gelu
+from reid.nn.heads import BNNeck
+from reid.nn.moe import Dispatch, Mixed, MoE
+from reid.nn.routing import Router, RouterConfig
+from reid.nn.weights import load_tower_weights
+
+
+class MixtureConfig(Section):
+    """One kind of mixture: its experts and its router."""
+
+    enabled: bool = True
+    experts: int = Field(3, ge=1)
+    hidden: int = Field(1024, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    init: Init = "conv"
+    shared: bool = Field(False, description="one set of weights for all experts, as in public MFRNet")
+    capacity: float | None = Field(
+        None, gt=0, description="factor of an even share beyond which tokens are dropped; null: dropless"
+    )
+    dispatch: Dispatch = "auto"
+    router: RouterConfig = RouterConfig(score="cosine", noise=1.0)
+
+    def build(self, width: int, residual: bool) -> MoE:
+        """The layer for tokens of this width."""
+        experts = BottleneckExperts(
+            self.experts, width, self.hidden, "none", self.dropout, residual, self.shared, self.init
+        )
+        return MoE(Router(self.router, width, self.experts), experts, self.dispatch, self.capacity)
+
+
+class FFMConfig(MixtureConfig):
+    """Fusion before the encoder (or further in)."""
+
+    keep: float = Field(0.5, ge=0, le=1, description="lambda: weight of a modality's own tokens")
+    after_block: int = Field(0, ge=0, description="0: before ln_pre, as in the paper; n: after n blocks")
+
+
+class FRMConfig(MixtureConfig):
+    """Refinement within the encoder."""
+
+    experts: int = Field(6, ge=1)
+    hidden: int = Field(512, ge=1)
+    init: Init = "xavier"
+    router: RouterConfig = RouterConfig(score="cosine", noise=1.0, init="normal")
+    layers: tuple[int, ...] = Field((-1,), description="blocks whose FFN it replaces; negative from the end")
+
+
+class BalanceConfig(Section):
+    """The routers' auxiliary loss."""
+
+    weight: float = Field(0.01, ge=0)
+    load_of: LoadOf = Field("probability", description="what noisy logits are compared with")
+    ffm_calls: Literal["mean", "last"] = Field("mean", description="of a generator's three calls")
+    ffm_factor: float = Field(1.0, ge=0)
+
+
+class OfficialConfig(Section):
+    """Habits of the public code that change results; off unless its checkpoints are to be reproduced."""
+
+    bypass_single: bool = Field(False, description="a batch of one row skips FFM and FRM")
+    raw_alone: bool = Field(False, description="generations from RGB alone are weighted by the raw output")
+
+
+class Config(IdentityTerms, Plugin):
+    """Fields of `model:` when `model.name` is mfrnet."""
+
+    name: Literal["mfrnet"] = "mfrnet"
+    weights: str = Field("random", description="random, an open_clip tag (openai), a path or run:<path>")
+    tower: ImageTowerConfig = ImageTowerConfig()
+    camera_embedding: bool = Field(True, description="add a learned vector per camera to the class token")
+    modality_embedding: bool = Field(False, description="add a learned vector per modality, too")
+    heads: Literal["joint", "each"] = Field("joint", description="one head on all modalities, or one on each")
+    global_local: bool = Field(False, description="class token and mean patch are reduced to one feature")
+    ffm: FFMConfig = FFMConfig()
+    frm: FRMConfig = FRMConfig()
+    balance: BalanceConfig = BalanceConfig()
+    official: OfficialConfig = OfficialConfig()
+
+
+Tokens = dict[Modality, Tensor]
+
+
+@dataclass(frozen=True)
+class _Used:
+    """How a mixture routed: the modality of each token, and the tokens of each of its calls."""
+
+    name: str
+    result: Mixed
+    kinds: Tensor  # (S,) int64 index of the modality
+    calls: Sequence[slice] = (slice(None),)
+
+
+class FFM(nn.Module):
+    """Each modality's tokens from its own and the others' (paper Eq. 3-6).
+
+    X'_M = keep * X_M + sum over sources S of a_S * G(X_S), where a is the softmax of learned weights of the
+    sources that a row has. A missing M has no first term; a row with one modality keeps that as it is. The
+    directions share two mixtures: in canonical order of target and source, the first half and the second.
+    """
+
+    def __init__(self, config: FFMConfig, width: int, modalities: list[Modality], raw_alone: bool) -> None:
+        super().__init__()
+        self.config = config
+        self.modalities = modalities
+        self.raw_alone = raw_alone
+        pairs = [(s, t) for t in modalities for s in modalities if s is not t]
+        half = (len(pairs) + 1) // 2
+        self.calls = [pairs[:half], pairs[half:]]
+        self.generators = nn.ModuleList(config.build(width, residual=False) for _ in self.calls)
+        self.weights = nn.ModuleDict({f"{s.value}_to_{t.value}": nn.Linear(width, 1) for s, t in pairs})
+
+    def forward(self, tokens: Tokens, batch: Batch) -> tuple[Tokens, list[_Used]]:
+        """Packed tokens m -> (b_m, T, D) to complete ones m -> (B, T, D), and how the mixtures routed."""
+        made: dict[tuple[Modality, Modality], Tensor] = {}
+        mixed: list[_Used] = []
+        length = next(iter(tokens.values())).shape[1]
+        for i, (generator, pairs) in enumerate(zip(self.generators, self.calls, strict=True)):
+            result: Mixed = generator(torch.cat([tokens[s] for s, _ in pairs]))
+            sizes = [len(tokens[s]) for s, _ in pairs]
+            made |= dict(zip(pairs, result.tokens.split(sizes), strict=True))
+            ends = [0, *accumulate(n * length for n in sizes)]
+            calls = [slice(a, b) for a, b in pairwise(ends)]
+            kinds = torch.cat(
+                [
+                    result.routing.logits.new_full((n * length,), self.modalities.index(s), dtype=torch.int64)
+                    for n, (s, _) in zip(sizes, pairs, strict=True)
+                ]
+            )
+            mixed.append(_Used(f"ffm{i}", result, kinds, calls))
+        return {t: self._fused(t, tokens, made, batch) for t in self.modalities}, mixed
+
+    def _fused(
+        self,
+        target: Modality,
+        tokens: Tokens,
+        made: dict[tuple[Modality, Modality], Tensor],
+        batch: Batch,
+    ) -> Tensor:
+        sources = [s for s in self.modalities if s is not target]
+        has = batch.present[:, [ORDER.index(s) for s in sources]]  # (B, sources)
+        logits = torch.stack([self._weight(s, target, tokens, batch) for s in sources], dim=1)  # (B, sources)
+        alone = ~has.any(1)  # nothing to receive from
+        share = logits.masked_fill(~(has | alone[:, None]), -torch.inf).softmax(1) * has
+        if self.raw_alone:
+            only_rgb = has.sum(1) == 1
+            only_rgb &= batch.present[:, ORDER.index(Modality.RGB)]
+            only_rgb &= ~batch.present[:, ORDER.index(target)]
+            share = torch.where(only_rgb[:, None], logits * has, share)
+        keep = torch.where(alone, 1.0, self.config.keep)
+        own = keep[batch.index[target]][:, None, None] * tokens[target]
+        total = _rows(own, target, batch)
+        for column, source in enumerate(sources):
+            scale = share[batch.index[source], column][:, None, None]
+            total = total + _rows(scale.to(total.dtype) * made[source, target], source, batch)
+        return total
+
+    def _weight(self, source: Modality, target: Modality, tokens: Tokens, batch: Batch) -> Tensor:
+        """(B,) raw weight of a direction from the source's mean token, 0 where it is missing."""
+        raw = self.weights[f"{source.value}_to_{target.value}"](tokens[source].mean(1))[:, 0]
+        return _rows(raw.float(), source, batch)
+
+
+def _rows(packed: Tensor, modality: Modality, batch: Batch) -> Tensor:
+    """Packed entries (b_m, ...) at their rows of (B, ...), zero elsewhere."""
+    if batch.full(modality):
+        return packed
+    return packed.new_zeros(len(batch), *packed.shape[1:]).index_copy(0, batch.index[modality], packed)
+
+
+class Model(ReIDModel):
+    """See the module's docstring. Rows may have any non-empty subset of the camera modalities."""
+
+    regime = Regime.MATCHED
+
+    def __init__(self, config: Config, context: ModelContext) -> None:
+        super().__init__()
+        self.config = config
+        self.modalities = list(context.modalities)
+        if len(self.modalities) < 2 or Modality.TEXT in self.modalities:
+            raise ConfigError(
+                "data.modalities: mfrnet fuses two or more camera modalities and takes no text; got "
+                f"{subset_name(context.modalities)}."
+            )
+        depth = resolved_image_config(config.tower).layers
+        self.frm_layers = sorted(_index(x, depth) for x in config.frm.layers) if config.frm.enabled else []
+        if config.ffm.enabled and config.ffm.after_block >= depth:
+            raise ConfigError(
+                f"model.ffm.after_block: {config.ffm.after_block} of {depth} blocks; use 0 to {depth - 1}."
+            )
+        spare = config.official.bypass_single
+        self.image_tower = ImageTower(
+            config.tower, context.height, context.width, () if spare else self.frm_layers
+        )
+        for layer in self.frm_layers if spare else []:  # needed for a single row, never trained
+            _to_buffers(self.image_tower.blocks[layer].get_submodule("mlp"))
+        width, dim = self.image_tower.width, self.image_tower.dim
+        cameras = context.num_cameras if config.camera_embedding else 0
+        self.class_bias = ClassBias(width, cameras, config.modality_embedding)
+        self.ffm: FFM | None = None
+        if config.ffm.enabled:
+            self.ffm = FFM(config.ffm, width, self.modalities, config.official.raw_alone)
+            self.completes = True
+        self.frm = nn.ModuleDict({str(x): config.frm.build(width, residual=True) for x in self.frm_layers})
+        self.reduce: nn.ModuleDict | None = None
+        if config.global_local:
+            self.reduce = nn.ModuleDict({m.value: GlobalLocal(dim) for m in self.modalities})
+        self.query_modalities = self.gallery_modalities = frozenset(self.modalities)
+        self.dim = len(self.modalities) * dim
+        self.feature_blocks = {m.value: slice(i * dim, (i + 1) * dim) for i, m in enumerate(self.modalities)}
+        heads = {"joint": self.dim} if config.heads == "joint" else {m.value: dim for m in self.modalities}
+        self.heads = nn.ModuleDict({n: BNNeck(size, context.num_classes) for n, size in heads.items()})
+
+    def load_pretrained(self) -> None:
+        """Fill the tower from `model.weights`; the FFN that FRM replaces is left out."""
+        load_tower_weights(self.config.weights, self.image_tower, None, self.config.tower.arch)
+
+    def forward(self, batch: Batch) -> Output:
+        """Identity losses of every head and the routers' balance loss, over the rows of all ranks.
+
+        Without FFM every row needs every modality.
+        """
+        if self.ffm is None:
+            batch.require(self.modalities)
+        features, mixed = self._features(batch, class_only=False)
+        labels = gather_rows(batch.pid)
+        losses: dict[str, Tensor] = {}
+        joined = torch.cat(list(features.values()), dim=1)
+        for name, head in self.heads.items():
+            rows = gather_rows((joined if name == "joint" else features[Modality(name)]).float())
+            suffix = "" if name == "joint" else f"_{name}"
+            for kind, value in identity_losses(head(rows), rows, labels, self.config).items():
+                losses[kind + suffix] = value
+        if mixed and self.config.balance.weight:
+            losses["balance"] = self.config.balance.weight * self._balance(mixed)
+        names = [m.value for m in self.modalities]
+        stats = {
+            f"{used.name}/{key}": value
+            for used in mixed
+            for key, value in used.result.stats(used.kinds, names).items()
+        }
+        return Output(losses, joined, {**stats})
+
+    def embed(self, batch: Batch, side: Side) -> Tensor:
+        """(B, dim) unit vectors, with FFM complete ones; without it the block of a missing modality is zero.
+
+        Raises DataError when a row has no modality of this model.
+        """
+        batch.require_any(self.modalities)
+        limited = any(self.frm[str(x)].capacity is not None for x in self.frm_layers)
+        class_only = self.prune and not limited and self.reduce is None
+        features, _ = self._features(batch, class_only)
+        whole = [
+            x.float() if len(x) == len(batch) else _rows(x.float(), m, batch) for m, x in features.items()
+        ]
+        return F.normalize(torch.cat(whole, dim=1), dim=1)
+
+    def _features(self, batch: Batch, class_only: bool) -> tuple[dict[Modality, Tensor], list[_Used]]:
+        """m -> (B, dim) features (with FFM) or (b_m, dim) (without), and how every mixture routed."""
+        batch = batch.only(self.modalities).completed(self.modalities, *self.image_tower.size)
+        tower, frm = self.image_tower, self.frm
+        sizes = [len(batch.index[m]) for m in self.modalities]
+        images = torch.cat([batch.images[m] for m in self.modalities])
+        stacked = tower.patchify(images, self.class_bias(batch, self.modalities))  # (sum b_m, T, width)
+        bypass = self.config.official.bypass_single and len(batch) == 1
+        mixed: list[_Used] = []
+        start = 0
+        if self.ffm is not None and not bypass:
+            start = self.config.ffm.after_block
+            if start:
+                stacked = tower.encode(stacked, stop=start)
+            fused, mixed = self.ffm(dict(zip(self.modalities, stacked.split(sizes), strict=True)), batch)
+            stacked = torch.cat([fused[m] for m in self.modalities])
+            sizes = [len(batch)] * len(self.modalities)
+        kinds = torch.arange(len(sizes), device=stacked.device).repeat_interleave(
+            torch.tensor(sizes, device=stacked.device)
+        )
+
+        def refine(layer: int) -> Replacement:
+            def replacement(tokens: Tensor) -> Tensor:
+                result: Mixed = frm[str(layer)](tokens)
+                mixed.append(_Used(f"frm{layer}", result, kinds.repeat_interleave(tokens.shape[1])))
+                return result.tokens
+
+            return replacement
+
+        ffn = {} if bypass else {layer: refine(layer) for layer in self.frm_layers}
+        encoded = tower.project(tower.encode(stacked, ffn, class_only, start))  # (sum, T or 1, dim)
+        features = dict(zip(self.modalities, encoded.split(sizes), strict=True))
+        if self.reduce is not None:
+            return {m: self.reduce[m.value](x) for m, x in features.items()}, mixed
+        return {m: x[:, 0] for m, x in features.items()}, mixed
+
+    def _balance(self, mixed: list[_Used]) -> Tensor:
+        """FFM's two mixtures (mean or last of their calls) times their factor, plus FRM's."""
+        config = self.config.balance
+        terms = []
+        for used in mixed:
+            calls = used.calls if config.ffm_calls == "mean" else used.calls[-1:]
+            each = [balance_loss(used.result.routing[call], config.load_of) for call in calls]
+            factor = config.ffm_factor if used.name.startswith("ffm") else 1.0
+            terms.append(factor * torch.stack(each).mean())
+        return torch.stack(terms).sum()
+
+
+class GlobalLocal(nn.Module):
+    """Projected tokens (b, 1 + N, dim) -> (b, dim): the class token and the mean patch, reduced together."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(2 * dim)
+        self.linear = nn.Linear(2 * dim, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(b, dim)."""
+        both = torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], dim=1)
+        return quick_gelu(self.linear(self.norm(both)))
+
+
+def _index(layer: int, depth: int) -> int:
+    if not -depth <= layer < depth:
+        raise ConfigError(f"model.frm.layers: there is no block {layer}; the tower has {depth}.")
+    return layer % depth
+
+
+def _to_buffers(module: nn.Module) -> None:
+    """Keep a module's weights without training or counting them."""
+    for part in module.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            delattr(part, name)
+            part.register_buffer(name, parameter.detach())
