@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo, field_validator
 
 from reid import yamlio
 from reid.errors import ConfigError, UsageError
@@ -34,6 +34,7 @@ ReaderSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(plugin("reid.d
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Modalities = Annotated[tuple[Modality, ...], BeforeValidator(told(_modalities))]
+ResizeFilter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
 class DataConfig(Section):
@@ -47,6 +48,9 @@ class DataConfig(Section):
     width: int = Field(128, ge=8)
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
+    resize: ResizeFilter = Field(
+        "bicubic", description="resampling to height x width outside training; training: train.augment.resize"
+    )
     cache_mib: int = Field(1024, ge=0, description="decoded-image cache a process may hold")
 
 
@@ -75,12 +79,15 @@ class BuildConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Training-time transforms; geometry is one draw a row or one a modality, photometry is never shared."""
+    """Training-time transforms; photometry and erasing are drawn for each picture, never shared."""
 
-    geometry: Literal["shared", "independent"] = "shared"
-    flip: float = Field(0.5, ge=0, le=1)
+    resize: ResizeFilter = Field("bicubic", description="resampling of training pictures to height x width")
+    geometry: Literal["shared", "independent"] = Field(
+        "shared", description="flip and crop: one draw a row, or one for each modality of it"
+    )
+    flip: float = Field(0.5, ge=0, le=1, description="chance of a horizontal flip")
     pad: int = Field(10, ge=0, description="zero padding in pixels before the random crop")
-    erase: float = Field(0.5, ge=0, le=1)
+    erase: float = Field(0.5, ge=0, le=1, description="chance to fill one random box with noise")
     erase_area: tuple[Fraction, Fraction] = Field((0.02, 1 / 3), description="least and most, of the image")
     jitter: float = Field(0.0, ge=0, le=1, description="brightness and contrast jitter, fraction")
 
@@ -98,36 +105,80 @@ class BatchConfig(Section):
 
 
 class GroupConfig(Section):
-    """An optimiser group: parameters whose name matches `match` (regex, first row wins)."""
+    """An optimiser group: the parameters whose name `match` is found in; the first such row wins."""
 
-    match: str
-    lr: float = Field(gt=0)
-    weight_decay: float | None = None
+    match: str = Field(description="regular expression, e.g. ^image_tower\\.")
+    lr: float = Field(gt=0, description="peak learning rate")
+    bias_lr_factor: float | None = Field(
+        None, gt=0, description="lr of the row's biases, relative to the row's lr; default: 1"
+    )
+    weight_decay: float | None = Field(None, ge=0, description="default: train.optim.weight_decay")
 
 
 class OptimConfig(Section):
-    """Optimiser and schedule."""
+    """Optimiser and learning-rate schedule."""
 
-    name: Literal["adam", "adamw"] = "adamw"
-    lr: float = Field(3.5e-4, gt=0)
-    bias_lr_factor: float = Field(1.0, gt=0)
+    name: Literal["adam", "adamw"] = Field("adamw", description="adam: decay as L2 in the gradient")
+    lr: float = Field(3.5e-4, gt=0, description="base learning rate: the peak outside `groups`")
+    bias_lr_factor: float = Field(
+        1.0, gt=0, description="lr of biases outside `groups`, relative to the base lr"
+    )
     weight_decay: float = Field(1e-4, ge=0)
-    groups: tuple[GroupConfig, ...] = ()
-    warmup_epochs: float = Field(0.0, ge=0)
-    warmup_factor: float = Field(0.1, ge=0, le=1)
+    groups: tuple[GroupConfig, ...] = Field((), description="peaks by parameter name")
+    warmup_epochs: float = Field(0.0, ge=0, description="linear warm-up, before any schedule")
+    warmup_factor: float = Field(0.1, ge=0, le=1, description="lr at the start, see warmup_reference")
     warmup_reference: Literal["group", "base"] = Field(
         "group", description="start at factor x the group's lr, or x the base lr for all"
     )
-    final_factor: float = Field(1e-3, ge=0, le=1, description="lr at the end, relative to the base lr")
-    schedule: Literal["cosine", "constant"] = "cosine"
-    clip_norm: float | None = Field(None, gt=0)
+    schedule: Literal["cosine", "multistep", "constant"] = Field(
+        "cosine", description="after the warm-up; cosine runs over all epochs, the warm-up's included"
+    )
+    final_factor: float = Field(
+        1e-3, ge=0, le=1, description="cosine: lr at the end, relative to the base lr"
+    )
+    milestones: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), validate_default=True, description="multistep: from each of these epochs on, lr x gamma"
+    )
+    gamma: float = Field(0.1, gt=0, le=1, description="multistep: factor of each milestone")
+    per: Literal["step", "epoch"] = Field(
+        "step",
+        description="step: the schedule moves with every step, from 0; epoch: the n-th epoch has the "
+        "schedule's value at n throughout (n = 1 ..)",
+    )
+    noise: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="multiply the lr of every epoch but the last by 1 + a normal draw below this in size "
+        "(the tri-modal papers' code: 0.67); the same draws in every run",
+    )
+    clip_norm: float | None = Field(None, gt=0, description="largest norm of the whole gradient")
+
+    @field_validator("milestones")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if list(value) != sorted(set(value)):
+            raise ValueError("give them in ascending order, none twice")
+        if not value and info.data.get("schedule") == "multistep":
+            raise ValueError("schedule multistep needs milestones, e.g. [20, 40]")
+        return value
+
+    @field_validator("noise")
+    @classmethod
+    def _drawable(cls, value: float) -> float:
+        if 0 < value < 0.001:  # draws are repeated until one is below it
+            raise ValueError("0 is none; otherwise at least 0.001")
+        return value
 
 
 class ValConfig(Section):
     """Identities held out of training for model selection and calibration."""
 
-    fraction: float = Field(0.0, ge=0, lt=1)
-    every_epochs: int = Field(1, ge=1)
+    fraction: float = Field(0.0, ge=0, lt=1, description="share of the training identities; 0: keep the last")
+    every_epochs: int = Field(1, ge=1, description="also after the last epoch")
+    protocol: str = Field(
+        "cross_camera", description="as evaluate.protocol; held-out rows have no query or gallery roles"
+    )
     gallery: Modalities = Field((Modality.RGB,), description="what any-to-any models are validated against")
 
 
@@ -194,6 +245,43 @@ class TuneConfig(Section):
     reduction: int = Field(3, ge=2)
 
 
+class AblateConfig(Section):
+    """A ladder: rows of changed fields, each trained and evaluated with several training seeds."""
+
+    ladder: str | None = Field(None, description="shipped ladder, or a YAML file of rows; default: model.name")
+    rows: tuple[str, ...] | None = Field(
+        None, min_length=1, description="rows by name, compared with the first of them; default: all"
+    )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (0, 1, 2), min_length=1, description="values of `seed`; the data stay the same"
+    )
+    metrics: tuple[Literal["mAP", "R1", "R5", "R10", "mINP"], ...] = Field(
+        ("mAP", "R1"), min_length=1, description="shown in the table, differences for the first"
+    )
+    subset: str | None = Field(
+        None, description="which evaluated pairing is shown; default: the one with most modalities"
+    )
+
+    @field_validator("rows", "metrics", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("rows", "seeds", "metrics")
+    @classmethod
+    def _distinct(cls, value: Any) -> Any:
+        if value is not None and len(set(value)) < len(value):
+            raise ValueError("give none twice")
+        return value
+
+    @field_validator("subset")
+    @classmethod
+    def _spelled(cls, value: str | None) -> str | None:
+        for side in (value or "").split("->") if value is not None else ():
+            told(parse_subset)(side)
+        return value
+
+
 class IndexConfig(Section):
     """The durable gallery."""
 
@@ -249,6 +337,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     tune: TuneConfig = TuneConfig()
+    ablate: AblateConfig = AblateConfig()
     index: IndexConfig = IndexConfig()
     serve: ServeConfig = ServeConfig()
     ray: RayConfig = RayConfig()

@@ -71,7 +71,8 @@ class PixelCache:
 class Collator:
     """Turns rows into batches for one data configuration.
 
-    `cameras` maps a camid to its contiguous label; others become UNKNOWN. `augment` None means evaluation.
+    `cameras` maps a camid to its contiguous label; others become UNKNOWN. `augment` None means evaluation,
+    whose resampling filter is `data.resize`; training's is `augment.resize`. Collators may share a cache.
     """
 
     data: DataConfig
@@ -141,11 +142,13 @@ class Collator:
         return batch
 
     def _pixels(self, modality: Modality, part: Part) -> Pixels:
-        name = f"{modality.value}:{part.source}"
+        size = (self.data.height, self.data.width)
+        resize = self.augment.resize if self.augment else self.data.resize
+        name = f"{modality.value}:{size[0]}x{size[1]}:{resize}:{part.source}"
         found = self.cache.get(name) if self.cache else None
         if found is None:
             content = part.content if isinstance(part.content, bytes) else part.content.encode()
-            found = decode_rgb(content, part.source, (self.data.height, self.data.width))
+            found = decode_rgb(content, part.source, size, resize)
             if self.cache:
                 self.cache.put(name, found)
         return found

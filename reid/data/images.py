@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
+from reid.config import ResizeFilter
 from reid.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
@@ -81,11 +82,17 @@ def _eight_bit(image: PILImage.Image) -> PILImage.Image:
     return image.convert("L" if image.mode in {"L", "1"} else "RGB")
 
 
-def decode_rgb(data: bytes, source: str, size: tuple[int, int] | None = None) -> Pixels:
-    """Decode to (H, W, 3) uint8; single-channel images are replicated. `size` is (height, width)."""
+def decode_rgb(
+    data: bytes, source: str, size: tuple[int, int] | None = None, resize: ResizeFilter = "bicubic"
+) -> Pixels:
+    """Decode to (H, W, 3) uint8; single-channel images are replicated.
+
+    A picture of another `size` (height, width) is resampled with the `resize` filter, which covers every
+    source pixel when it shrinks (Pillow's, so antialiased). Raises DataError naming `source`.
+    """
     image = open_image(data, source).convert("RGB")
     if size is not None and image.size != (size[1], size[0]):
-        image = image.resize((size[1], size[0]), PILImage.Resampling.BICUBIC)
+        image = image.resize((size[1], size[0]), PILImage.Resampling[resize.upper()])
     return np.asarray(image, dtype=np.uint8)
 
 

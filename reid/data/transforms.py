@@ -1,8 +1,9 @@
 """Training-time image transforms on uint8 pixels: geometric draws, shareable between aligned modalities and
 the mask; photometric draws and erasing, always per modality.
 
-Recipe: resize, horizontal flip, zero padding and random crop, normalise, random erasing (Zhong et al. 2020)
-filled with noise. Pure functions of (pixels, draw), so that a draw can be applied to any aligned picture.
+Recipe: horizontal flip, zero padding and random crop, normalise, random erasing (Zhong et al. 2020) filled
+with noise; pictures arrive resized. Pure functions of (pixels, draw), so that a draw can be applied to any
+aligned picture.
 """
 
 from __future__ import annotations
@@ -72,19 +73,40 @@ def normalise(
     return (stacked * scale - shift).permute(0, 3, 1, 2).contiguous()
 
 
+@dataclass(frozen=True)
+class Box:
+    """A drawn rectangle, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def draw_box(height: int, width: int, config: AugmentConfig, rng: np.random.Generator) -> Box | None:
+    """What to erase of a picture, or None: by chance, or when ten tries gave no box that fits in it.
+
+    The share of the area is uniform in `erase_area`, the logarithm of height / width in +-log(1 / 0.3).
+    """
+    if rng.random() >= config.erase:
+        return None
+    most = math.log(1 / 0.3)
+    for _ in range(10):
+        area = rng.uniform(*config.erase_area) * height * width
+        aspect = math.exp(rng.uniform(-most, most))
+        h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < h < height and 0 < w < width:
+            return Box(int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1)), h, w)
+    return None
+
+
 def erase(images: Tensor, config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Random erasing in place on normalised (b, 3, H, W): one box filled with per-pixel N(0, 1)."""
+    """Random erasing in place on normalised (b, 3, H, W): one box each, filled with per-pixel N(0, 1)."""
     height, width = images.shape[2:]
-    low, high = math.log(0.3), math.log(1 / 0.3)
     for image in images:
-        if rng.random() >= config.erase:
+        box = draw_box(height, width, config, rng)
+        if box is None:
             continue
-        for _ in range(10):
-            area = rng.uniform(*config.erase_area) * height * width
-            aspect = math.exp(rng.uniform(low, high))
-            h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-            if 0 < h < height and 0 < w < width:
-                top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
-                noise = rng.standard_normal((3, h, w), dtype=np.float32)
-                image[:, top : top + h, left : left + w] = torch.from_numpy(noise)
-                break
+        noise = rng.standard_normal((3, box.height, box.width), dtype=np.float32)
+        area = image[:, box.top : box.top + box.height, box.left : box.left + box.width]
+        area.copy_(torch.from_numpy(noise))

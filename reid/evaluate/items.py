@@ -40,6 +40,7 @@ class SampleLabels:
     roles: tuple[str, ...] | None = None
     images: Mapping[Modality, Provenance] | None = None
     captions: tuple[Provenance, ...] = ()
+    location: str | None = None
 
     @property
     def modalities(self) -> Subset:
@@ -60,6 +61,7 @@ class SampleLabels:
             roles=row.roles,
             images={m: Provenance(i.origin, i.source_id) for m, i in sample.images.items()},
             captions=tuple(Provenance(c.origin, c.source_id) for c in sample.captions),
+            location=row.location,
         )
 
     def provenance(self, modality: Modality, caption_index: int | None) -> Provenance:
@@ -92,6 +94,7 @@ class Query:
     camid: int | None
     viewid: int | None
     parts: Parts
+    location: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class GalleryItem:
     camid: int | None
     parts: Parts
     viewid: int | None = None
+    location: str | None = None
 
 
 Item = TypeVar("Item", Query, GalleryItem)
@@ -123,6 +127,7 @@ class Meta:
     pid: Tensor  # (N,) int64 code of (dataset, pid)
     camid: Tensor  # (N,) int64, UNKNOWN where not known
     viewid: Tensor  # (N,) int64, UNKNOWN where not known
+    location: Tensor  # (N,) int64 code of the location's name, UNKNOWN where not known
     samples: Tensor  # (N, K) int64 codes of the samples of its parts, padded with UNKNOWN
     sources: Tensor  # (N, L) int64 codes of samples that parts were made from, padded too
 
@@ -130,12 +135,12 @@ class Meta:
         return len(self.pid)
 
     def __getitem__(self, rows: slice) -> Meta:
-        columns = (self.pid, self.camid, self.viewid, self.samples, self.sources)
+        columns = (self.pid, self.camid, self.viewid, self.location, self.samples, self.sources)
         return Meta(*(column[rows] for column in columns))
 
 
 def make_query(parts: Sequence[tuple[Modality, SampleLabels, int | None]]) -> Query:
-    """A query of (modality, sample, caption index) parts; a camera or view that differs is None.
+    """A query of (modality, sample, caption index) parts; a camera, view or location that differs is None.
 
     Raises DataError for no parts, a part that its sample lacks, or parts of several identities.
     """
@@ -147,6 +152,7 @@ def make_query(parts: Sequence[tuple[Modality, SampleLabels, int | None]]) -> Qu
     for modality, row, caption in parts:
         row.provenance(modality, caption)
     cameras, views = {row.camid for row in rows}, {row.viewid for row in rows}
+    locations = {row.location for row in rows}
     names: dict[str, int | None] = {}
     for _, row, caption in parts:
         if caption is not None or row.sample_id not in names:
@@ -157,6 +163,7 @@ def make_query(parts: Sequence[tuple[Modality, SampleLabels, int | None]]) -> Qu
         camid=cameras.pop() if len(cameras) == 1 else None,
         viewid=views.pop() if len(views) == 1 else None,
         parts={m: Part(row.sample_id, caption) for m, row, caption in parts},
+        location=locations.pop() if len(locations) == 1 else None,
     )
 
 
@@ -179,6 +186,7 @@ def metas(
             raise DataError(f"Two samples are called {row.sample_id!r}; sample_id must be unique.")
     identities: dict[tuple[str, int], int] = {}
     samples: dict[str, int] = {}
+    locations: dict[str | None, int] = {None: UNKNOWN}
 
     def arrays(items: Sequence[Query] | Sequence[GalleryItem]) -> Meta:
         pids, owners, makers = [], [], []
@@ -198,6 +206,7 @@ def metas(
             pid=torch.tensor(pids, dtype=torch.int64),
             camid=_codes([item.camid for item in items]),
             viewid=_codes([item.viewid for item in items]),
+            location=_codes([locations.setdefault(item.location, len(locations)) for item in items]),
             samples=_padded(owners),
             sources=_padded(makers),
         )

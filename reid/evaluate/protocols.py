@@ -52,6 +52,7 @@ __all__ = [
     "register",
     "same_camera",
     "same_sample",
+    "same_scene",
 ]
 
 Rule = Callable[[Meta, Meta], Tensor]
@@ -72,6 +73,12 @@ def same_camera(q: Meta, g: Meta) -> Tensor:
     """(Q, G) True where identity and camera are the same; an unknown camera equals none."""
     camera = (q.camid[:, None] == g.camid[None, :]) & (q.camid[:, None] != UNKNOWN)
     return camera & (q.pid[:, None] == g.pid[None, :])
+
+
+def same_scene(q: Meta, g: Meta) -> Tensor:
+    """(Q, G) True where identity and location are the same; an unknown location equals none."""
+    scene = (q.location[:, None] == g.location[None, :]) & (q.location[:, None] != UNKNOWN)
+    return scene & (q.pid[:, None] == g.pid[None, :])
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class Protocol:
             for caption in captions:
                 item_id = f"{row.sample_id}#{caption}" if chosen == (Modality.TEXT,) else row.sample_id
                 parts = {m: Part(row.sample_id, caption if m is Modality.TEXT else None) for m in chosen}
-                items.append(GalleryItem(item_id, row.pid, row.camid, parts, row.viewid))
+                items.append(GalleryItem(item_id, row.pid, row.camid, parts, row.viewid, row.location))
         return Selected(tuple(items), lacking)
 
     def exclude(self, q: Meta, g: Meta) -> Tensor:
@@ -159,6 +166,19 @@ register(
             _LEAK,
         ),
         rules=(same_camera, same_sample, leakage),
+    )
+)
+register(
+    Protocol(
+        name="cross_scene",
+        summary="Find the identity in other scenes, whatever the camera, with the data set's query and "
+        "gallery roles.",
+        exclusions=(
+            "items of the same identity from the query's scene (location), where known",
+            _SELF,
+            _LEAK,
+        ),
+        rules=(same_scene, same_sample, leakage),
     )
 )
 register(

@@ -6,7 +6,7 @@ system may act between its stages (before ln_pre, inside a block, on all project
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from reid.config import Section
 from reid.errors import ConfigError, WeightsError
+from reid.nn.block import QuickGELU, Replacement, run_block
 
 
 class ImageTowerConfig(Section):
@@ -75,10 +76,6 @@ def resolved_image_config(config: ImageTowerConfig) -> ImageTowerConfig:
     )
 
 
-Replacement = Callable[[Tensor], Tensor]
-"""(b, T, width) after a block's second layer norm -> what the block adds, instead of its FFN's output."""
-
-
 class ImageTower(nn.Module):
     """Images (b, 3, H, W) -> projected tokens (b, 1 + N, dim); token 0 is the class token.
 
@@ -91,7 +88,7 @@ class ImageTower(nn.Module):
         self, config: ImageTowerConfig, height: int, width: int, without_ffn: Collection[int] = ()
     ) -> None:
         super().__init__()
-        from open_clip.transformer import QuickGELU, VisionTransformer
+        from open_clip.transformer import VisionTransformer
 
         sizes = resolved_image_config(config)
         if height % sizes.patch or width % sizes.patch:
@@ -155,13 +152,8 @@ class ImageTower(nn.Module):
         if start == 0:
             tokens = self.visual.ln_pre(tokens)
         last = len(self.blocks) - 1
-        block: Any
         for layer, block in list(enumerate(self.blocks))[start:stop]:
-            only_class = class_only and layer == last
-            if layer in ffn or only_class:
-                tokens = _block(block, tokens, ffn.get(layer, block.mlp), only_class)
-            else:
-                tokens = block(tokens)
+            tokens = run_block(block, tokens, ffn.get(layer), class_only and layer == last)
         return tokens
 
     def project(self, tokens: Tensor) -> Tensor:
@@ -186,14 +178,6 @@ class ImageTower(nn.Module):
         return self.project(tokens)[:, 0]
 
 
-def _block(block: Any, tokens: Tensor, ffn: Replacement, class_only: bool) -> Tensor:
-    """A pre-norm residual block (b, T, width) with a given FFN; `class_only` gives (b, 1, width)."""
-    normed = block.ln_1(tokens)
-    queries = normed[:, :1] if class_only else normed
-    tokens = tokens[:, : queries.shape[1]] + block.attn(queries, normed, normed, need_weights=False)[0]
-    return tokens + ffn(block.ln_2(tokens))
-
-
 def _nearest(size: int, patch: int) -> int:
     return max(patch, round(size / patch) * patch)
 
@@ -203,7 +187,7 @@ class TextTower(nn.Module):
 
     def __init__(self, config: TextTowerConfig, dim: int) -> None:
         super().__init__()
-        from open_clip.transformer import QuickGELU, TextTransformer
+        from open_clip.transformer import TextTransformer
 
         self.config = config
         self.dim = dim

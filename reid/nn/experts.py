@@ -15,13 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid.nn.block import quick_gelu
+
 Activation = Literal["none", "relu", "gelu", "quick_gelu"]
 Init = Literal["conv", "xavier", "adapter", "dead"]
-
-
-def quick_gelu(x: Tensor) -> Tensor:
-    """x * sigmoid(1.702 x), CLIP's activation."""
-    return x * torch.sigmoid(1.702 * x)
 
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {

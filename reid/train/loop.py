@@ -29,8 +29,8 @@ from reid.nn.distributed import local_statistics, rank, world_size
 from reid.runs import RunFolder, model_context, write_run
 from reid.train.identities import LabelMap, training_labels
 from reid.train.optim import build_optimizer, set_learning_rates
-from reid.train.state import Progress, load_state, save_state
-from reid.train.validate import Validator
+from reid.train.state import Progress, epoch_seed, load_state, save_state
+from reid.train.validate import Validator, validation_protocol
 
 
 @dataclass
@@ -60,10 +60,12 @@ def train(
     """Train to `train.epochs`, resuming from a state folder if given; rank 0 writes the run folder.
 
     Returns the last epoch's metrics with `steps` in all. `finish=False` writes no run folder (searches).
-    Raises TrainingError for a loss that is not finite or too few identities.
+    Raises TrainingError for a loss that is not finite or too few identities, ConfigError for an unknown
+    `train.val.protocol`.
     """
     device = device or torch.device("cpu")
-    torch.manual_seed(config.seed)
+    protocol = validation_protocol(config.train.val.protocol)  # a typing mistake is told before any work
+    torch.manual_seed(config.seed)  # equal initial weights on all ranks; epochs are seeded per rank
     shards = ShardSet.open(str(config.data.shards))
     labels, held_out = training_labels(shards, config.train.val.fraction, config.seed)
     model = build_model(config.model, model_context(config, labels))
@@ -80,7 +82,7 @@ def train(
     validator = None
     if held_out and rank() == 0:
         collator = Collator(config.data, labels.camera_labels)
-        validator = Validator(shards, held_out, collator, "cross_camera", config.train.val.gallery)
+        validator = Validator(shards, held_out, collator, protocol, config.train.val.gallery)
     wrapped = distribute(model, config, device)
     while progress.epoch < config.train.epochs:
         metrics = _epoch(config, wrapped, optimizer, stream, progress, steps, device, tick)
@@ -152,6 +154,7 @@ def _epoch(
     optim = config.train.optim
     sums: dict[str, float] = defaultdict(float)
     rows, started = 0, time.perf_counter()
+    torch.manual_seed(epoch_seed(config.seed, rank(), progress.epoch))  # CUDA's generators too
     model.train()
     scope = contextlib.nullcontext() if config.train.global_statistics else local_statistics()
     with scope:

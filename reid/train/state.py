@@ -1,4 +1,9 @@
-"""Resumable training state: a folder with one file that loads without unpickling code."""
+"""Resumable training state: a folder with one file that loads without unpickling code.
+
+Random generators are no part of it. Batches and augmentation are functions of (seed, epoch, step, rank), and
+what draws from torch's own generator (dropout, routing noise) is reseeded at the start of every epoch: one
+rank's state file resumes every rank exactly.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,14 +29,18 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
+def epoch_seed(seed: int, rank: int, epoch: int) -> int:
+    """The seed of torch's generators for a rank's epoch, in [0, 2^64): a pure function, each another."""
+    return int(np.random.SeedSequence([seed, rank, epoch]).generate_state(1, np.uint64)[0])
+
+
 def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write everything that resuming needs."""
+    """Write everything that resuming needs, between two epochs."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(
         {
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
-            "torch_rng": torch.get_rng_state(),
             "progress": vars(progress),
         },
         folder / STATE_FILE,
@@ -38,9 +48,8 @@ def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
 
 
 def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Restore model, optimiser and generator in place; return the progress."""
+    """Restore model and optimiser in place; return the progress."""
     tree = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
     model.load_state_dict(tree["model"])
     optimizer.load_state_dict(tree["optimizer"])
-    torch.set_rng_state(tree["torch_rng"])
     return Progress(**tree["progress"])

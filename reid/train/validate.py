@@ -12,24 +12,32 @@ from reid.data.batches import sample_part
 from reid.data.collate import Collator, Row
 from reid.data.schema import Sample
 from reid.data.shards import Identity, ShardSet
-from reid.errors import TrainingError
+from reid.errors import ConfigError, TrainingError
 from reid.evaluate.evaluator import Pairing, Work, score, worklist
 from reid.evaluate.items import SampleLabels
-from reid.evaluate.protocols import get_protocol
+from reid.evaluate.protocols import Protocol, get_protocol
 from reid.modality import Modality, Subset, canonical
 from reid.models.base import Regime, ReIDModel
 from reid.runs import Vectors, embed_rows
 
 
+def validation_protocol(name: str) -> Protocol:
+    """The protocol that `train.val.protocol` names. Raises ConfigError with the nearest and all known."""
+    try:
+        return get_protocol(name)
+    except ConfigError as error:
+        raise ConfigError(f"train.val.protocol: {str(error).removeprefix('evaluate.protocol: ')}") from None
+
+
 class Validator:
-    """Holds the validation samples and measures a model on them."""
+    """Holds the validation samples and measures a model on them; every row is on both sides."""
 
     def __init__(
         self,
         shards: ShardSet,
         identities: Sequence[Identity],
         collator: Collator,
-        protocol: str,
+        protocol: Protocol,
         gallery: Subset = (Modality.RGB,),
     ) -> None:
         wanted = set(identities)
@@ -40,7 +48,7 @@ class Validator:
             raise TrainingError("train.val.fraction: no validation sample; raise it or set it to 0.")
         self.samples = {s.labels.sample_id: s for s in samples}
         self.labels = [_free(SampleLabels.of(s)) for s in samples]
-        self.protocol = get_protocol(protocol)
+        self.protocol = protocol
         self.collator = collator
         self.gallery = gallery
 
@@ -69,8 +77,8 @@ class Validator:
         counted = [i for i, value in enumerate(maps) if not math.isnan(value)]
         if not counted:
             raise TrainingError(
-                "train.val.fraction: no validation query has a match in another camera. Raise it, or set it "
-                "to 0 to train without validation."
+                f"train.val.fraction: no validation query has a match under {self.protocol.name}. Raise it, "
+                "choose another train.val.protocol, or set it to 0 to train without validation."
             )
         results["val/mAP"] = sum(maps[i] for i in counted) / len(counted)
         results["val/R1"] = sum(firsts[i] for i in counted) / len(counted)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from reid.config import AugmentConfig
+from reid.config import AugmentConfig, ResizeFilter
 from reid.data import collate
 from reid.data.batch import UNKNOWN, Batch, join
 from reid.data.collate import Collator, Part, PixelCache, Row
-from reid.data.images import encode_png
+from reid.data.images import decode_rgb, encode_png
 from reid.data.text import tokenize
 from reid.errors import DataError
 from reid.modality import ORDER, Modality
@@ -134,6 +134,42 @@ def test_pictures_of_any_size_get_the_configured_one() -> None:
     assert batch.images[RGB].round().unique().tolist() == [90]
 
 
+ROUGH = encode_png(np.random.default_rng(0).integers(0, 256, (3 * SIDE, 2 * SIDE, 3), dtype=np.uint8))
+STILL = {"flip": 0, "pad": 0, "erase": 0}
+
+
+def resized(found: Batch) -> list[list[list[list[float]]]]:
+    """The pixels of the only RGB picture of a batch, (3, SIDE, SIDE)."""
+    return found.images[RGB][0].round().tolist()
+
+
+def test_training_and_evaluation_resize_with_their_own_filters() -> None:
+    row = Row({RGB: Part(ROUGH, "rough")})
+    train = collator(AugmentConfig(resize="nearest", **STILL), resize="bilinear")
+    test = collator(resize="bilinear")
+    default = collator(AugmentConfig(**STILL))
+    cases: list[tuple[Collator, ResizeFilter]] = [
+        (train, "nearest"),
+        (test, "bilinear"),
+        (default, "bicubic"),
+        (collator(), "bicubic"),
+    ]
+    for made, name in cases:
+        expected = decode_rgb(ROUGH, "rough", (SIDE, SIDE), name).transpose(2, 0, 1)
+        assert resized(made([row])) == expected.tolist(), name
+
+
+def test_collators_with_other_filters_or_sizes_may_share_a_cache() -> None:
+    cache = PixelCache(10**6)
+    row = Row({RGB: Part(ROUGH, "rough")})
+    for _ in range(2):
+        for fields in ({"resize": "bilinear"}, {"resize": "bicubic"}, {"height": 9, "width": 10}):
+            shared, alone = collator(cache=cache, **fields)([row]), collator(**fields)([row])
+            assert torch.equal(shared.images[RGB], alone.images[RGB])
+        moving = collator(AugmentConfig(resize="lanczos", **STILL), cache)([row])
+        assert resized(moving) == resized(collator(resize="lanczos")([row]))
+
+
 def test_evaluation_draws_nothing() -> None:
     rows = rows_of({RGB: 1, TIR: 2}, {TIR: 3})
     one = collator()(rows, np.random.default_rng(1))
@@ -181,6 +217,16 @@ def test_independent_geometry_is_one_draw_a_picture() -> None:
         assert len({row[column] for row in found}) > 12
 
 
+def test_independent_flips_agree_in_three_modalities_a_quarter_of_the_time() -> None:
+    sides = [
+        [place is not None and place[1] > SIDE // 2 for place in row] for row in landings("independent", 1000)
+    ]
+    share = np.mean([len(set(row)) == 1 for row in sides])
+    assert abs(share - 0.25) < 0.05
+    assert abs(np.mean(sides) - 0.5) < 0.03
+    assert all(len({place[1] > SIDE // 2 for place in row if place}) == 1 for row in landings("shared"))
+
+
 def test_shared_geometry_holds_for_rows_with_gaps() -> None:
     marked = {m: Part(encode_png(MARKED), m.value) for m in (RGB, NIR)}
     rows = [Row(marked if i % 2 else {NIR: marked[NIR]}) for i in range(40)]
@@ -203,9 +249,9 @@ def count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     decoded: list[str] = []
     decode = collate.decode_rgb
 
-    def note(data: bytes, source: str, size: tuple[int, int]) -> np.ndarray:
+    def note(data: bytes, source: str, *how: Any) -> np.ndarray:
         decoded.append(source)
-        return decode(data, source, size)
+        return decode(data, source, *how)
 
     monkeypatch.setattr(collate, "decode_rgb", note)
     return decoded
@@ -228,52 +274,3 @@ def test_modalities_of_one_sample_are_cached_apart() -> None:
         batch = cached([row])
         assert batch.images[RGB].round().unique().tolist() == [1]
         assert batch.images[TIR].round().unique().tolist() == [2]
-
-
-def picture(size: int) -> np.ndarray:
-    return np.zeros(size, np.uint8)
-
-
-def test_the_cache_drops_what_was_not_used_for_longest() -> None:
-    cache = PixelCache(100)
-    for name in "abc":
-        cache.put(name, picture(30))
-    assert cache.get("a") is not None
-    cache.put("d", picture(40))
-    assert [n for n in "abcd" if cache.get(n) is not None] == ["a", "c", "d"]
-    assert cache.used == 100
-    cache.put("e", picture(101))
-    assert cache.get("e") is None
-    assert cache.used == 100, "nothing makes room for what cannot fit"
-    cache.put("d", picture(40))
-    assert cache.used == 100
-
-
-def test_a_cache_of_nothing_keeps_nothing() -> None:
-    cache = PixelCache(0)
-    cache.put("a", picture(1))
-    assert cache.get("a") is None
-    assert cache.used == 0
-
-
-def test_threads_share_a_cache_within_its_limit() -> None:
-    cache = PixelCache(300)
-    failures: list[BaseException] = []
-
-    def use(seed: int) -> None:
-        source = np.random.default_rng(seed)
-        try:
-            for name in map(str, source.integers(0, 40, 3000)):
-                if cache.get(name) is None:
-                    cache.put(name, picture(10))
-        except BaseException as error:
-            failures.append(error)
-
-    workers = [threading.Thread(target=use, args=(i,)) for i in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert failures == []
-    kept = [found for n in range(40) if (found := cache.get(str(n))) is not None]
-    assert cache.used == sum(k.nbytes for k in kept) == 300

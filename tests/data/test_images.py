@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
+from reid.config import ResizeFilter
 from reid.data.images import (
     decode_rgb,
     encode_jpeg,
@@ -237,6 +238,25 @@ def test_decoding_resizes_to_height_and_width() -> None:
     assert decode_rgb(encode_png(NOISE), "x", (32, 16)).shape == (32, 16, 3)
     flat = np.full((10, 20, 3), 77, np.uint8)
     assert np.unique(decode_rgb(encode_png(flat), "x", (5, 9))).tolist() == [77]
+
+
+def test_resizing_uses_the_named_filter_antialiased() -> None:
+    row = encode_png(np.full((1, 4, 3), [[70], [0], [0], [0]], np.uint8))
+    assert decode_rgb(row, "x", (1, 2), "nearest")[0, :, 0].tolist() == [0, 0]
+    # Halving: a triangle two source pixels wide either way, weights 3, 3, 1 of 7 at the border.
+    assert decode_rgb(row, "x", (1, 2), "bilinear")[0, :, 0].tolist() == [30, 0]
+    large = encode_png(NOISE)
+    filters: tuple[ResizeFilter, ...] = ("nearest", "bilinear", "bicubic", "lanczos")
+    found = {name: decode_rgb(large, "x", (20, 12), name) for name in filters}
+    assert len({picture.tobytes() for picture in found.values()}) == 4
+    assert np.array_equal(decode_rgb(large, "x", (20, 12)), found["bicubic"])
+    sharpness = [found[name].astype(float).std() for name in ("bilinear", "bicubic", "lanczos")]
+    assert sharpness == sorted(sharpness), "wider filters keep more of the high frequencies"
+
+
+@pytest.mark.parametrize("name", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_a_picture_of_the_right_size_is_not_resampled(name: ResizeFilter) -> None:
+    assert np.array_equal(decode_rgb(encode_png(NOISE), "x", (64, 64), name), NOISE)
 
 
 def test_a_thumbnail_keeps_the_aspect_and_never_grows() -> None:

@@ -55,7 +55,7 @@ def agrees(metrics: RetrievalMetrics, expected: dict[str, list[Any]]) -> None:
 def meta(pid: Tensor) -> Meta:
     """Labels with identities alone."""
     none = torch.full_like(pid, -1)
-    return Meta(pid, none, none, torch.arange(len(pid))[:, None], none[:, None])
+    return Meta(pid, none, none, none, torch.arange(len(pid))[:, None], none[:, None])
 
 
 def test_golden_numbers_of_the_same_camera_protocol() -> None:

@@ -11,6 +11,7 @@ import torch
 
 from reid.data.schema import Caption, Image, Labels, Sample
 from reid.errors import ConfigError, DataError
+from reid.evaluate.items import UNKNOWN
 from reid.evaluate.metrics import evaluate_features
 from reid.evaluate.protocols import (
     PROTOCOLS,
@@ -60,9 +61,62 @@ def test_an_unknown_camera_drops_only_the_very_same_sample() -> None:
     assert mask(get_protocol("cross_camera"), labels) == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 
+def test_cross_scene_drops_the_same_identity_in_the_same_scene() -> None:
+    labels = [
+        row("a", 0, location="12"),
+        row("b", 0, location="12"),
+        row("c", 0, location="4"),
+        row("d", 1, location="12"),
+    ]
+    assert mask(get_protocol("cross_scene"), labels) == [
+        [1, 1, 0, 0],
+        [1, 1, 0, 0],
+        [0, 0, 1, 0],
+        [0, 0, 0, 1],
+    ]
+
+
+def test_an_unknown_scene_equals_none_not_even_another_unknown_one() -> None:
+    labels = [row("a", 0), row("b", 0), row("c", 0, location="12")]
+    assert mask(get_protocol("cross_scene"), labels) == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_cameras_play_no_part_in_cross_scene_nor_scenes_in_cross_camera() -> None:
+    same_camera = [row("a", 0, 1, location="12"), row("b", 0, 1, location="4")]
+    same_scene = [row("a", 0, 1, location="12"), row("b", 0, 2, location="12")]
+    free, dropped = [[1, 0], [0, 1]], [[1, 1], [1, 1]]
+    assert mask(get_protocol("cross_scene"), same_camera) == free
+    assert mask(get_protocol("cross_scene"), same_scene) == dropped
+    assert mask(get_protocol("cross_camera"), same_camera) == dropped
+    assert mask(get_protocol("cross_camera"), same_scene) == free
+
+
+def test_scenes_have_one_code_on_both_sides_whichever_comes_first() -> None:
+    labels = [
+        row("q1", 0, location="4", roles=("query",)),
+        row("q2", 0, location="12", roles=("query",)),
+        row("g1", 0, location="12", roles=("gallery",)),
+        row("g2", 0, location="30", roles=("gallery",)),
+        row("g3", 0, location="4", roles=("gallery",)),
+        row("g4", 0, roles=("gallery",)),
+    ]
+    protocol = get_protocol("cross_scene")
+    assert mask(protocol, labels) == [[0, 0, 1, 0], [1, 0, 0, 0]]
+    q, g = metas(protocol.queries(labels, [RGB]).items, protocol.gallery(labels, [RGB]).items, labels)
+    assert g.location.dtype == torch.int64
+    assert g.location[3] == UNKNOWN
+    assert len({*q.location.tolist(), *g.location.tolist()}) == 4
+    assert torch.equal(protocol.exclude(q[1:2], g), protocol.exclude(q, g)[1:2])
+
+
+def test_the_same_scene_of_the_same_number_in_two_data_sets_is_not_dropped() -> None:
+    labels = [row("a", 0, location="12"), row("b", 0, location="12", dataset="other")]
+    assert mask(get_protocol("cross_scene"), labels) == [[1, 0], [0, 1]]
+
+
 @pytest.mark.parametrize("name", ["roles", "all"])
-def test_the_other_protocols_ignore_cameras(name: str) -> None:
-    labels = [row("a", 0, 1), row("b", 0, 1)]
+def test_the_other_protocols_ignore_cameras_and_scenes(name: str) -> None:
+    labels = [row("a", 0, 1, location="12"), row("b", 0, 1, location="12")]
     assert mask(get_protocol(name), labels) == [[1, 0], [0, 1]]
 
 
@@ -80,6 +134,7 @@ def test_the_same_number_in_two_data_sets_is_not_the_same_identity() -> None:
     ("name", "queries", "gallery"),
     [
         ("cross_camera", ["q", "both", "free"], ["g", "both", "free"]),
+        ("cross_scene", ["q", "both", "free"], ["g", "both", "free"]),
         ("roles", ["q", "both", "free"], ["g", "both", "free"]),
         ("all", ["q", "g", "both", "free", "none"], ["q", "g", "both", "free", "none"]),
     ],
@@ -183,6 +238,12 @@ def test_a_query_of_parts_from_two_cameras_has_no_camera() -> None:
     assert (query.camid, query.viewid) == (None, 4)
 
 
+def test_a_query_of_parts_from_two_scenes_has_no_scene() -> None:
+    a, b = row("a", 0, location="4"), row("b", 0, location="12")
+    assert make_query([(RGB, a, None), (RGB, b, None)]).location is None
+    assert make_query([(RGB, a, None), (RGB, replace(b, location="4"), None)]).location == "4"
+
+
 def test_a_query_of_two_identities_of_nothing_or_of_a_missing_part_is_refused() -> None:
     with pytest.raises(DataError, match="several identities"):
         make_query([(RGB, row("a", 0), None), (RGB, row("b", 1), None)])
@@ -205,7 +266,7 @@ def test_labels_must_cover_the_items_and_name_each_sample_once() -> None:
 
 def test_labels_of_a_sample_keep_where_each_part_came_from() -> None:
     sample = Sample(
-        labels=Labels("s", "toy", "val", 4, roles=("query",), camid=2),
+        labels=Labels("s", "toy", "val", 4, roles=("query",), camid=2, location="gate 3"),
         images={NIR: Image(b"x", 1, 1, origin="generated", source_id="t")},
         captions=(Caption("red"), Caption("blue", origin="generated")),
     )
@@ -214,6 +275,7 @@ def test_labels_of_a_sample_keep_where_each_part_came_from() -> None:
     assert labels.provenance(NIR, None) == Provenance("generated", "t")
     assert labels.provenance(TEXT, 1) == Provenance("generated", None)
     assert (labels.split, labels.pid, labels.camid, labels.roles) == ("val", 4, 2, ("query",))
+    assert labels.location == "gate 3"
 
 
 def test_keys_tell_parts_captions_and_sides_apart_but_not_the_order_of_parts() -> None:
@@ -240,7 +302,9 @@ def test_keys_are_the_same_in_another_process() -> None:
 
 
 def test_an_unknown_protocol_names_the_nearest_and_all() -> None:
-    with pytest.raises(ConfigError, match=r"'cross_cam'.*mean 'cross_camera'.*all, cross_camera, roles"):
+    with pytest.raises(
+        ConfigError, match=r"'cross_cam'.*mean 'cross_camera'.*all, cross_camera, cross_scene, roles"
+    ):
         get_protocol("cross_cam")
 
 

@@ -1,0 +1,71 @@
+"""The residual attention block of CLIP's image tower, computed from open_clip's modules.
+
+Same mathematics as open_clip's own block; written out so that a block may have its FFN replaced or compute
+the class token only, and so that inference makes fewer passes over memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+QUICK = 1.702
+Replacement = Callable[[Tensor], Tensor]
+"""(b, T, width) after a block's second layer norm -> what the block adds, instead of its FFN's output."""
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """x * sigmoid(1.702 x), CLIP's activation, as a scaled SiLU: it keeps one tensor for the backward."""
+    return F.silu(QUICK * x) / QUICK
+
+
+class QuickGELU(nn.Module):
+    """`quick_gelu` as a module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Elementwise."""
+        return quick_gelu(x)
+
+
+def run_block(block: Any, tokens: Tensor, ffn: Replacement | None = None, class_only: bool = False) -> Tensor:
+    """tokens (b, T, width) -> (b, T, width), or (b, 1, width) with `class_only`.
+
+    `block` has ln_1, attn (nn.MultiheadAttention), ln_2 and mlp (c_fc, activation, c_proj). With `class_only`
+    the other tokens are keys and values only.
+    """
+    attended = attention(block.attn, block.ln_1(tokens), 1 if class_only else None)
+    tokens = tokens[:, : attended.shape[1]] + attended
+    normed = block.ln_2(tokens)
+    return tokens + (feed_forward(block.mlp, normed) if ffn is None else ffn(normed))
+
+
+def attention(module: Any, tokens: Tensor, queries: int | None = None) -> Tensor:
+    """Self-attention with nn.MultiheadAttention's weights, for the first `queries` tokens (default: all)."""
+    heads: int = module.num_heads
+    width = tokens.shape[-1]
+    weight, bias = module.in_proj_weight, module.in_proj_bias
+    if queries is None:
+        q, k, v = F.linear(tokens, weight, bias).chunk(3, dim=-1)
+    else:
+        q = F.linear(tokens[:, :queries], weight[:width], bias[:width])
+        k, v = F.linear(tokens, weight[width:], bias[width:]).chunk(2, dim=-1)
+    q, k, v = (
+        x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v)
+    )  # (b, heads, T, width / heads)
+    mixed = F.scaled_dot_product_attention(q, k, v)
+    out: Tensor = module.out_proj(mixed.transpose(1, 2).flatten(2))
+    return out
+
+
+def feed_forward(mlp: Any, tokens: Tensor) -> Tensor:
+    """The FFN; without gradients its activation works in place and the scale goes into the second product."""
+    if torch.is_grad_enabled() or not isinstance(mlp.gelu, QuickGELU):
+        out: Tensor = mlp(tokens)
+        return out
+    hidden = F.silu(mlp.c_fc(tokens).mul_(QUICK), inplace=True)
+    rows = torch.addmm(mlp.c_proj.bias, hidden.flatten(0, -2), mlp.c_proj.weight.T, alpha=1 / QUICK)
+    return rows.view(*tokens.shape)

@@ -1,0 +1,112 @@
+"""Validation during training: on held-out identities, by its own protocol, and the best weights are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from reid.addresses import run_fingerprint
+from reid.config import Config
+from reid.data.schema import Sample
+from reid.data.shards import ShardSet
+from reid.errors import ConfigError, TrainingError
+from reid.runs import RunFolder
+from reid.train.loop import EpochReport, train
+from reid.train.state import STATE_FILE
+from tests.train.comparing import MEAN_WITH_TEXT, same
+
+Configure = Callable[..., Config]
+
+
+def test_validation_measures_held_out_identities_and_the_best_weights_are_kept(
+    configure: Configure, tmp_path: Path
+) -> None:
+    seen: list[tuple[float, dict[str, Tensor]]] = []
+
+    def keep(report: EpochReport) -> None:
+        report.save(tmp_path / "state")
+        state = torch.load(tmp_path / "state" / STATE_FILE, weights_only=True)
+        seen.append((report.metrics["val/mAP"], state["model"]))
+
+    config = configure("train.val.fraction=0.25", "train.epochs=4", "train.optim.lr=1e-2")
+    train(config, str(tmp_path / "run"), report=keep)
+    run = RunFolder.open(str(tmp_path / "run"))
+    assert len(run.labels().classes) == 6
+    best = max(value for value, _ in seen)
+    first_best = next(state for value, state in seen if value == best)
+    assert run.info["selection"] == "best val/mAP"
+    assert run.info["best_metric"] == best
+    assert same(run.weights(), first_best)
+    assert 0 <= best <= 1
+
+
+def test_validation_runs_every_so_many_epochs_and_at_the_end(configure: Configure, tmp_path: Path) -> None:
+    measured: list[bool] = []
+    config = configure(
+        "train.val={fraction: 0.25, every_epochs: 2}", "train.epochs=3", "train.steps_per_epoch=1"
+    )
+    train(config, str(tmp_path / "run"), report=lambda r: measured.append("val/mAP" in r.metrics))
+    assert measured == [False, True, True]
+
+
+def test_any_to_any_models_are_validated_from_each_modality_to_rgb(
+    configure: Configure, tmp_path: Path
+) -> None:
+    config = configure("train.val.fraction=0.25", "train.epochs=1", *MEAN_WITH_TEXT)
+    metrics = train(config, str(tmp_path / "run"))
+    names = {"rgb", "nir->rgb", "text->rgb", "nir+text->rgb"}
+    assert {k.removeprefix("val/mAP/") for k in metrics if k.startswith("val/mAP/")} == names
+    mean = sum(metrics[f"val/mAP/{name}"] for name in names) / 4
+    assert metrics["val/mAP"] == pytest.approx(mean)
+
+
+def test_validation_without_a_single_match_is_an_error_and_not_a_nan(
+    configure: Configure,
+    tmp_path: Path,
+    write_shards: Callable[..., ShardSet],
+    sample: Callable[..., Sample],
+) -> None:
+    alone = write_shards(tmp_path / "shards", [sample(pid, 0) for pid in range(8) for _ in (0,)])
+    config = configure("train.val.fraction=0.25", f"data.shards={alone.root}", "train.epochs=1")
+    with pytest.raises(TrainingError, match=r"train\.val\.fraction: no validation query has a match"):
+        train(config, str(tmp_path / "run"))
+
+
+def one_camera(samples: list[Sample]) -> list[Sample]:
+    """The same captures, as if one camera had taken them all."""
+    return [replace(s, labels=replace(s.labels, camid=0)) for s in samples]
+
+
+def test_validation_follows_its_own_protocol(
+    configure: Configure,
+    tmp_path: Path,
+    write_shards: Callable[..., ShardSet],
+    sample: Callable[..., Sample],
+) -> None:
+    """In a set of one camera nothing is found across cameras, but each identity has other captures."""
+    taken = one_camera([sample(pid, number) for pid in range(8) for number in range(3)])
+    shards = write_shards(tmp_path / "shards", taken)
+    fields = ("train.val.fraction=0.25", f"data.shards={shards.root}", "train.epochs=1")
+    with pytest.raises(TrainingError, match=r"under cross_camera.*choose another train\.val\.protocol"):
+        train(configure(*fields, "evaluate.protocol=all"), str(tmp_path / "run"))
+    for protocol in ("roles", "all"):
+        metrics = train(configure(*fields, f"train.val.protocol={protocol}"), "", finish=False)
+        assert 0 < metrics["val/mAP"] <= 1
+
+
+def test_an_unknown_protocol_is_told_before_anything_is_read(configure: Configure, tmp_path: Path) -> None:
+    config = configure("train.val.protocol=cross_cam", f"data.shards={tmp_path / 'absent'}")
+    with pytest.raises(ConfigError, match=r"^train\.val\.protocol: .*'cross_cam'.*mean 'cross_camera'"):
+        train(config, str(tmp_path / "run"))
+
+
+def test_the_protocol_of_validation_names_a_run_and_that_of_evaluation_does_not(configure: Configure) -> None:
+    """The first selects the weights; the second only reads them."""
+    name = run_fingerprint(configure(), "data")
+    assert run_fingerprint(configure("evaluate.protocol=roles"), "data") == name
+    assert run_fingerprint(configure("train.val.protocol=roles"), "data") != name
