@@ -157,7 +157,8 @@ def read_stage(batch: pa.Table, tree: dict[str, Any]) -> pa.Table:
                     if isinstance(problem, StorageError) and not _file_is_bad(problem):
                         raise
                     error = str(problem)
-            rows.append(_Row(sample, error, "read" if error else None, list(record.images.values())))
+            files = list(dict.fromkeys(record.images.values()))  # one strip may hold every modality
+            rows.append(_Row(sample, error, "read" if error else None, files))
         tables.append(_encode(rows, plan, time.time()))
     return pa.concat_tables(tables)
 

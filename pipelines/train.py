@@ -26,6 +26,7 @@ from reid.errors import AnyReIDError, TrainingError
 from reid.runs import RUN_FILE, RunFolder
 from reid.train.loop import EpochReport, train
 from reid.train.state import STATE_FILE
+from reid.train.validate import validation_protocol
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ def train_run(config: Config, out: Say = say) -> TrainResult:
 
 
 def resolve_run(config: Config) -> tuple[Config, str]:
-    """The config with absolute paths (workers run elsewhere), and its run folder."""
+    """The config with absolute paths (workers run elsewhere), and its run folder.
+
+    Raises ConfigError for an unknown `train.val.protocol`, before any worker starts.
+    """
+    validation_protocol(config.train.val.protocol)
     shards = ShardSet.open(shards_uri(config))
     resolved = override(
         config,

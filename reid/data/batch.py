@@ -89,6 +89,13 @@ class Batch:
             tokens=self.pid.new_zeros(0, 1) if Modality.TEXT in absent else self.tokens,
         )
 
+    def spread(self, modality: Modality, packed: Tensor) -> Tensor:
+        """Packed entries (b_m, ...) of a modality at their rows of (B, ...), zero elsewhere."""
+        if self.full(modality):
+            return packed
+        rows = packed.new_zeros(len(self), *packed.shape[1:])
+        return rows.index_copy(0, self.index[modality], packed)
+
     def cameras(self, modality: Modality) -> Tensor:
         """Camera labels of the stored entries of a modality, (b_m,) int64."""
         return self.camid[self.index[modality], ORDER.index(modality)]

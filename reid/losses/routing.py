@@ -29,7 +29,7 @@ def expert_totals(routing: Routing, load_of: LoadOf = "probability") -> tuple[Te
     probability with that logit ("probability", its numbers' basis); "logit" compares the logit itself.
     """
     experts = routing.experts
-    last = routing.noisy.masked_fill(~_chosen_before_capacity(routing), math.inf).amin(1, keepdim=True)
+    last = routing.noisy.masked_fill(~routing.wanted, math.inf).amin(1, keepdim=True)
     score = routing.probabilities if load_of == "probability" else routing.logits
     load = torch.special.ndtr((score - last) * experts)
     totals = sum_over_ranks(torch.cat([routing.probabilities.sum(0), load.sum(0)]))
@@ -52,9 +52,3 @@ def entropy_loss(routing: Routing, valid: Tensor | None = None) -> Tensor:
     weight = torch.ones_like(each) if valid is None else valid.to(each.dtype)
     total = sum_over_ranks(torch.stack([(each * weight).sum(), weight.sum()]))
     return total[0] / total[1].clamp_min(1)
-
-
-def _chosen_before_capacity(routing: Routing) -> Tensor:
-    """Who was chosen before capacity dropped any: a token that lost all still has its most likely expert."""
-    best = torch.zeros_like(routing.chosen).scatter(1, routing.noisy.argmax(1, keepdim=True), True)
-    return routing.chosen | (best & ~routing.chosen.any(1, keepdim=True))

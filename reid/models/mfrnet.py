@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Literal
 
@@ -25,10 +26,12 @@ from reid.losses.identity import IdentityTerms, identity_losses
 from reid.losses.routing import LoadOf, balance_loss
 from reid.modality import ORDER, Modality, subset_name
 from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
+from reid.nn.block import Replacement, quick_gelu
+from reid.nn.buffers import to_buffers
 from reid.nn.class_bias import ClassBias
-from reid.nn.clip import ImageTower, ImageTowerConfig, Replacement, resolved_image_config
+from reid.nn.clip import ImageTower, ImageTowerConfig, resolved_image_config
 from reid.nn.distributed import gather_rows
-from reid.nn.experts import BottleneckExperts, Init, quick_gelu
+from reid.nn.experts import BottleneckExperts, Init
 from reid.nn.heads import BNNeck
 from reid.nn.moe import Dispatch, Mixed, MoE
 from reid.nn.routing import Router, RouterConfig
@@ -145,15 +148,15 @@ class FFM(nn.Module):
         mixed: list[_Used] = []
         length = next(iter(tokens.values())).shape[1]
         for i, (generator, pairs) in enumerate(zip(self.generators, self.calls, strict=True)):
-            result: Mixed = generator(torch.cat([tokens[s] for s, _ in pairs]))
             sizes = [len(tokens[s]) for s, _ in pairs]
+            counts = [n * length for n in sizes]
+            result: Mixed = generator(torch.cat([tokens[s] for s, _ in pairs]), calls=counts)
             made |= dict(zip(pairs, result.tokens.split(sizes), strict=True))
-            ends = [0, *accumulate(n * length for n in sizes)]
-            calls = [slice(a, b) for a, b in pairwise(ends)]
+            calls = [slice(a, b) for a, b in pairwise(accumulate(counts, initial=0))]
             kinds = torch.cat(
                 [
-                    result.routing.logits.new_full((n * length,), self.modalities.index(s), dtype=torch.int64)
-                    for n, (s, _) in zip(sizes, pairs, strict=True)
+                    result.routing.logits.new_full((n,), self.modalities.index(s), dtype=torch.int64)
+                    for n, (s, _) in zip(counts, pairs, strict=True)
                 ]
             )
             mixed.append(_Used(f"ffm{i}", result, kinds, calls))
@@ -178,23 +181,16 @@ class FFM(nn.Module):
             share = torch.where(only_rgb[:, None], logits * has, share)
         keep = torch.where(alone, 1.0, self.config.keep)
         own = keep[batch.index[target]][:, None, None] * tokens[target]
-        total = _rows(own, target, batch)
+        total = batch.spread(target, own)
         for column, source in enumerate(sources):
             scale = share[batch.index[source], column][:, None, None]
-            total = total + _rows(scale.to(total.dtype) * made[source, target], source, batch)
+            total = total + batch.spread(source, scale.to(total.dtype) * made[source, target])
         return total
 
     def _weight(self, source: Modality, target: Modality, tokens: Tokens, batch: Batch) -> Tensor:
         """(B,) raw weight of a direction from the source's mean token, 0 where it is missing."""
         raw = self.weights[f"{source.value}_to_{target.value}"](tokens[source].mean(1))[:, 0]
-        return _rows(raw.float(), source, batch)
-
-
-def _rows(packed: Tensor, modality: Modality, batch: Batch) -> Tensor:
-    """Packed entries (b_m, ...) at their rows of (B, ...), zero elsewhere."""
-    if batch.full(modality):
-        return packed
-    return packed.new_zeros(len(batch), *packed.shape[1:]).index_copy(0, batch.index[modality], packed)
+        return batch.spread(source, raw.float())
 
 
 class Model(ReIDModel):
@@ -212,7 +208,7 @@ class Model(ReIDModel):
                 f"{subset_name(context.modalities)}."
             )
         depth = resolved_image_config(config.tower).layers
-        self.frm_layers = sorted(_index(x, depth) for x in config.frm.layers) if config.frm.enabled else []
+        self.frm_layers = sorted({_index(x, depth) for x in config.frm.layers}) if config.frm.enabled else []
         if config.ffm.enabled and config.ffm.after_block >= depth:
             raise ConfigError(
                 f"model.ffm.after_block: {config.ffm.after_block} of {depth} blocks; use 0 to {depth - 1}."
@@ -222,7 +218,7 @@ class Model(ReIDModel):
             config.tower, context.height, context.width, () if spare else self.frm_layers
         )
         for layer in self.frm_layers if spare else []:  # needed for a single row, never trained
-            _to_buffers(self.image_tower.blocks[layer].get_submodule("mlp"))
+            to_buffers(self.image_tower.blocks[layer].get_submodule("mlp"))
         width, dim = self.image_tower.width, self.image_tower.dim
         cameras = context.num_cameras if config.camera_embedding else 0
         self.class_bias = ClassBias(width, cameras, config.modality_embedding)
@@ -279,13 +275,10 @@ class Model(ReIDModel):
         limited = any(self.frm[str(x)].capacity is not None for x in self.frm_layers)
         class_only = self.prune and not limited and self.reduce is None
         features, _ = self._features(batch, class_only)
-        whole = [
-            x.float() if len(x) == len(batch) else _rows(x.float(), m, batch) for m, x in features.items()
-        ]
-        return F.normalize(torch.cat(whole, dim=1), dim=1)
+        return F.normalize(torch.cat(list(features.values()), dim=1).float(), dim=1)
 
     def _features(self, batch: Batch, class_only: bool) -> tuple[dict[Modality, Tensor], list[_Used]]:
-        """m -> (B, dim) features (with FFM) or (b_m, dim) (without), and how every mixture routed."""
+        """m -> (B, dim) features, zero where a missing one is not completed; and how every mixture routed."""
         batch = batch.only(self.modalities).completed(self.modalities, *self.image_tower.size)
         tower, frm = self.image_tower, self.frm
         sizes = [len(batch.index[m]) for m in self.modalities]
@@ -293,32 +286,35 @@ class Model(ReIDModel):
         stacked = tower.patchify(images, self.class_bias(batch, self.modalities))  # (sum b_m, T, width)
         bypass = self.config.official.bypass_single and len(batch) == 1
         mixed: list[_Used] = []
-        start = 0
-        if self.ffm is not None and not bypass:
-            start = self.config.ffm.after_block
-            if start:
-                stacked = tower.encode(stacked, stop=start)
-            fused, mixed = self.ffm(dict(zip(self.modalities, stacked.split(sizes), strict=True)), batch)
-            stacked = torch.cat([fused[m] for m in self.modalities])
-            sizes = [len(batch)] * len(self.modalities)
-        kinds = torch.arange(len(sizes), device=stacked.device).repeat_interleave(
-            torch.tensor(sizes, device=stacked.device)
-        )
 
-        def refine(layer: int) -> Replacement:
-            def replacement(tokens: Tensor) -> Tensor:
+        def ffn(sizes: list[int]) -> dict[int, Replacement]:
+            """FRM in place of its blocks' FFN, for so many sequences of each modality."""
+            kinds = torch.arange(len(sizes), device=stacked.device).repeat_interleave(
+                torch.tensor(sizes, device=stacked.device)
+            )
+
+            def refine(layer: int, tokens: Tensor) -> Tensor:
                 result: Mixed = frm[str(layer)](tokens)
                 mixed.append(_Used(f"frm{layer}", result, kinds.repeat_interleave(tokens.shape[1])))
                 return result.tokens
 
-            return replacement
+            return {} if bypass else {layer: partial(refine, layer) for layer in self.frm_layers}
 
-        ffn = {} if bypass else {layer: refine(layer) for layer in self.frm_layers}
-        encoded = tower.project(tower.encode(stacked, ffn, class_only, start))  # (sum, T or 1, dim)
-        features = dict(zip(self.modalities, encoded.split(sizes), strict=True))
-        if self.reduce is not None:
-            return {m: self.reduce[m.value](x) for m, x in features.items()}, mixed
-        return {m: x[:, 0] for m, x in features.items()}, mixed
+        start = 0
+        if self.ffm is not None and not bypass:
+            start = self.config.ffm.after_block
+            if start:
+                stacked = tower.encode(stacked, ffn(sizes), stop=start)
+            fused, used = self.ffm(dict(zip(self.modalities, stacked.split(sizes), strict=True)), batch)
+            mixed += used
+            stacked = torch.cat([fused[m] for m in self.modalities])
+            sizes = [len(batch)] * len(self.modalities)
+        encoded = tower.project(tower.encode(stacked, ffn(sizes), class_only, start))  # (sum, T or 1, dim)
+        features: dict[Modality, Tensor] = {}
+        for modality, x in zip(self.modalities, encoded.split(sizes), strict=True):
+            feature = x[:, 0] if self.reduce is None else self.reduce[modality.value](x)
+            features[modality] = feature if len(x) == len(batch) else batch.spread(modality, feature)
+        return features, mixed
 
     def _balance(self, mixed: list[_Used]) -> Tensor:
         """FFM's two mixtures (mean or last of their calls) times their factor, plus FRM's."""
@@ -350,11 +346,3 @@ def _index(layer: int, depth: int) -> int:
     if not -depth <= layer < depth:
         raise ConfigError(f"model.frm.layers: there is no block {layer}; the tower has {depth}.")
     return layer % depth
-
-
-def _to_buffers(module: nn.Module) -> None:
-    """Keep a module's weights without training or counting them."""
-    for part in module.modules():
-        for name, parameter in list(part.named_parameters(recurse=False)):
-            delattr(part, name)
-            part.register_buffer(name, parameter.detach())

@@ -37,26 +37,31 @@ def run_block(block: Any, tokens: Tensor, ffn: Replacement | None = None, class_
     `block` has ln_1, attn (nn.MultiheadAttention), ln_2 and mlp (c_fc, activation, c_proj). With `class_only`
     the other tokens are keys and values only.
     """
-    attended = attention(block.attn, block.ln_1(tokens), 1 if class_only else None)
+    normed = block.ln_1(tokens)
+    attended = attention(block.attn, normed[:, :1], normed) if class_only else attention(block.attn, normed)
     tokens = tokens[:, : attended.shape[1]] + attended
     normed = block.ln_2(tokens)
     return tokens + (feed_forward(block.mlp, normed) if ffn is None else ffn(normed))
 
 
-def attention(module: Any, tokens: Tensor, queries: int | None = None) -> Tensor:
-    """Self-attention with nn.MultiheadAttention's weights, for the first `queries` tokens (default: all)."""
-    heads: int = module.num_heads
-    width = tokens.shape[-1]
+def attention(
+    module: nn.MultiheadAttention, queries: Tensor, keys: Tensor | None = None, ignored: Tensor | None = None
+) -> Tensor:
+    """What nn.MultiheadAttention computes: (b, Q, D), keys and values (b, K, D), default: self -> (b, Q, D).
+
+    `ignored` (b, K) bool keys get no attention; a row needs one that does. Used instead of the module's own
+    forward, which copies its weights once a key position when queries are not the keys.
+    """
+    width = queries.shape[-1]
     weight, bias = module.in_proj_weight, module.in_proj_bias
-    if queries is None:
-        q, k, v = F.linear(tokens, weight, bias).chunk(3, dim=-1)
+    if keys is None:
+        q, k, v = F.linear(queries, weight, bias).chunk(3, dim=-1)
     else:
-        q = F.linear(tokens[:, :queries], weight[:width], bias[:width])
-        k, v = F.linear(tokens, weight[width:], bias[width:]).chunk(2, dim=-1)
-    q, k, v = (
-        x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v)
-    )  # (b, heads, T, width / heads)
-    mixed = F.scaled_dot_product_attention(q, k, v)
+        q = F.linear(queries, weight[:width], bias[:width])
+        k, v = F.linear(keys, weight[width:], bias[width:]).chunk(2, dim=-1)
+    q, k, v = (x.unflatten(-1, (module.num_heads, -1)).transpose(1, 2) for x in (q, k, v))  # (b, heads, ., d)
+    mask = None if ignored is None else ~ignored[:, None, None]  # (b, 1, 1, K) bool, True takes part
+    mixed = F.scaled_dot_product_attention(q, k, v, mask)
     out: Tensor = module.out_proj(mixed.transpose(1, 2).flatten(2))
     return out
 

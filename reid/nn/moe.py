@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import torch
@@ -54,15 +55,21 @@ class MoE(nn.Module):
         self.dispatch = dispatch
         self.capacity = capacity
 
-    def forward(self, tokens: Tensor, keys: Tensor | None = None) -> Mixed:
-        """`keys` (...) int64 is for hash routing; without it a token's place in its sequence is used."""
+    def forward(
+        self, tokens: Tensor, keys: Tensor | None = None, calls: Sequence[int] | None = None
+    ) -> Mixed:
+        """`keys` (...) int64 is for hash routing; without it a token's place in its sequence is used.
+
+        `calls` are numbers of tokens, S in all, where this call stands for several: each has its capacity.
+        """
         flat = tokens.flatten(0, -2)  # (S, D)
         if keys is None and self.router.config.score == "hash":
             place = torch.arange(tokens.shape[-2], device=tokens.device)
             keys = place.expand(tokens.shape[:-1]).flatten()
         routing = self.router(flat, None if keys is None else keys.flatten())
         if self.capacity is not None:
-            routing = routing.limited(self._limit(len(flat)))
+            bounds = pairwise(accumulate([len(flat)] if calls is None else calls, initial=0))
+            routing = Routing.join([routing[a:b].limited(self._limit(b - a)) for a, b in bounds])
         combine = dense if self._dense() else grouped
         return Mixed(combine(flat, routing, self.experts).view_as(tokens), routing)
 

@@ -7,7 +7,8 @@ Everything here is float32, under autocast too: rounding would change who is cho
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -61,6 +62,7 @@ class Routing:
     probabilities: Tensor  # (S, E) softmax of the clean logits
     gates: Tensor  # (S, E) what an expert's output is multiplied by; zero where not chosen
     chosen: Tensor  # (S, E) bool
+    wanted: Tensor  # (S, E) bool; chosen before capacity dropped any
     priority: Tensor  # (S,) largest probability; who goes first when capacity is short
 
     @property
@@ -72,13 +74,18 @@ class Routing:
         """The routing of some of the tokens (one call's share of a joint call)."""
         return Routing(*(x[rows] for x in vars(self).values()))
 
+    @staticmethod
+    def join(parts: Sequence[Routing]) -> Routing:
+        """The routings of several calls as that of one, in their order."""
+        return Routing(*(torch.cat(same) for same in zip(*(vars(p).values() for p in parts), strict=True)))
+
     def limited(self, capacity: int) -> Routing:
         """At most `capacity` tokens an expert, most confident first; the rest are dropped (gate 0)."""
         order = self.priority.argsort(descending=True, stable=True)
         place = torch.empty_like(order).scatter(0, order, torch.arange(len(order), device=order.device))
         rank = self.chosen[order].cumsum(0)[place]  # (S, E) 1-based among those who chose the expert
         kept = self.chosen & (rank <= capacity)
-        return Routing(self.logits, self.noisy, self.probabilities, self.gates * kept, kept, self.priority)
+        return replace(self, gates=self.gates * kept, chosen=kept)
 
 
 def top_k_experts(probabilities: Tensor, k: int) -> Tensor:
@@ -133,7 +140,7 @@ class Router(nn.Module):
             gates = p * chosen
             if config.renormalise:
                 gates = gates / gates.sum(1, keepdim=True)
-            return Routing(logits, noisy, clean, gates, chosen, p.detach().amax(1))
+            return Routing(logits, noisy, clean, gates, chosen, chosen, p.detach().amax(1))
 
 
 def _scorer(config: RouterConfig, dim: int, experts: int) -> nn.Module:
@@ -183,7 +190,8 @@ class HashScorer(nn.Module):
 def _certain(one_hot: Tensor) -> Routing:
     """The routing of a choice that has no probabilities: gate 1."""
     logits = torch.zeros_like(one_hot)
-    return Routing(logits, logits, one_hot, one_hot, one_hot.bool(), one_hot.amax(1))
+    chosen = one_hot.bool()
+    return Routing(logits, logits, one_hot, one_hot, chosen, chosen, one_hot.amax(1))
 
 
 def _initialise(linear: nn.Linear, init: str) -> None:

@@ -24,6 +24,10 @@ HEIGHT, WIDTH = 32, 16
 CAMERAS, EVERYTHING = "rgb+nir+tir", "rgb+nir+tir+sketch+text"
 CLASSES = 5
 
+STILL = {"dropout": 0.0, "router": {"score": "cosine", "noise": 0.0, "dim": 8}}  # nothing random
+STILL_FFM, STILL_FRM = {**STILL, "hidden": 24}, {**STILL, "hidden": 12}
+SMALL_SIM = {"k1": 5, "heads": 4, "hidden": 24}
+
 # case -> (model fields, modalities, global statistics, per rank: (pid, subset) of each row)
 CASES: dict[str, tuple[dict[str, Any], str, bool, list[list[tuple[int, str]]]]] = {
     "concat": (
@@ -53,6 +57,33 @@ CASES: dict[str, tuple[dict[str, Any], str, bool, list[list[tuple[int, str]]]]] 
         True,
         [[(0, "text"), (0, "text"), (1, "text")], [(2, "rgb+nir"), (2, "rgb"), (1, "nir+text")]],
     ),
+    "mfrnet": (
+        {"name": "mfrnet", "ffm": STILL_FFM, "frm": STILL_FRM},
+        CAMERAS,
+        True,
+        [
+            [(0, CAMERAS), (0, "rgb+nir"), (1, CAMERAS), (1, "tir")],
+            [(2, CAMERAS), (2, "rgb")],
+        ],
+    ),
+    "mfrnet, a modality on one rank only": (
+        {"name": "mfrnet", "heads": "each", "global_local": True, "ffm": STILL_FFM, "frm": STILL_FRM},
+        CAMERAS,
+        True,
+        [[(0, "rgb"), (0, "rgb+nir"), (1, "nir")], [(2, CAMERAS), (2, "tir"), (1, "rgb+tir")]],
+    ),
+    "signal": (
+        {"name": "signal", "sim": SMALL_SIM, "lam": {"stride": 2}},
+        CAMERAS,
+        True,
+        [[(0, CAMERAS), (0, CAMERAS), (1, CAMERAS), (1, CAMERAS)], [(2, CAMERAS), (2, CAMERAS)]],
+    ),
+    "signal, heads and masks": (
+        {"name": "signal", "heads": "each", "sim": {**SMALL_SIM, "drop": "mask"}, "lam": {"stride": 2}},
+        CAMERAS,
+        True,
+        [[(0, CAMERAS), (0, CAMERAS), (1, CAMERAS)], [(2, CAMERAS), (2, CAMERAS), (1, CAMERAS)]],
+    ),
     "concat, local": (
         {"fusion": "concat"},
         CAMERAS,
@@ -76,6 +107,9 @@ def config_of(case: str) -> Config:
     fields, modalities, everywhere, _ = CASES[case]
     tower = {"arch": None, "patch": 8, "width": 32, "layers": 2, "heads": 2, "dim": 16}
     text = {"width": 16, "layers": 1, "heads": 1, "vocab": 64, "context": 12}
+    sections: dict[str, Any] = {"name": "baseline", "tower": tower, **fields}
+    if sections["name"] == "baseline":
+        sections["text"] = text
     return load(
         {
             "name": "ranks",
@@ -86,7 +120,7 @@ def config_of(case: str) -> Config:
                 "height": HEIGHT,
                 "width": WIDTH,
             },
-            "model": {"name": "baseline", "tower": tower, "text": text, **fields},
+            "model": sections,
             "train": {"global_statistics": everywhere},
         }
     )

@@ -13,7 +13,16 @@ from torch import Tensor, multiprocessing
 
 from reid.data.batch import join
 
-GLOBAL = ["concat", "mean, ragged", "mean, modalities on one rank only", "mean, a rank without pictures"]
+GLOBAL = [
+    "concat",
+    "mean, ragged",
+    "mean, modalities on one rank only",
+    "mean, a rank without pictures",
+    "mfrnet",
+    "mfrnet, a modality on one rank only",
+    "signal",
+    "signal, heads and masks",
+]
 LOCAL = ["concat, local", "mean, local"]
 TOLERANCE = 1e-5
 

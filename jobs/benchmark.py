@@ -1,0 +1,58 @@
+"""Measure speed as ratios taken in one run: `model` and `moe`.
+
+python -m jobs.benchmark model --system mfrnet
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from jobs.common import DebugOption, JsonOption, run_verb
+from reid.errors import UsageError
+from reid.sections import did_you_mean
+
+GROUPS = ("model", "moe")
+
+
+def benchmark(
+    group: Annotated[str, typer.Argument(help=f"What to measure: {', '.join(GROUPS)}.")],
+    system: Annotated[list[str] | None, typer.Option(help="model: only these systems.")] = None,
+    rows: Annotated[int, typer.Option(min=2, help="model: triples in a batch.")] = 8,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each competitor; the best counts.")] = 5,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    compiled: Annotated[bool, typer.Option("--compiled", help="model: torch.compile, too.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Print one line a measurement: value, reference, ratio and whether its target is met."""
+    import torch
+
+    from reid.benchmarks.model import SYSTEMS, model_rows
+    from reid.benchmarks.moe import moe_rows
+
+    if group not in GROUPS:
+        raise UsageError(f"Unknown group {group!r}.{did_you_mean(group, GROUPS)}")
+    for name in system or ():
+        if name not in SYSTEMS:
+            raise UsageError(f"--system: unknown {name!r}.{did_you_mean(name, SYSTEMS)}")
+    place = torch.device(device)
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no GPU here.")
+    if group == "moe":
+        measured = moe_rows(repeats, place)
+    else:
+        measured = model_rows(system or SYSTEMS, rows, repeats, place, compiled)
+    found = []
+    for row in measured:
+        found.append(row.to_json())
+        print(row.line(), file=sys.stderr if as_json else sys.stdout, flush=True)
+    if as_json:
+        print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    run_verb(benchmark)
