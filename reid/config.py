@@ -248,7 +248,9 @@ class TuneConfig(Section):
 class AblateConfig(Section):
     """A ladder: rows of changed fields, each trained and evaluated with several training seeds."""
 
-    ladder: str | None = Field(None, description="shipped ladder, or a YAML file of rows; default: model.name")
+    ladder: str | None = Field(
+        None, description="shipped ladder, or a YAML file of rows; default: model.name"
+    )
     rows: tuple[str, ...] | None = Field(
         None, min_length=1, description="rows by name, compared with the first of them; default: all"
     )
@@ -277,7 +279,7 @@ class AblateConfig(Section):
     @field_validator("subset")
     @classmethod
     def _spelled(cls, value: str | None) -> str | None:
-        for side in (value or "").split("->") if value is not None else ():
+        for side in [] if value is None else value.split("->"):
             told(parse_subset)(side)
         return value
 

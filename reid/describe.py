@@ -74,7 +74,7 @@ def gmac(model: ReIDModel, modalities: Subset, height: int, width: int, prune: b
 
     counter = FlopCounterMode(display=False)
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # the fused path hides its products from the counter
+    torch.backends.mha.set_fastpath_enabled(False)  # the text tower's fused path hides its products
     was, model.prune = model.prune, prune
     rows = 2  # a model may treat a single row differently
     drawn = torch.Generator().manual_seed(0)  # equal tokens would all go to one expert

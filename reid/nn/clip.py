@@ -149,9 +149,12 @@ class ImageTower(nn.Module):
         `start` and `stop` run a part: blocks start ... stop - 1, with ln_pre before block 0.
         """
         ffn = ffn or {}
+        last = len(self.blocks) - 1
+        bare = self.without_ffn & set(range(len(self.blocks))[start:stop]) - set(ffn)
+        if bare:
+            raise ValueError(f"Block {min(bare)} has no FFN of its own and was given no replacement.")
         if start == 0:
             tokens = self.visual.ln_pre(tokens)
-        last = len(self.blocks) - 1
         for layer, block in list(enumerate(self.blocks))[start:stop]:
             tokens = run_block(block, tokens, ffn.get(layer), class_only and layer == last)
         return tokens

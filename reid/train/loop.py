@@ -179,10 +179,8 @@ def _epoch(
             progress.step += 1
             rows += len(batch) * world_size()
             sums["loss"] += value
-            for name, part in output.losses.items():
-                sums[f"loss/{name}"] += float(part.detach())
-            for name, stat in output.stats.items():
-                sums[f"stat/{name}"] += float(stat)
+            for name, number in _scalars(output, device).items():
+                sums[name] += number
             if tick is not None:
                 tick(step + 1, steps, value)
     progress.epoch += 1
@@ -195,6 +193,14 @@ def _epoch(
         "rows_per_s": rows / seconds,
         "seconds": seconds,
     }
+
+
+def _scalars(output: Output, device: torch.device) -> dict[str, float]:
+    """Losses and statistics as numbers, fetched from the device at once."""
+    found = {f"loss/{k}": v.detach() for k, v in output.losses.items()}
+    found |= {f"stat/{k}": torch.as_tensor(v, device=device) for k, v in output.stats.items()}
+    values = torch.stack([v.float().reshape(()) for v in found.values()]).tolist()
+    return dict(zip(found, values, strict=True))
 
 
 def autocast(config: Config, device: torch.device) -> contextlib.AbstractContextManager[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from jobs import build, describe, evaluate, index, search, serve, train, tune
+from jobs import ablate, build, describe, evaluate, index, search, serve, train, tune
 from jobs.common import first_cause
 from pipelines.context import map_blocks
 from reid.errors import ConfigError, StorageError
@@ -71,6 +71,16 @@ USAGE: dict[str, tuple[Verb, tuple[str, ...], tuple[str, ...]]] = {
         tune.tune,
         (*PRESET, "tune.space={train.optim.lrr: {uniform: [0.1, 0.2]}}"),
         ("train.optim.lrr", "'lr'"),
+    ),
+    "no ladder for the model": (
+        ablate.ablate,
+        PRESET,
+        ("ablate.ladder:", "'baseline'", "mfrnet", "YAML file"),
+    ),
+    "unknown row of a ladder": (
+        ablate.ablate,
+        ("--preset", "mfrnet/synthetic", "ablate.rows=[+FFN]"),
+        ("ablate.rows:", "'+FFN'", "'+FFM'"),
     ),
     "unknown counts": (describe.describe, (*PRESET, "workdir=/nowhere"), ("--classes", "--cameras")),
 }

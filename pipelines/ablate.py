@@ -1,0 +1,294 @@
+"""Ablate: every row of a ladder, trained and evaluated with several seeds, and one table.
+
+Runs are content-addressed like any other, so that a campaign resumes by itself: what is finished is measured
+and not trained again. Seeds are the outer loop; the whole ladder is seen after the first of them.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from pipelines.evaluate import choose_pairings, evaluate_run
+from pipelines.progress import Say, duration, say
+from pipelines.train import pick_device, resolve_run, train_run
+from reid import storage
+from reid.addresses import run_fingerprint, shards_uri
+from reid.config import Config, fingerprint, override
+from reid.data.shards import ShardSet
+from reid.errors import AnyReIDError, ConfigError, DataError
+from reid.evaluate.items import SampleLabels
+from reid.evaluate.protocols import get_protocol
+from reid.ladders import Ladder, apply, differences, load_ladder
+from reid.ladders.fitting import shell, used_groups, without_idle_groups
+from reid.ladders.table import AblationTable, Measured, TableRow
+from reid.modality import Subset, canonical, parse_subset, subset_name
+from reid.runs import RUN_FILE, RunFolder, load_run
+
+Explain = Callable[[Exception], str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row with one seed."""
+
+    row: str
+    seed: int
+    config: Config
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an ablation consists of; nothing is read but the ladder."""
+
+    config: Config
+    ladder: Ladder
+    rows: tuple[TableRow, ...]
+    cells: tuple[Cell, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a dry run: rows with what they change, and runs with whether they are finished."""
+        runs: list[dict[str, Any]] = []
+        missing: dict[str, None] = {}
+        for cell in self.cells:
+            try:
+                uri: str | None = _resolved(cell)[1]
+            except AnyReIDError as error:  # not built, or not yet trained weights to start from
+                uri, missing[str(error)] = None, None
+            done = uri is not None and storage.exists(storage.join(uri, RUN_FILE))
+            runs.append({"row": cell.row, "seed": cell.seed, "run": uri, "finished": done})
+        rows = [vars(row) for row in self.rows]
+        return {"ladder": self.ladder.name, "rows": rows, "runs": runs, "missing": [*missing]}
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """The table, where it lies, and how many runs this call trained."""
+
+    table: AblationTable
+    uri: str
+    trained: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return {**self.table.to_dict(), "uri": self.uri, "trained": self.trained}
+
+    def lines(self) -> list[str]:
+        """For a terminal."""
+        return [*self.table.lines(), f"tables: {self.uri}/table.md"]
+
+
+def plan_ablation(config: Config) -> Plan:
+    """Rows × seeds. Raises UsageError for an unknown ladder, ConfigError for a bad row or field."""
+    ladder = load_ladder(config.ablate.ladder or config.model.name)
+    used = used_groups(config)
+    rows: list[TableRow] = []
+    configs: list[Config] = []
+    twins: dict[str, TableRow] = {}
+    for row in ladder.pick(config.ablate.rows):
+        changed = without_idle_groups(apply(config, row), used, row.name)
+        twin = twins.get(key := run_fingerprint(changed, shards_uri(changed)))
+        same_as = None if twin is None else twin.name
+        rows.append(TableRow(row.name, row.note, differences(config, changed), same_as))
+        twins.setdefault(key, rows[-1])
+        # A row that changes nothing about training shares the runs of its twin, whose name they have.
+        configs.append(override(changed, {"name": f"{config.name}-{_slug(same_as or row.name)}"}))
+    cells = tuple(
+        Cell(row.name, seed, override(changed, {"seed": seed}))
+        for seed in config.ablate.seeds
+        for row, changed in zip(rows, configs, strict=True)
+    )
+    return Plan(config, ladder, tuple(rows), cells)
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A checked plan: absolute configurations and run folders of all cells."""
+
+    plan: Plan
+    cells: tuple[tuple[Cell, str], ...]
+    uri: str
+
+    @property
+    def unfinished(self) -> list[tuple[Cell, str]]:
+        """What has to be trained."""
+        return [(cell, uri) for cell, uri in self.cells if not storage.exists(storage.join(uri, RUN_FILE))]
+
+    @property
+    def needs_ray(self) -> bool:
+        """Whether a run trains or embeds in Ray's workers."""
+        embeds = any(cell.config.evaluate.actors for cell, _ in self.cells)
+        return embeds or any(cell.config.train.workers for cell, _ in self.unfinished)
+
+
+def prepare(plan: Plan) -> Campaign:
+    """Find data, weights and pairings of every row before any is trained.
+
+    Raises DataError for a set that is not built, WeightsError for a run to start from that is not there,
+    ConfigError for an `ablate.subset` that is not evaluated.
+    """
+    cells, prints = [], []
+    for cell in plan.cells:
+        config, uri = _resolved(cell)
+        cells.append((replace(cell, config=config), uri))
+        prints.append([cell.row, cell.seed, uri.rpartition("/")[2]])
+    for cell, _ in cells[: len(plan.rows)]:
+        get_protocol(cell.config.evaluate.protocol)
+        pairings = choose_pairings(cell.config, shell(cell.config), _present(cell.config))
+        _shown([(p.query, p.gallery) for p in pairings], cell.config.ablate.subset)
+    config = plan.config
+    shown = config.ablate.model_dump(mode="json", include={"metrics", "subset"})
+    measured = [
+        cell.config.evaluate.model_dump(mode="json", exclude={"actors", "gpus_per_actor", "batch_size"})
+        for cell, _ in cells[: len(plan.rows)]
+    ]
+    key = fingerprint(prints, shown, measured)
+    uri = storage.join(storage.absolute(config.workdir), "ablate", config.name, key)
+    return Campaign(plan, tuple(cells), uri)
+
+
+def first_line(error: Exception) -> str:
+    """What a failed run is listed with."""
+    text = str(error) if isinstance(error, AnyReIDError) else f"{type(error).__name__}: {error}"
+    return text.strip().partition("\n")[0]
+
+
+def ablate_runs(
+    campaign: Campaign, out: Say = say, explain: Explain = first_line, raise_errors: bool = False
+) -> AblationResult:
+    """Train what is not finished, evaluate all, and write `results.json` and `table.md` after every run.
+
+    A run that fails is listed and the others go on, unless `raise_errors`.
+    """
+    plan, to_train = campaign.plan, {uri for _, uri in campaign.unfinished}
+    measured: list[Measured] = []
+    pace, count = _Pace(len(to_train)), 0
+    table = _table(plan, measured)
+    for cell, uri in campaign.cells:
+        began, trained = time.monotonic(), False
+        try:
+            found, trained = _measure(cell, out)
+        except Exception as error:
+            if raise_errors:
+                raise
+            found = Measured(cell.row, cell.seed, uri, error=explain(error))
+        count += trained
+        measured.append(found)
+        table = _table(plan, measured)
+        _write(campaign.uri, table)
+        left = pace.after(time.monotonic() - began, uri in to_train, trained)
+        to_train.discard(uri)
+        out(f"ablate: {len(measured)}/{len(campaign.cells)} runs: {_told(found, trained, table)}; {left}")
+    return AblationResult(table, campaign.uri, count)
+
+
+def _measure(cell: Cell, out: Say) -> tuple[Measured, bool]:
+    config = cell.config
+    result = train_run(config, out)
+    device = torch.device("cpu") if config.evaluate.actors else pick_device(config)
+    run = load_run(result.run.uri, device)
+    done = evaluate_run(config, run, lambda line: None if line.startswith("evaluate: ") else out(line))
+    results = done.evaluation.results
+    pairs = [(parse_subset(r.query), parse_subset(r.gallery)) for r in results]
+    shown = results[_shown(pairs, config.ablate.subset)]
+    found = Measured(
+        row=cell.row,
+        seed=cell.seed,
+        run=run.uri,
+        data=done.evaluation.data_fingerprint,
+        report=done.files["report.json"],
+        parameters=run.folder.info["parameters"]["total"],
+        seconds=sum(epoch["seconds"] for epoch in run.folder.metrics()),
+        shown=shown.label,
+        numbers={m: shown.numbers().get(m) for m in config.ablate.metrics},
+        subsets={r.label: r.numbers()["mAP"] for r in results},
+    )
+    return found, result.trained
+
+
+class _Pace:
+    """Time left, told from the runs that were trained so far."""
+
+    def __init__(self, to_train: int) -> None:
+        self.left = to_train
+        self._done = 0
+        self._seconds = 0.0
+
+    def after(self, seconds: float, was_to_train: bool, trained: bool) -> str:
+        """ "5 min 20 s left" after a run."""
+        self.left -= was_to_train
+        if trained:
+            self._done, self._seconds = self._done + 1, self._seconds + seconds
+        if self.left and not self._done:
+            return f"{self.left} left to train"
+        return f"{duration(self.left * self._seconds / max(self._done, 1))} left"
+
+
+def _told(run: Measured, trained: bool, table: AblationTable) -> str:
+    name = f"{run.row}, seed {run.seed}"
+    if run.error is not None:
+        return f"{name} failed: {run.error}"
+    numbers = [(c, run.value(c)) for c in table.columns]
+    shown = ", ".join(f"{c} {100 * v:.1f}" for c, v in numbers if v is not None)
+    return f"{name}: {shown}, {'trained' if trained else 'already trained'}"
+
+
+def _table(plan: Plan, runs: Sequence[Measured]) -> AblationTable:
+    config = plan.config
+    return AblationTable(
+        name=config.name,
+        ladder=plan.ladder.name,
+        dataset=config.data.name,
+        split=config.evaluate.split,
+        protocol=config.evaluate.protocol,
+        rows=plan.rows,
+        seeds=config.ablate.seeds,
+        metrics=config.ablate.metrics,
+        runs=tuple(runs),
+    )
+
+
+def _write(uri: str, table: AblationTable) -> None:
+    storage.write_json(storage.join(uri, "results.json"), table.to_dict())
+    storage.write_bytes(storage.join(uri, "table.md"), table.markdown().encode())
+
+
+def _resolved(cell: Cell) -> tuple[Config, str]:
+    """Absolute config and run folder. A folder of runs to start from becomes the run that is newest now."""
+    pins: dict[str, Any] = {}
+    weights = getattr(cell.config.model, "weights", None)
+    if isinstance(weights, str) and weights.startswith("run:"):
+        pins["model.weights"] = f"run:{RunFolder.open(weights.removeprefix('run:')).uri}"
+    if cell.config.train.init_from:
+        pins["train.init_from"] = RunFolder.open(cell.config.train.init_from).uri
+    return resolve_run(override(cell.config, pins))
+
+
+def _present(config: Config) -> Subset:
+    """The modalities of the evaluated split."""
+    shards, split = ShardSet.open(shards_uri(config)), config.evaluate.split
+    samples = shards.labels(split)
+    if not samples:
+        raise DataError(f"evaluate.split: {shards.root} has no {split!r} samples.")
+    return canonical(m for sample in samples for m in SampleLabels.of(sample).modalities)
+
+
+def _shown(pairs: Sequence[tuple[Subset, Subset]], wanted: str | None) -> int:
+    """Which pairing is shown: the wanted one, or the one with most query and then gallery modalities."""
+    if wanted is None:
+        return max(range(len(pairs)), key=lambda i: (len(pairs[i][0]), len(pairs[i][1])))
+    asked, arrow, other = wanted.partition("->")
+    for i, (query, gallery) in enumerate(pairs):
+        if query == parse_subset(asked) and (not arrow or gallery == parse_subset(other)):
+            return i
+    names = [f"{subset_name(q)}->{subset_name(g)}" for q, g in pairs]
+    raise ConfigError(f"ablate.subset: {wanted!r} is not evaluated (evaluate.subsets): {', '.join(names)}.")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "row"
