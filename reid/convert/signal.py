@@ -1,0 +1,43 @@
+"""Names of public Signal checkpoints (AAAI 2026)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from reid.convert.base import Ignored, Plan, Source, System, scalar
+from reid.convert.parts import INITIALS, both, head, identity_heads, tower_sources
+
+BACKBONE = "clip_vision_encoder"
+INTERACTION = "_var"
+"""Ends the names of the head on what interaction gives."""
+
+
+def plan(ours: Collection[str], public: Collection[str]) -> Plan:
+    """See `System.plan`."""
+    found = tower_sources(ours, BACKBONE)
+    for name, letter in (("query", "q"), ("key", "k"), ("value", "v")):
+        found |= both(f"sim.selection.{name}", f"SIM.token_selection.W_{letter}")
+    inner = "SIM.modal_interactive"
+    for part in ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"):
+        found[f"sim.attention.{part}"] = Source(f"{inner}.cross_attn.{part}")
+    for layer in ("ffn.0", "ffn.2", "norm1", "norm2"):
+        found |= both(f"sim.{layer}", f"{inner}.{layer}")
+    found["gam.temperature"] = Source("AlignM.contra_temp", scalar)
+    for modality, initial in INITIALS.items():
+        sampler, das = f"lam.samplers.{modality.value}", f"AlignM.DAS_{initial.lower()}"
+        found |= both(f"{sampler}.query", f"{das}.proj_q")
+        for layer in ("0", "2", "4"):  # the last has no bias
+            found |= both(f"{sampler}.offset.{layer}", f"{das}.conv_offset.{layer}")
+    found |= head("interaction", f"bottleneck{INTERACTION}", f"classifier{INTERACTION}")
+    heads, hints = identity_heads(ours, public, other=[INTERACTION])
+    ignored = []
+    if "sim.selection.query.weight" in ours:
+        ignored.append(Ignored(r"SIM\.token_selection\.W_v\.(weight|bias)", "nothing reads it"))
+    if "gam.temperature" not in ours:
+        ignored.append(Ignored(r"AlignM\.contra_temp", "of training; model.gam is off"))
+    if "lam.samplers.rgb.query.weight" not in ours:
+        ignored.append(Ignored(r"AlignM\.DAS_[rnt]\..+", "of training; model.lam is off"))
+    return Plan({**found, **heads}, ignored, hints)
+
+
+SYSTEM = System("Signal", BACKBONE, "signal/rgbnt201-official", plan)
