@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid.models.base import ReIDModel
-from reid.nn.block import Replacement
+from reid.nn.block import QuickGELU, Replacement
 from reid.nn.clip import ImageTower
 from reid.nn.experts import BottleneckExperts
 from reid.nn.moe import Mixed, MoE
@@ -103,7 +103,7 @@ def plain(model: ReIDModel) -> ReIDModel:
             module.__class__ = PlainTower
             for block in module.blocks:
                 mlp = block.get_submodule("mlp")
-                if hasattr(mlp, "gelu"):
+                if isinstance(getattr(mlp, "gelu", None), QuickGELU):
                     mlp.gelu = TextbookGELU()
         elif isinstance(module, MoE):
             module.__class__ = LoopMoE

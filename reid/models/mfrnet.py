@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from reid.config import Plugin, Section
@@ -52,6 +52,14 @@ class MixtureConfig(Section):
     )
     dispatch: Dispatch = "auto"
     router: RouterConfig = RouterConfig(score="cosine", noise=1.0)
+
+    @model_validator(mode="after")
+    def _enough_experts(self) -> MixtureConfig:
+        if self.router.select == "top_k" and self.router.top_k > self.experts:
+            raise ValueError(
+                f"router.top_k = {self.router.top_k} of {self.experts} experts; use at most that"
+            )
+        return self
 
     def build(self, width: int, residual: bool) -> MoE:
         """The layer for tokens of this width."""
