@@ -1,22 +1,18 @@
-"""What is ranked: samples' labels, queries, gallery items, their feature keys and label arrays."""
+"""What is ranked: samples' labels, queries, gallery items, and the keys of their features."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
-
-import torch
-from torch import Tensor
 
 from reid.data.schema import Sample
 from reid.errors import DataError
 from reid.modality import Modality, Subset, canonical
 
 Side = Literal["query", "gallery"]
-UNKNOWN = -1
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,7 @@ class SampleLabels:
     images: Mapping[Modality, Provenance] | None = None
     captions: tuple[Provenance, ...] = ()
     location: str | None = None
+    content_hash: str | None = None
 
     @property
     def modalities(self) -> Subset:
@@ -62,6 +59,7 @@ class SampleLabels:
             images={m: Provenance(i.origin, i.source_id) for m, i in sample.images.items()},
             captions=tuple(Provenance(c.origin, c.source_id) for c in sample.captions),
             location=row.location,
+            content_hash=sample.content_hash,
         )
 
     def provenance(self, modality: Modality, caption_index: int | None) -> Provenance:
@@ -107,9 +105,11 @@ class GalleryItem:
     parts: Parts
     viewid: int | None = None
     location: str | None = None
+    dataset: str = ""
 
 
 Item = TypeVar("Item", Query, GalleryItem)
+Value = TypeVar("Value", int, str)
 
 
 @dataclass(frozen=True)
@@ -120,29 +120,14 @@ class Selected(Generic[Item]):
     lacking: int
 
 
-@dataclass(frozen=True, eq=False)
-class Meta:
-    """Labels of N queries or gallery items as arrays; `metas` makes both sides in common codes."""
-
-    pid: Tensor  # (N,) int64 code of (dataset, pid)
-    camid: Tensor  # (N,) int64, UNKNOWN where not known
-    viewid: Tensor  # (N,) int64, UNKNOWN where not known
-    location: Tensor  # (N,) int64 code of the location's name, UNKNOWN where not known
-    samples: Tensor  # (N, K) int64 codes of the samples of its parts, padded with UNKNOWN
-    sources: Tensor  # (N, L) int64 codes of samples that parts were made from, padded too
-
-    def __len__(self) -> int:
-        return len(self.pid)
-
-    def __getitem__(self, rows: slice) -> Meta:
-        columns = (self.pid, self.camid, self.viewid, self.location, self.samples, self.sources)
-        return Meta(*(column[rows] for column in columns))
-
-
-def make_query(parts: Sequence[tuple[Modality, SampleLabels, int | None]]) -> Query:
+def make_query(
+    parts: Sequence[tuple[Modality, SampleLabels, int | None]],
+    seen: Sequence[SampleLabels] | None = None,
+) -> Query:
     """A query of (modality, sample, caption index) parts; a camera, view or location that differs is None.
 
-    Raises DataError for no parts, a part that its sample lacks, or parts of several identities.
+    `seen` are the samples whose camera, view and location count: by default those of all parts. Raises
+    DataError for no parts, a part that its sample lacks, or parts of several identities.
     """
     if not parts:
         raise DataError("A query needs at least one part.")
@@ -151,19 +136,18 @@ def make_query(parts: Sequence[tuple[Modality, SampleLabels, int | None]]) -> Qu
         raise DataError(f"A query's parts show several identities: {[row.sample_id for row in rows]}.")
     for modality, row, caption in parts:
         row.provenance(modality, caption)
-    cameras, views = {row.camid for row in rows}, {row.viewid for row in rows}
-    locations = {row.location for row in rows}
     names: dict[str, int | None] = {}
     for _, row, caption in parts:
         if caption is not None or row.sample_id not in names:
             names[row.sample_id] = caption
+    seen = rows if seen is None else seen
     return Query(
         query_id="+".join(n if c is None else f"{n}#{c}" for n, c in names.items()),
         pid=rows[0].pid,
-        camid=cameras.pop() if len(cameras) == 1 else None,
-        viewid=views.pop() if len(views) == 1 else None,
+        camid=_common([row.camid for row in seen]),
+        viewid=_common([row.viewid for row in seen]),
         parts={m: Part(row.sample_id, caption) for m, row, caption in parts},
-        location=locations.pop() if len(locations) == 1 else None,
+        location=_common([row.location for row in seen]),
     )
 
 
@@ -173,59 +157,6 @@ def parts_key(parts: Parts, side: Side) -> str:
     return hashlib.sha256(json.dumps([side, listed]).encode()).hexdigest()[:32]
 
 
-def metas(
-    queries: Sequence[Query], gallery: Sequence[GalleryItem], labels: Iterable[SampleLabels]
-) -> tuple[Meta, Meta]:
-    """The label arrays of both sides, in their order. Identities key on (dataset, pid).
-
-    Raises DataError for a part whose sample is not among `labels`, or a sample listed twice.
-    """
-    known: dict[str, SampleLabels] = {}
-    for row in labels:
-        if known.setdefault(row.sample_id, row) is not row:
-            raise DataError(f"Two samples are called {row.sample_id!r}; sample_id must be unique.")
-    identities: dict[tuple[str, int], int] = {}
-    samples: dict[str, int] = {}
-    locations: dict[str | None, int] = {None: UNKNOWN}
-
-    def arrays(items: Sequence[Query] | Sequence[GalleryItem]) -> Meta:
-        pids, owners, makers = [], [], []
-        for item in items:
-            try:
-                rows = [(known[part.sample_id], m, part) for m, part in item.parts.items()]
-            except KeyError as error:
-                raise DataError(f"No labels for sample {error}, which an item is made of.") from None
-            dataset = rows[0][0].dataset
-            pids.append(identities.setdefault((dataset, item.pid), len(identities)))
-            sources = [_source(row, m, part) for row, m, part in rows]
-            owned = dict.fromkeys(row.sample_id for row, _, _ in rows)
-            owners.append([samples.setdefault(name, len(samples)) for name in owned])
-            made = dict.fromkeys(name for name in sources if name is not None)
-            makers.append([samples.setdefault(name, len(samples)) for name in made])
-        return Meta(
-            pid=torch.tensor(pids, dtype=torch.int64),
-            camid=_codes([item.camid for item in items]),
-            viewid=_codes([item.viewid for item in items]),
-            location=_codes([locations.setdefault(item.location, len(locations)) for item in items]),
-            samples=_padded(owners),
-            sources=_padded(makers),
-        )
-
-    return arrays(queries), arrays(gallery)
-
-
-def _source(row: SampleLabels, modality: Modality, part: Part) -> str | None:
-    """The sample that a part was made from: its own if it was generated and names no other."""
-    came = row.provenance(modality, part.caption_index)
-    return row.sample_id if came == Provenance("generated") else came.source_id
-
-
-def _codes(values: Sequence[int | None]) -> Tensor:
-    return torch.tensor([UNKNOWN if v is None else v for v in values], dtype=torch.int64)
-
-
-def _padded(rows: list[list[int]]) -> Tensor:
-    width = max(map(len, rows), default=0)
-    return torch.tensor([row + [UNKNOWN] * (width - len(row)) for row in rows], dtype=torch.int64).reshape(
-        len(rows), width
-    )
+def _common(values: Sequence[Value | None]) -> Value | None:
+    """The value that all have; None if they differ or there is none."""
+    return values[0] if len(set(values)) == 1 else None

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from reid.errors import DataError
-from reid.evaluate.items import Meta
+from reid.evaluate.meta import Meta
+from reid.evaluate.ranking import rank, top_ranked
 
 RANKS = (1, 5, 10)
 CHUNK = 512
@@ -154,19 +155,6 @@ def evaluate_features(
     return _join(parts, ranks)
 
 
-def top_ranked(similarity: Tensor, k: int, exclude: Tensor | None = None) -> Tensor:
-    """(Q, k) int64 gallery indices in the order that the metrics use; -1 where none is left.
-
-    `similarity` is (Q, G) and finite, `exclude` (Q, G) bool.
-    """
-    distance = -similarity.float()
-    if exclude is not None:
-        distance.masked_fill_(exclude, torch.inf)
-    best, index = distance.sort(dim=1, stable=True)
-    index = torch.where(torch.isinf(best), -1, index)[:, :k]
-    return pad(index, (0, k - index.shape[1]), value=-1)
-
-
 def bootstrap_map(
     metrics: RetrievalMetrics,
     q_pid: Tensor,
@@ -213,56 +201,6 @@ def _check_shapes(similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Ten
         raise DataError(f"The exclusion mask is {tuple(exclude.shape)} but the labels say {wanted}.")
     if 0 in wanted:
         raise DataError(f"Nothing to evaluate: {wanted[0]} queries and {wanted[1]} gallery items.")
-
-
-def _rank(similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor | None) -> list[Tensor]:
-    """The five per-query tensors of RetrievalMetrics for some queries."""
-    rows, columns = similarity.shape
-    distance = -similarity.float()
-    match = q_pid[:, None] == g_pid[None, :]
-    left = torch.full((rows,), columns, device=match.device)
-    if exclude is not None:
-        distance.masked_fill_(exclude, torch.inf)
-        match &= ~exclude
-        left -= exclude.sum(dim=1)
-    row, nth, place = _places(distance, match)
-    count = torch.bincount(row, minlength=rows)
-    valid, end = count > 0, count.cumsum(0)
-    summed = torch.zeros(rows, dtype=torch.float64, device=row.device)
-    summed.index_add_(0, row, (nth + 1).double() / (place + 1))
-    ap, inp = torch.full_like(summed, torch.nan), torch.full_like(summed, torch.nan)
-    ap[valid] = (summed / count)[valid]
-    inp[valid] = count[valid].double() / (place[end[valid] - 1] + 1)
-    first = torch.zeros_like(count)
-    first[valid] = place[(end - count)[valid]] + 1
-    return [x.cpu() for x in (ap, inp, first, count, left)]
-
-
-def _places(distance: Tensor, match: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For every positive, by query, then rank: its query, its number there, its rank (from 0).
-
-    Sorting plain values and looking the positives up in them is several times cheaper than an
-    argsort. It cannot break ties, so queries with a tied positive take the stable argsort.
-    """
-    rows, columns = distance.shape
-    row, column = match.nonzero(as_tuple=True)
-    count = torch.bincount(row, minlength=rows)
-    nth = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
-    wanted = distance.new_full((rows, int(count.max())), torch.inf)
-    wanted[row, nth] = distance[row, column]
-    if distance.device.type == "cpu":  # NumPy's sort is vectorised, torch's is not (about 20 times)
-        ordered = torch.from_numpy(np.sort(distance.numpy(), axis=1))
-    else:
-        ordered = distance.sort(dim=1).values
-    place = torch.searchsorted(ordered, wanted)[row, nth]
-    equal = torch.searchsorted(ordered, wanted, right=True)[row, nth] - place
-    tied = torch.zeros(rows, dtype=torch.bool, device=row.device)
-    tied[row[equal > 1]] = True
-    if tied.any():
-        order = distance[tied].argsort(dim=1, stable=True)
-        place[tied[row]] = match[tied].gather(1, order).nonzero()[:, 1]
-    offset = row * columns
-    return row, nth, (place + offset).sort().values - offset
 
 
 def _join(parts: list[list[Tensor]], ranks: Sequence[int]) -> RetrievalMetrics:

@@ -277,7 +277,7 @@ def test_public_mfrnets_spare_ffn_is_kept_without_being_trained_or_counted(batch
         ({"frm": {"layers": [2]}}, r"model\.frm\.layers: there is no block 2; the tower has 2"),
         ({"frm": {"layers": [-3]}}, r"model\.frm\.layers: there is no block -3"),
         ({"ffm": {"after_block": 2}}, r"model\.ffm\.after_block: 2 of 2 blocks; use 0 to 1"),
-        ({"ffm": {"router": {"top_k": 4}}}, r"router\.top_k: 4 of 3 experts"),
+        ({"ffm": {"router": {"top_k": 4}}}, r"model\.ffm: router\.top_k = 4 of 3 experts"),
         ({"ffm": {"capacity": 0}}, r"model\.ffm\.capacity"),
         ({"heads": "both"}, r"model\.heads"),
         ({"modalities": "rgb"}, r"data\.modalities: mfrnet fuses two or more.*got rgb"),
