@@ -1,6 +1,7 @@
-"""Measure speed as ratios taken in one run: `model` and `moe`.
+"""Measure speed as ratios taken in one run: `model`, `moe` and `evaluate`.
 
 python -m jobs.benchmark model --system mfrnet
+python -m jobs.benchmark evaluate                  # minutes: two large evaluations for their memory
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from jobs.common import DebugOption, JsonOption, run_verb
 from reid.errors import UsageError
 from reid.sections import did_you_mean
 
-GROUPS = ("model", "moe")
+GROUPS = ("model", "moe", "evaluate")
 
 
 def benchmark(
@@ -31,6 +32,7 @@ def benchmark(
     """Print one line a measurement: value, reference, ratio and whether its target is met."""
     import torch
 
+    from reid.benchmarks.evaluate import evaluate_rows
     from reid.benchmarks.model import SYSTEMS, model_rows
     from reid.benchmarks.moe import moe_rows
 
@@ -44,6 +46,8 @@ def benchmark(
         raise UsageError("--device cuda: torch sees no GPU here.")
     if group == "moe":
         measured = moe_rows(repeats, place)
+    elif group == "evaluate":
+        measured = evaluate_rows(repeats)
     else:
         measured = model_rows(system or SYSTEMS, rows, repeats, place, compiled)
     found = []

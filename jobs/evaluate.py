@@ -2,9 +2,14 @@
 
 python -m jobs.evaluate --preset baseline/synthetic
 python -m jobs.evaluate --preset baseline/demo evaluate.subsets='[sketch, "text->rgb"]'
+python -m jobs.evaluate --compare runs/train/a/1f0c --compare runs/train/b/77aa --out a-and-b
 """
 
 from __future__ import annotations
+
+from typing import Annotated
+
+import typer
 
 from jobs.common import (
     ConfigOption,
@@ -20,6 +25,17 @@ from jobs.common import (
     show,
     start_ray,
 )
+from reid.errors import UsageError
+
+CompareOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--compare", help="A report.json or a run folder; give two or more to see them side by side."
+    ),
+]
+OutOption = Annotated[
+    str | None, typer.Option("--out", help="Folder of the comparison; default: runs/compare/<fingerprint>.")
+]
 
 
 def evaluate(
@@ -29,8 +45,17 @@ def evaluate(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
+    compare: CompareOption = None,
+    out: OutOption = None,
 ) -> None:
-    """Measure the run of a configuration (or `run=`) and write JSON, Markdown and HTML."""
+    """Measure the run of a configuration (or `run=`) and write a report; or compare finished ones."""
+    if compare:
+        if config or preset or overrides or dry_run:
+            raise UsageError("--compare reads finished reports; it goes with --out and --json only.")
+        _compare(compare, out, as_json)
+        return
+    if out is not None:
+        raise UsageError("--out goes with --compare; a run's own report lies in its folder.")
     from pipelines.evaluate import evaluate_run, report_lines
     from reid.runs import load_run
 
@@ -43,6 +68,22 @@ def evaluate(
         start_ray(settings.ray)
     result = evaluate_run(settings, run)
     show({**result.evaluation.to_dict(), "files": result.files}, as_json, report_lines(result))
+
+
+def _compare(reports: list[str], out: str | None, as_json: bool) -> None:
+    from reid.config import fingerprint
+    from reid.evaluate.comparison import (
+        compare_lines,
+        compare_reports,
+        find_report,
+        read_report,
+        write_comparison,
+    )
+
+    uris = [find_report(uri) for uri in reports]
+    comparison = compare_reports([read_report(uri) for uri in uris])
+    files = write_comparison(comparison, out or f"runs/compare/{fingerprint(*uris)}")
+    show({**comparison.to_dict(), "files": files}, as_json, compare_lines(comparison, files))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,13 @@ def search(
     text: Annotated[str | None, typer.Option(help="A sentence.")] = None,
     gallery: Annotated[str | None, typer.Option(help="Gallery subset, e.g. rgb+nir.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many results.")] = 5,
+    min_probability: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Withhold hits that are less likely right.")
+    ] = None,
+    fpr: Annotated[
+        float | None, typer.Option(help="Withhold hits below the threshold of this false-positive rate.")
+    ] = None,
+    prior: Annotated[float | None, typer.Option(help="Chance of an item to be the one, a priori.")] = None,
     thumbnails: Annotated[str | None, typer.Option(help="Folder to write the hits' pictures to.")] = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
@@ -64,8 +71,9 @@ def search(
     if not parts:
         raise UsageError("Nothing to search for: give at least one of --rgb --nir --tir --sketch --text.")
     run = load_run(run_uri_of(settings))
-    retriever = Retriever(run, Gallery.open(gallery_uri(settings, run.fingerprint)), settings.index.search)
-    result = retriever.search(parts, top_k, gallery)
+    store = Gallery.open(gallery_uri(settings, run.fingerprint))
+    retriever = Retriever(run, store, settings.index.search, prior=settings.serve.prior)
+    result = retriever.search(parts, top_k, gallery, min_probability=min_probability, fpr=fpr, prior=prior)
     if thumbnails:
         Path(thumbnails).mkdir(parents=True, exist_ok=True)
         for rank, hit in enumerate(result.hits, 1):
@@ -80,12 +88,18 @@ def search(
         [
             f"{result.query_subset} against {result.gallery_subset} (version {result.gallery_version})",
             *(
-                f"{rank:>3}. {hit.score:.3f}  {hit.id}  pid {hit.pid}  camera {hit.camid}"
+                f"{rank:>3}. {hit.score:.3f}{_sure(hit.probability)}  {hit.id}  pid {hit.pid}"
+                f"  camera {hit.camid}"
                 for rank, hit in enumerate(result.hits, 1)
             ),
+            *(["nothing as sure as asked"] if result.nothing_confident else []),
             *(f"note: {warning}" for warning in result.warnings),
         ],
     )
+
+
+def _sure(probability: float | None) -> str:
+    return "" if probability is None else f"  {probability:.1%} sure"
 
 
 if __name__ == "__main__":

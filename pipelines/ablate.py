@@ -24,6 +24,7 @@ from reid.data.shards import ShardSet
 from reid.errors import AnyReIDError, ConfigError, DataError
 from reid.evaluate.items import SampleLabels
 from reid.evaluate.protocols import get_protocol
+from reid.evaluate.spelling import gallery_name, parse_gallery, split_pairing
 from reid.ladders import Ladder, apply, differences, load_ladder
 from reid.ladders.fitting import shell, used_groups, without_idle_groups
 from reid.ladders.table import AblationTable, Measured, TableRow
@@ -140,7 +141,7 @@ def prepare(plan: Plan) -> Campaign:
     for cell, _ in cells[: len(plan.rows)]:
         get_protocol(cell.config.evaluate.protocol)
         pairings = choose_pairings(cell.config, shell(cell.config), _present(cell.config))
-        _shown([(p.query, p.gallery) for p in pairings], cell.config.ablate.subset)
+        _shown([(subset_name(p.query), p.gallery_name) for p in pairings], cell.config.ablate.subset)
     config = plan.config
     shown = config.ablate.model_dump(mode="json", include={"metrics", "subset"})
     measured = [
@@ -194,7 +195,7 @@ def _measure(cell: Cell, out: Say) -> tuple[Measured, bool]:
     run = load_run(result.run.uri, device)
     done = evaluate_run(config, run, lambda line: None if line.startswith("evaluate: ") else out(line))
     results = done.evaluation.results
-    pairs = [(parse_subset(r.query), parse_subset(r.gallery)) for r in results]
+    pairs = [(r.query, r.gallery) for r in results]
     shown = results[_shown(pairs, config.ablate.subset)]
     found = Measured(
         row=cell.row,
@@ -245,7 +246,7 @@ def _table(plan: Plan, runs: Sequence[Measured]) -> AblationTable:
         ladder=plan.ladder.name,
         dataset=config.data.name,
         split=config.evaluate.split,
-        protocol=config.evaluate.protocol,
+        protocol=get_protocol(config.evaluate.protocol).name,
         rows=plan.rows,
         seeds=config.ablate.seeds,
         metrics=config.ablate.metrics,
@@ -278,16 +279,20 @@ def _present(config: Config) -> Subset:
     return canonical(m for sample in samples for m in SampleLabels.of(sample).modalities)
 
 
-def _shown(pairs: Sequence[tuple[Subset, Subset]], wanted: str | None) -> int:
-    """Which pairing is shown: the wanted one, or the one with most query and then gallery modalities."""
+def _shown(pairs: Sequence[tuple[str, str]], wanted: str | None) -> int:
+    """Which pairing is shown: the wanted one, or the one with most query and then gallery modalities.
+
+    Pairings are given by name: query subset, and gallery ("rgb|nir" is a mixed one).
+    """
     if wanted is None:
-        return max(range(len(pairs)), key=lambda i: (len(pairs[i][0]), len(pairs[i][1])))
-    asked, arrow, other = wanted.partition("->")
-    for i, (query, gallery) in enumerate(pairs):
-        if query == parse_subset(asked) and (not arrow or gallery == parse_subset(other)):
+        sizes = [(len(parse_subset(q)), sum(map(len, parse_gallery(g)))) for q, g in pairs]
+        return max(range(len(pairs)), key=sizes.__getitem__)
+    query, gallery = split_pairing(wanted)
+    for i, (asked, found) in enumerate(pairs):
+        if asked == subset_name(query) and (gallery is None or found == gallery_name(gallery)):
             return i
-    names = [f"{subset_name(q)}->{subset_name(g)}" for q, g in pairs]
-    raise ConfigError(f"ablate.subset: {wanted!r} is not evaluated (evaluate.subsets): {', '.join(names)}.")
+    names = ", ".join(f"{q}->{g}" for q, g in pairs)
+    raise ConfigError(f"ablate.subset: {wanted!r} is not evaluated (evaluate.subsets): {names}.")
 
 
 def _slug(name: str) -> str:

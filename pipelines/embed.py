@@ -24,6 +24,7 @@ from reid.data.batches import sample_part
 from reid.data.collate import Row
 from reid.data.schema import Sample
 from reid.data.shards import GroupRef, ShardSet
+from reid.errors import DataError
 from reid.evaluate.evaluator import Work
 from reid.evaluate.items import Part
 from reid.modality import Modality
@@ -35,26 +36,35 @@ TASK_SCHEMA = pa.schema([("task", pa.string())])
 
 
 class FeatureSet:
-    """Vectors by key in Parquet files below `<run>/features/<data fingerprint>`; files are only added."""
+    """Vectors by key in Parquet files below `<run>/features/<data fingerprint>`; files are only added.
 
-    def __init__(self, run: Run | str, data_fingerprint: str) -> None:
-        uri = run if isinstance(run, str) else run.uri
-        self.uri = storage.join(uri, "features", data_fingerprint)
+    Every file names the weights and the shard set that its vectors are of.
+    """
+
+    def __init__(self, run: Run, data_fingerprint: str) -> None:
+        self.uri = storage.join(run.uri, "features", data_fingerprint)
+        self.of = {"anyreid.model": run.fingerprint, "anyreid.data": data_fingerprint}
 
     def read(self) -> dict[str, Vector]:
-        """Every stored vector."""
+        """Every stored vector. Raises DataError for a file that is of other weights or of other data."""
         found: dict[str, Vector] = {}
         for uri in storage.list_files(self.uri, ".parquet"):
             table = pq.read_table(io.BytesIO(storage.read_bytes(uri)))
+            said = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+            stray = {name: said[name] for name in self.of if name in said and said[name] != self.of[name]}
+            if stray:
+                raise DataError(
+                    f"{uri}: vectors of {stray}, but this is {self.of}; they cannot be compared. Delete "
+                    f"{self.uri} to embed again."
+                )
             keys = table["key"].to_pylist()
             found |= dict(zip(keys, _matrix(table["vector"]), strict=True))
         return found
 
     def add(self, keys: Sequence[str], sides: Sequence[str], vectors: Vector) -> None:
         """Append one file, named by its content."""
-        table = pa.table(
-            {"key": list(keys), "side": list(sides), "vector": list(vectors)}, schema=FEATURE_SCHEMA
-        )
+        schema = FEATURE_SCHEMA.with_metadata(self.of)
+        table = pa.table({"key": list(keys), "side": list(sides), "vector": list(vectors)}, schema=schema)
         stream = io.BytesIO()
         pq.write_table(table, stream, compression="zstd")
         name = storage.sha256("|".join(keys).encode())[:16]

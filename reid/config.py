@@ -7,6 +7,7 @@ model or a reader is adding one file.
 
 from __future__ import annotations
 
+import importlib
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,12 @@ from reid.sections import Plugin, Section, check, did_you_mean, fingerprint, plu
 __all__ = ["Config", "Plugin", "Section", "fingerprint", "load", "override", "plugin_names", "presets"]
 
 PRESETS = "reid.presets"
+DEFAULT_PROTOCOL = "cross_camera"
+
+
+def _protocol(value: Any) -> Any:
+    """A registered name, or the section that a mapping composes; ConfigError names the field."""
+    return importlib.import_module("reid.evaluate.catalogue").compose(value)
 
 
 def _modalities(value: Any) -> Any:
@@ -31,6 +38,7 @@ def _modalities(value: Any) -> Any:
 
 ModelSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(plugin("reid.models", "model"))]
 ReaderSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(plugin("reid.data.readers", "data.reader"))]
+ProtocolSection = Annotated[str | SerializeAsAny[Section], BeforeValidator(_protocol)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Modalities = Annotated[tuple[Modality, ...], BeforeValidator(told(_modalities))]
@@ -180,6 +188,11 @@ class ValConfig(Section):
         "cross_camera", description="as evaluate.protocol; held-out rows have no query or gallery roles"
     )
     gallery: Modalities = Field((Modality.RGB,), description="what any-to-any models are validated against")
+    calibrate: bool = Field(True, description="after training, fit likelihood ratios to the held-out scores")
+    calibrator: Literal["logistic", "isotonic"] = "logistic"
+    calibrate_pairings: int = Field(
+        32, ge=1, description="most pairings of subsets that are calibrated: single modalities, all, the rest"
+    )
 
 
 class TrainConfig(Section):
@@ -203,13 +216,31 @@ class TrainConfig(Section):
     max_failures: int = Field(1, ge=0, description="worker-group restarts from the last checkpoint")
 
 
+class RerankConfig(Section):
+    """k-reciprocal re-ranking; the defaults are its paper's."""
+
+    k1: int = Field(20, ge=1, description="neighbours that are looked at")
+    k2: int = Field(6, ge=1, description="neighbours whose descriptions are averaged; 1: none")
+    lambda_value: float = Field(0.3, ge=0, le=1, description="weight of the original distance")
+
+
 class EvaluateConfig(Section):
-    """What is measured. A subset spells its query side, or both: "sketch" or "text->rgb"."""
+    """What is measured. A subset spells its query side, or both: "sketch", "text->rgb", "nir->rgb|nir"."""
 
     split: Literal["train", "val", "test"] = "test"
-    protocol: str = "cross_camera"
-    subsets: tuple[str, ...] | None = Field(None, description="default: every subset that the model answers")
-    gallery: str | None = Field(None, description="gallery modalities; default: the model's")
+    protocol: ProtocolSection = Field(
+        DEFAULT_PROTOCOL, description="registered name, or a mapping that composes one (extends: <name>)"
+    )
+    subsets: tuple[str, ...] | None = Field(
+        None, description="default: what the protocol asks, or every subset that the model answers"
+    )
+    gallery: str | None = Field(
+        None, description="gallery modalities, rgb|nir for a mixed gallery; default: the model's"
+    )
+    missing: Literal["query", "gallery", "both"] | None = Field(
+        None, description="every subset of this side (of both alike) against the full other one"
+    )
+    rerank: RerankConfig | None = Field(None, description="k-reciprocal re-ranking before exclusions")
     batch_size: int = Field(64, ge=1)
     actors: int = Field(1, ge=0, description="embedding actors; 0 embeds in this process")
     gpus_per_actor: float = Field(0, ge=0)
@@ -226,8 +257,15 @@ class EvaluateConfig(Section):
     @classmethod
     def _spelled(cls, value: Any) -> Any:
         for pairing in [value] if isinstance(value, str) else value or ():
-            for side in pairing.split("->"):
-                told(parse_subset)(side)
+            for kind in pairing.replace("->", "|").split("|"):
+                told(parse_subset)(kind)
+        return value
+
+    @field_validator("missing")
+    @classmethod
+    def _makes_its_own_pairings(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("subsets") is not None:
+            raise ValueError("a grid of missing modalities makes its own pairings; set evaluate.subsets=null")
         return value
 
 
@@ -279,8 +317,8 @@ class AblateConfig(Section):
     @field_validator("subset")
     @classmethod
     def _spelled(cls, value: str | None) -> str | None:
-        for side in [] if value is None else value.split("->"):
-            told(parse_subset)(side)
+        for kind in [] if value is None else value.replace("->", "|").split("|"):
+            told(parse_subset)(kind)
         return value
 
 
@@ -314,6 +352,12 @@ class ServeConfig(Section):
     batch_wait_s: float = Field(0.005, ge=0)
     replicas: int = Field(1, ge=1)
     gpus_per_replica: float = Field(0, ge=0)
+    prior: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="chance that an item is the query's object before looking; default: 1 / (items + 1)",
+    )
 
 
 class RayConfig(Section):
@@ -414,6 +458,7 @@ def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
             not isinstance(value, dict)
             or not isinstance(old, dict)
             or (key in {"model", "reader"} and value.get("name", old.get("name")) != old.get("name"))
+            or (key == "protocol" and value.get("extends", old.get("extends")) != old.get("extends"))
         ):
             merged[key] = value
         else:
@@ -432,7 +477,9 @@ def override(config: Config, values: dict[str, Any]) -> Config:
 def _assign(tree: dict[str, Any], path: list[str], value: Any, key: str) -> None:
     for part in path[:-1]:
         child = tree.get(part)
-        if child is None:
+        if part == "protocol" and not isinstance(child, dict):
+            child = {"extends": child or DEFAULT_PROTOCOL}
+        elif child is None:
             child = {}
         elif isinstance(child, str) and part in {"model", "reader"}:
             child = {"name": child}

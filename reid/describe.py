@@ -17,7 +17,18 @@ from reid.modality import ORDER, Modality, Subset, subset_name
 from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
 from reid.train.identities import training_labels
 
-PUBLISHED = {"rgbnt201": (171, 4), "rgbnt100": (50, 8), "msvr310": (155, 8)}
+PUBLISHED = {
+    "rgbnt201": (171, 4),
+    "rgbnt100": (50, 8),
+    "msvr310": (155, 8),
+    "sysu-mm01": (395, 6),
+    "regdb": (206, 2),
+    "llcm": (713, 9),
+    "market1501": (751, 6),
+    "cuhk-pedes": (11003, 0),
+    "icfg-pedes": (3102, 0),
+    "rstp-reid": (3701, 0),
+}
 """Training identities and cameras of the public sets, by data.name: what the papers' heads are built for."""
 
 

@@ -3,71 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from reid.answers import FoundItem, NewItem, Parts, Query, SearchResult
+from reid.confidence import Confidence, confidence
 from reid.errors import AnyReIDError, DataError, UnsupportedPairing
 from reid.gallery.planning import Plan, plan
 from reid.gallery.rows import Item
 from reid.gallery.search import Hit, IndexInfo, Mode, Searcher
 from reid.gallery.store import Gallery, VersionGone
-from reid.modality import Modality, Subset, canonical, parse_subset, subset_name
+from reid.modality import Subset, canonical, parse_subset, subset_name
 
 if TYPE_CHECKING:
     from reid.runs import Run
 
-Parts = Mapping[Modality, bytes | str]
+__all__ = ["FoundItem", "NewItem", "Parts", "Query", "Retriever", "SearchResult"]
+
 _PURGE_RETRIES = 3
-
-
-@dataclass(frozen=True)
-class Query:
-    """What is asked: content by modality, and optionally the gallery subset."""
-
-    parts: Parts
-    k: int = 10
-    gallery_subset: str | None = None
-
-
-@dataclass(frozen=True)
-class FoundItem:
-    """A hit with what the gallery knows of it. `score` is a cosine similarity in -1..1."""
-
-    id: str
-    score: float
-    pid: int | None
-    camid: int | None
-    timestamp: float | None
-    modalities: tuple[str, ...]
-    source: str | None
-    thumbnail: bytes | None
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """Hits, best first, and how they came about. Subsets are those compared, by name."""
-
-    hits: tuple[FoundItem, ...]
-    query_subset: str
-    gallery_subset: str
-    degraded: bool
-    warnings: tuple[str, ...]
-    gallery_version: int
-    model_fingerprint: str
-    calibrated: bool = False
-
-
-@dataclass(frozen=True)
-class NewItem:
-    """A capture to put in the gallery: its content by modality, and its labels."""
-
-    id: str
-    parts: Parts
-    pid: int | None = None
-    camid: int | None = None
-    timestamp: float | None = None
-    source: str | None = None
 
 
 class _View:
@@ -84,12 +37,16 @@ class Retriever:
     """Answers queries to one gallery with one run. Safe to use from several threads.
 
     Raises GalleryError if the gallery's vectors are of another model. `mode` defaults to the run's
-    `index.search`.
+    `index.search`, `prior` to 1 / (items + 1).
     """
 
-    def __init__(self, run: Run, gallery: Gallery, mode: Mode | None = None) -> None:
+    def __init__(
+        self, run: Run, gallery: Gallery, mode: Mode | None = None, prior: float | None = None
+    ) -> None:
         gallery.check_model(run.fingerprint)
         self.run = run
+        self.calibration = run.calibration
+        self.prior = prior
         self.gallery = gallery
         self.mode: Mode = mode or run.config.index.search
         self._refreshing = threading.Lock()
@@ -134,15 +91,25 @@ class Retriever:
         """Build every index now, so that the first query does not wait; says what they are."""
         return self._view.searcher.warm()
 
-    def search(self, parts: Parts, k: int = 10, gallery_subset: str | None = None) -> SearchResult:
+    def search(
+        self,
+        parts: Parts,
+        k: int = 10,
+        gallery_subset: str | None = None,
+        *,
+        min_probability: float | None = None,
+        fpr: float | None = None,
+        prior: float | None = None,
+    ) -> SearchResult:
         """The k best items for one query.
 
         Without `gallery_subset` the indexed subset is chosen that uses most of the query, then the
-        one that most items have, then the richest. Raises UnsupportedPairing when the model or the
-        gallery cannot answer, UsageError for an unknown subset, DataError naming the modality that
-        cannot be decoded.
+        one that most items have, then the richest. `min_probability` and `fpr` withhold hits that are
+        not so sure. Raises UnsupportedPairing when the model or the gallery cannot answer, UsageError
+        for an unknown subset or demands on a pairing that is not calibrated, DataError naming the
+        modality that cannot be decoded.
         """
-        return self.search_many([Query(parts, k, gallery_subset)])[0]
+        return self.search_many([Query(parts, k, gallery_subset, min_probability, fpr, prior)])[0]
 
     def search_many(self, queries: Sequence[Query]) -> list[SearchResult]:
         """Answer several queries with one embedding call; all see the same gallery version."""
@@ -238,6 +205,7 @@ class Retriever:
         plans = [self._plan(canonical(q.parts), q.gallery_subset, view) for q in queries]
         if not plans:
             return []
+        demands = [self._confidence(q, p, view) for q, p in zip(queries, plans, strict=True)]
         rows = [{m: q.parts[m] for m in p.query} for q, p in zip(queries, plans, strict=True)]
         with self._embedding:
             vectors = self.run.embed(rows, "query")
@@ -251,16 +219,25 @@ class Retriever:
                 hits[i] = found[: queries[i].k]
         pictures = iter(view.snapshot.thumbnails([h.row for found in hits for h in found]))
         return [
-            self._result(chosen, [self._found(h, next(pictures), view) for h in found], view)
-            for chosen, found in zip(plans, hits, strict=True)
+            self._result(chosen, [self._found(h, next(pictures), view) for h in found], demand, view)
+            for chosen, found, demand in zip(plans, hits, demands, strict=True)
         ]
 
     def _plan(self, query: Subset, wanted: str | None, view: _View) -> Plan:
         pairing = self.run.model.pairing
         return plan(query, wanted, pairing, view.coverage, len(view.snapshot))
 
-    def _result(self, chosen: Plan, hits: list[FoundItem], view: _View) -> SearchResult:
-        warnings = list(chosen.warnings)
+    def _confidence(self, query: Query, chosen: Plan, view: _View) -> Confidence:
+        asked, found = subset_name(chosen.query), chosen.column
+        pair = self.calibration.of(asked, found) if self.calibration else None
+        names = asked if asked == found else f"{asked}->{found}"
+        lacking = self.calibration.lacking if self.calibration else {}
+        why = self.run.folder.why_uncalibrated or lacking.get(names, "validation compared no such subsets")
+        return confidence(query, pair, view.coverage[found], self.prior, names, why)
+
+    def _result(self, chosen: Plan, found: list[FoundItem], demand: Confidence, view: _View) -> SearchResult:
+        hits = demand.judged(found)
+        warnings = [*chosen.warnings, *demand.warnings(len(found), len(hits))]
         auxiliary = sorted(a.value for a in self.run.model.auxiliary)
         if auxiliary:
             warnings.append(
@@ -269,13 +246,17 @@ class Retriever:
                 "carry; its null inputs stand in."
             )
         return SearchResult(
-            hits=tuple(hits),
+            hits=hits,
             query_subset=subset_name(chosen.query),
             gallery_subset=chosen.column,
             degraded=bool(auxiliary),
             warnings=tuple(warnings),
             gallery_version=view.snapshot.version,
             model_fingerprint=self.run.fingerprint,
+            calibrated=demand.pair is not None,
+            prior=demand.prior,
+            threshold=demand.threshold,
+            nothing_confident=demand.demanded and bool(found) and not hits,
         )
 
     @staticmethod

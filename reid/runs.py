@@ -6,6 +6,7 @@
 <run>/weights.safetensors
 <run>/labels.json         identities and cameras in label order
 <run>/metrics.jsonl       one line an epoch
+<run>/calibration.json    what similarities mean, where validation identities could tell
 <run>/environment.json    versions and machine
 ```
 A folder of runs (`<workdir>/train/<name>`) names its newest finished one in `LATEST`.
@@ -18,6 +19,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,11 +33,13 @@ from reid import storage
 from reid.config import Config, load
 from reid.data.collate import Collator, Part, Row
 from reid.errors import StorageError, WeightsError
+from reid.evaluate.calibration import Calibration
 from reid.modality import Modality
 from reid.models.base import ModelContext, ReIDModel, Side, build_model
 from reid.train.identities import LabelMap
 
 RUN_FILE = "run.json"
+CALIBRATION_FILE = "calibration.json"
 LATEST = "LATEST"
 Parts = Mapping[Modality, bytes | str]
 Vectors = npt.NDArray[np.float32]
@@ -87,6 +91,20 @@ class RunFolder:
         lines = storage.read_bytes(storage.join(self.uri, "metrics.jsonl")).decode().splitlines()
         return [json.loads(line) for line in lines]
 
+    def calibration(self) -> Calibration | None:
+        """What similarities mean; None if the run has none. WeightsError for a broken or foreign file."""
+        if not self.info.get("calibration"):
+            return None
+        uri = storage.join(self.uri, str(self.info["calibration"]))
+        return Calibration.load(storage.read_json(uri), self.fingerprint, uri)
+
+    @property
+    def why_uncalibrated(self) -> str:
+        """Why there is no calibration; "" if there is one."""
+        if self.info.get("calibration"):
+            return ""
+        return str(self.info.get("uncalibrated") or "the run was written before calibration was")
+
 
 def write_run(
     uri: str,
@@ -95,8 +113,12 @@ def write_run(
     labels: LabelMap,
     history: Sequence[Mapping[str, Any]],
     info: Mapping[str, Any],
+    calibration: Calibration | str = "not asked for",
 ) -> RunFolder:
-    """Write a run folder; `run.json` last, then the LATEST pointer beside it."""
+    """Write a run folder; `run.json` last, then the LATEST pointer beside it.
+
+    `calibration` gets the fingerprint of the weights; a text says why there is none.
+    """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     weights = save_safetensors(state)
     digest = hashlib.sha256(weights).hexdigest()[:12]
@@ -107,6 +129,12 @@ def write_run(
     storage.write_bytes(storage.join(uri, "metrics.jsonl"), lines.encode())
     storage.write_json(storage.join(uri, "environment.json"), environment())
     tree = {**info, "fingerprint": digest, "dim": model.dim, "regime": model.regime.value}
+    if isinstance(calibration, Calibration):
+        stamped = calibration.model_copy(update={"model_fingerprint": digest})
+        storage.write_json(storage.join(uri, CALIBRATION_FILE), stamped.model_dump(mode="json"))
+        tree |= {"calibration": CALIBRATION_FILE, "uncalibrated": None}
+    else:
+        tree |= {"calibration": None, "uncalibrated": calibration}
     storage.write_json(storage.join(uri, RUN_FILE), tree)
     parent, _, name = uri.rpartition("/")
     storage.write_bytes(storage.join(parent, LATEST), name.encode())
@@ -148,6 +176,11 @@ class Run:
         self.model = model
         self.device = device
         self.collator = Collator(self.config.data, self.labels.camera_labels)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What its similarities mean, read at the first use; None if nobody could tell."""
+        return self.folder.calibration()
 
     def embed_rows(self, rows: Sequence[Row], side: Side, batch_size: int = 64) -> Vectors:
         """(n, dim) float32 unit vectors of rows whose parts carry camera ids."""

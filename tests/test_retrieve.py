@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from reid.config import load
 from reid.errors import DataError, GalleryError, UnsupportedPairing, UsageError
+from reid.evaluate.calibration import Calibration, LogisticMap, PairCalibration, VerificationPoint
 from reid.gallery.store import Gallery
 from reid.modality import Modality
 from reid.models.base import build_model
@@ -22,7 +24,31 @@ from reid.train.identities import LabelMap
 RGB, NIR, TIR, SKETCH, TEXT = Modality
 
 
-def make_run(folder: Path, modalities: str, fusion: str, seed: int = 0) -> Run:
+def made_calibration(identities: int = 30) -> Calibration:
+    """Of rgb against rgb: log LR = 20 s - 18, at most 8; similarity 0.95 for FPR 0.1. None of nir->rgb."""
+    point = VerificationPoint(fpr=0.1, threshold=0.95, tpr=0.5, tpr_interval=None, fpr_interval=None)
+    pair = PairCalibration(
+        query="rgb",
+        gallery="rgb",
+        map=LogisticMap(slope=20, intercept=-18),
+        floor=-8,
+        ceiling=8,
+        identities=identities,
+        positive_pairs=3000,
+        negative_pairs=3000,
+        queries=60,
+        gallery_items=60,
+        verification=(point,),
+    )
+    lacking = {"nir->rgb": "no validation sample has 'nir'"}
+    return Calibration(
+        data_fingerprint="d", protocol="cross_camera", identities=30, pairings=(pair,), lacking=lacking
+    )
+
+
+def make_run(
+    folder: Path, modalities: str, fusion: str, seed: int = 0, calibration: Calibration | str = "not measured"
+) -> Run:
     """Write and load a run folder of an untrained baseline small enough for a test."""
     import torch
 
@@ -51,7 +77,7 @@ def make_run(folder: Path, modalities: str, fusion: str, seed: int = 0) -> Run:
     )
     labels = LabelMap((("synthetic", 0), ("synthetic", 1)), (0, 1))
     model = build_model(config.model, model_context(config, labels))
-    return load_run(write_run(str(folder), config, model, labels, [], {}).uri)
+    return load_run(write_run(str(folder), config, model, labels, [], {}, calibration).uri)
 
 
 def picture(seed: int, size: tuple[int, int] = (32, 64), kind: str = "JPEG") -> bytes:
@@ -118,6 +144,8 @@ def test_finds_the_same_picture_first_with_all_that_is_known_of_it(searchable: R
     assert result.model_fingerprint == searchable.run.fingerprint
     assert not result.degraded
     assert not result.calibrated
+    assert result.prior is None
+    assert (first.likelihood_ratio, first.probability) == (None, None)
     assert result.warnings == ()
 
 
@@ -236,3 +264,91 @@ def test_empty_gallery_answers_with_a_warning(any_run: Run, tmp_path: Path) -> N
     result = retriever_of(any_run, tmp_path / "g", ["rgb"]).search({TEXT: "anyone"})
     assert result.hits == ()
     assert result.warnings == ("The gallery is empty.",)
+
+
+# How sure
+
+
+@pytest.fixture(scope="session")
+def calibrated_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("calibrated") / "run"
+    return make_run(folder, "rgb+nir+sketch+text", "mean", calibration=made_calibration())
+
+
+@pytest.fixture
+def sure(calibrated_run: Run, tmp_path: Path) -> Retriever:
+    retriever = retriever_of(calibrated_run, tmp_path / "g", ["rgb"])
+    fill(retriever)
+    return retriever
+
+
+def test_hits_of_a_calibrated_pairing_have_a_ratio_and_a_probability_under_a_prior(sure: Retriever) -> None:
+    result = sure.search({RGB: picture(3)}, 4)
+    assert result.calibrated
+    assert result.prior == pytest.approx(1 / 9)  # any of eight items, or none
+    assert (result.threshold, result.nothing_confident, result.warnings) == (None, False, ())
+    for hit in result.hits:
+        expected = math.exp(20 * hit.score - 18)
+        assert hit.likelihood_ratio == pytest.approx(expected)
+        assert hit.probability == pytest.approx(expected / (expected + 8))
+    asked = sure.search({RGB: picture(3)}, 1, prior=0.5).hits[0]
+    assert asked.probability == pytest.approx(math.exp(2) / (math.exp(2) + 1), abs=1e-4)
+    configured = Retriever(sure.run, sure.gallery, prior=0.5).search({RGB: picture(3)}, 1)
+    assert (configured.prior, configured.hits[0].probability) == (0.5, asked.probability)
+
+
+def test_unsure_hits_are_withheld_and_the_answer_may_be_nothing_confident(sure: Retriever) -> None:
+    every = sure.search({RGB: picture(3)}, 8)
+    chances = [hit.probability for hit in every.hits if hit.probability is not None]
+    some = sure.search({RGB: picture(3)}, 8, min_probability=chances[2])
+    assert [hit.id for hit in some.hits] == [hit.id for hit in every.hits[:3]]
+    assert not some.nothing_confident
+    by_rate = sure.search({RGB: picture(3)}, 8, fpr=0.1)
+    assert by_rate.threshold == 0.95
+    assert [hit.id for hit in by_rate.hits] == [hit.id for hit in every.hits if hit.score >= 0.95]
+    assert by_rate.warnings == ("At FPR 0.1 about 0.8 of 8 items pass by chance.",)
+    none = sure.search({RGB: picture(3)}, 8, min_probability=0.999)
+    assert (none.hits, none.nothing_confident) == ((), True)
+    assert none.warnings == ("Nothing confident: none of the 8 best items is as sure as asked.",)
+
+
+def test_a_pairing_without_calibration_says_so_and_takes_no_demands(sure: Retriever) -> None:
+    result = sure.search({NIR: picture(3)}, 2)
+    assert not result.calibrated
+    assert result.hits[0].probability is None
+    with pytest.raises(
+        UsageError, match=r"min_probability: nir->rgb is not calibrated \(no validation sample"
+    ):
+        sure.search({NIR: picture(3)}, 2, min_probability=0.5)
+    answers = sure.search_each([Query({NIR: picture(3)}, fpr=0.1), Query({RGB: picture(3)}, fpr=0.1)])
+    assert isinstance(answers[0], UsageError)
+    assert isinstance(answers[1], SearchResult)
+
+
+@pytest.mark.parametrize(
+    ("demand", "message"),
+    [
+        ({"fpr": 0.01}, r"rgb has no threshold for 0\.01; published: 0\.1.*10/x"),
+        ({"fpr": 1.0}, "fpr: 1 is not between 0 and 1"),
+        ({"min_probability": 0.0}, "min_probability: 0 is not"),
+        ({"prior": 1.0}, "prior: 1 is not"),
+        ({"prior": math.nan}, "prior: nan is not"),
+    ],
+)
+def test_demands_out_of_range_are_refused(sure: Retriever, demand: dict[str, float], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        sure.search({RGB: picture(3)}, **demand)  # type: ignore[arg-type]
+
+
+def test_a_run_without_calibration_tells_why_it_takes_no_demands(searchable: Retriever) -> None:
+    with pytest.raises(UsageError, match=r"fpr: rgb is not calibrated \(not measured\)"):
+        searchable.search({RGB: picture(1)}, fpr=0.1)
+
+
+def test_few_validation_identities_are_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "rgb", "mean", calibration=made_calibration(identities=7))
+    retriever = retriever_of(run, tmp_path / "g", ["rgb"])
+    fill(retriever)
+    assert retriever.search({RGB: picture(1)}).warnings == (
+        "Probabilities rest on only 7 validation identities.",
+    )

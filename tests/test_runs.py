@@ -13,6 +13,7 @@ from reid.config import Config, load
 from reid.data.collate import Part, Row
 from reid.data.images import encode_png
 from reid.errors import DataError, WeightsError
+from reid.evaluate.calibration import Calibration, LogisticMap, PairCalibration
 from reid.modality import Modality
 from reid.models.base import ReIDModel, build_model
 from reid.runs import LATEST, RUN_FILE, RunFolder, embed_rows, load_run, model_context, write_run
@@ -110,6 +111,51 @@ def test_the_fingerprint_names_the_weights(tmp_path: Path) -> None:
     assert prints[0] == prints[1] != prints[2]
 
 
+CALIBRATION = Calibration(
+    data_fingerprint="data",
+    protocol="cross_camera",
+    identities=9,
+    pairings=(
+        PairCalibration(
+            query="text",
+            gallery="rgb",
+            map=LogisticMap(slope=12.5, intercept=-3),
+            floor=-2,
+            ceiling=4,
+            identities=9,
+            positive_pairs=30,
+            negative_pairs=200,
+            queries=20,
+            gallery_items=10,
+        ),
+    ),
+)
+
+
+def test_a_calibration_is_stored_with_the_fingerprint_of_the_weights(tmp_path: Path) -> None:
+    config = config_of()
+    folder = write_run(str(tmp_path / "a"), config, model_of(config), LABELS, [], {}, CALIBRATION)
+    assert (folder.info["calibration"], folder.info["uncalibrated"]) == ("calibration.json", None)
+    run = load_run(folder.uri)
+    assert run.calibration == CALIBRATION.model_copy(update={"model_fingerprint": folder.fingerprint})
+    anew = write_run(folder.uri, config, model_of(config, 1), LABELS, [], {}, "nobody asked")
+    assert load_run(folder.uri).calibration is None  # although the file of the other weights is still there
+    assert (anew.info["calibration"], anew.why_uncalibrated) == (None, "nobody asked")
+
+
+def test_a_calibration_of_other_weights_or_unknown_content_is_refused(tmp_path: Path) -> None:
+    config = config_of()
+    folder = write_run(str(tmp_path / "a"), config, model_of(config), LABELS, [], {}, CALIBRATION)
+    other = write_run(str(tmp_path / "b"), config, model_of(config, 1), LABELS, [], {}, CALIBRATION)
+    place = Path(folder.uri, "calibration.json")
+    place.write_bytes(Path(other.uri, "calibration.json").read_bytes())
+    with pytest.raises(WeightsError, match=rf"{other.fingerprint}, but the weights are {folder.fingerprint}"):
+        assert load_run(folder.uri).calibration
+    place.write_text('{"scale": 2}')
+    with pytest.raises(WeightsError, match=r"(?s)calibration\.json: not a calibration .*scale: unknown key"):
+        assert load_run(folder.uri).calibration
+
+
 def test_a_folder_of_runs_opens_its_latest_one(finished: tuple[str, ReIDModel]) -> None:
     uri, _ = finished
     parent = Path(uri).parent
@@ -156,7 +202,7 @@ def test_plain_contents_are_embedded_as_from_an_unknown_camera(
 ) -> None:
     run = load_run(finished[0])
     with torch.no_grad():
-        run.model.get_parameter("camera").mul_(50)
+        run.model.get_parameter("class_bias.camera").mul_(50)
     found = run.embed([{Modality.RGB: picture(0)}, {Modality.TEXT: "a green bicycle with a basket"}], "query")
     unknown = Row({Modality.RGB: Part(picture(0), "rgb")})
     assert np.allclose(found[0], run.embed_rows([unknown], "query")[0], atol=1e-6)

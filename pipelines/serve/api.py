@@ -28,6 +28,7 @@ from pipelines.serve.limits import (
     BodyLimit,
     Form,
     RateLimiter,
+    chance,
     check_images,
     check_token,
     read_form,
@@ -42,7 +43,7 @@ audit = logging.getLogger("anyreid.audit")
 log = logging.getLogger("anyreid.serve")
 
 DEFAULT_TOP_K = 10
-_QUERY_FIELDS = ("top_k", "gallery")
+_QUERY_FIELDS = ("top_k", "gallery", "min_probability", "fpr", "prior")
 _ITEM_FIELDS = ("id", "pid", "camid", "timestamp", "source")
 _MAX_INT32, _MAX_INT64 = 2**31 - 1, 2**63 - 1
 
@@ -114,6 +115,7 @@ def make_api(core: Core, config: ServeConfig) -> FastAPI:
                 "gallery_subset": result.gallery_subset,
                 "gallery_version": result.gallery_version,
                 "hits": [h.id for h in result.hits],
+                "nothing_confident": result.nothing_confident,
             }
             body = result_json(result)
             body["took_ms"] = round((time.perf_counter() - started) * 1000, 2)
@@ -172,7 +174,14 @@ def _query(form: Form, config: ServeConfig) -> Query:
             wanted = subset_name(parse_subset(wanted))
         except UsageError as error:
             raise ApiError(422, str(error), "gallery", "Spell it as in rgb+nir.") from None
-    return Query(form.parts, min(DEFAULT_TOP_K, config.max_top_k) if k is None else k, wanted)
+    return Query(
+        form.parts,
+        min(DEFAULT_TOP_K, config.max_top_k) if k is None else k,
+        wanted,
+        min_probability=chance(form.values, "min_probability"),
+        fpr=chance(form.values, "fpr"),
+        prior=chance(form.values, "prior"),
+    )
 
 
 def _new_item(form: Form, item_id: str | None) -> NewItem:

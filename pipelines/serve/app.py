@@ -56,7 +56,8 @@ class Embedder:
         checked = ServeArgs.model_validate(args)
         device = "cuda" if checked.serve.gpus_per_replica else "cpu"
         run = load_run(checked.run, device)
-        self.retriever = Retriever(run, Gallery.open(checked.gallery), checked.search)
+        gallery = Gallery.open(checked.gallery)
+        self.retriever = Retriever(run, gallery, checked.search, checked.serve.prior)
         self.retriever.warm()
         batching: Any = self._search_batch  # Serve's decorator adds setters that its types lack
         batching.set_max_batch_size(checked.serve.batch_size)

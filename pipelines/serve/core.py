@@ -106,5 +106,19 @@ def describe(retriever: Retriever) -> dict[str, Any]:
             "search": retriever.mode,
         },
         "answers": retriever.answerable(),
-        "calibrated": False,
+        "calibrated": retriever.calibration is not None,
+        "calibration": _calibration(retriever),
+    }
+
+
+def _calibration(retriever: Retriever) -> dict[str, Any]:
+    """What probabilities rest on, and which false-positive rates may be asked of which pairing."""
+    found = retriever.calibration
+    if found is None:
+        return {"why_not": retriever.run.folder.why_uncalibrated}
+    return {
+        "protocol": found.protocol,
+        "identities": found.identities,
+        "prior": retriever.prior,
+        "fpr": {pair.name: [point.fpr for point in pair.verification] for pair in found.pairings},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hmac
 import io
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -248,6 +249,20 @@ def whole_number(values: Mapping[str, str], name: str, low: int, high: int) -> i
     if not low <= int(text) <= high:
         raise ApiError(422, f"{name}: {text} is out of range.", name, f"Give a number from {low} to {high}.")
     return int(text)
+
+
+def chance(values: Mapping[str, str], name: str) -> float | None:
+    """A number in (0, 1], or None when it is absent; ApiError 422 otherwise."""
+    text = values.get(name)
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
+        raise ApiError(422, f"{name}: {text[:40]!r} is not a number above 0 and up to 1.", name)
+    return value
 
 
 def _formats() -> str:

@@ -1,11 +1,11 @@
 """One evaluation: pairings of modality subsets -> what must be embedded -> metrics from features by key.
 
-Features are looked up by the key of their parts, so one embedding serves every pairing and protocol.
+Features are looked up by the key of their parts, so one embedding serves every pairing, trial and protocol.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,39 +13,39 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from reid.config import RerankConfig
 from reid.errors import DataError
-from reid.evaluate.items import (
-    GalleryItem,
-    Parts,
-    Query,
-    SampleLabels,
-    Selected,
-    Side,
-    metas,
-    parts_key,
+from reid.evaluate.items import GalleryItem, Parts, Query, SampleLabels, Selected, Side, parts_key
+from reid.evaluate.meta import Meta, metas
+from reid.evaluate.metrics import (
+    Compare,
+    Exclude,
+    RetrievalMetrics,
+    check_features,
+    cosine,
+    evaluate_features,
 )
-from reid.evaluate.metrics import RetrievalMetrics, evaluate_features
+from reid.evaluate.pairing import Pairing, PairRule, pair, parse_pairing
 from reid.evaluate.protocols import Protocol
-from reid.modality import Subset, parse_subset, subset_name
+from reid.evaluate.rerank import rerank
+from reid.evaluate.spec import ProtocolConfig
+from reid.evaluate.trials import over_trials
+from reid.modality import subset_name
+
+__all__ = [
+    "Features",
+    "PairRule",
+    "Pairing",
+    "Scored",
+    "Work",
+    "pair",
+    "parse_pairing",
+    "score",
+    "stack",
+    "worklist",
+]
 
 Features = Mapping[str, npt.NDArray[np.float32]]
-PairRule = Callable[[Subset, Subset], tuple[Subset, Subset]]
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """What is asked of what, and the subsets that are embedded to answer it."""
-
-    query: Subset
-    gallery: Subset
-    query_used: Subset
-    gallery_used: Subset
-
-    @property
-    def name(self) -> str:
-        """ "text->rgb"; one name when both sides are alike."""
-        q, g = subset_name(self.query), subset_name(self.gallery)
-        return q if q == g else f"{q}->{g}"
 
 
 @dataclass(frozen=True)
@@ -62,28 +62,39 @@ class Scored:
     """A pairing's metrics with what they were computed from."""
 
     pairing: Pairing
-    metrics: RetrievalMetrics
+    metrics: RetrievalMetrics  # over the trials
     queries: Selected[Query]
-    gallery: Selected[GalleryItem]
+    gallery: Selected[GalleryItem]  # everything that a trial may draw
     query_pids: Tensor  # (Q,) identity codes
+    draws: tuple[tuple[int, ...], ...]  # positions in `gallery` of each trial's items
+    compare: Compare  # similarities of some queries to the first trial's items
+    without_source: RetrievalMetrics | None = None  # where `metrics` keep what a query describes
+
+    @property
+    def first_gallery(self) -> list[GalleryItem]:
+        """The items of the first trial."""
+        return [self.gallery.items[i] for i in self.draws[0]]
 
 
-def parse_pairing(text: str, gallery: Subset, rule: PairRule) -> Pairing:
-    """ "sketch" (against `gallery`) or "text->rgb". UnsupportedPairing if the model cannot."""
-    asked, arrow, other = text.partition("->")
-    q = parse_subset(asked)
-    g = parse_subset(other) if arrow else gallery
-    used = rule(q, g)
-    return Pairing(q, g, *used)
+def select(
+    protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pairing
+) -> tuple[Selected[Query], Selected[GalleryItem]]:
+    """The queries of a pairing, and every item that one of its galleries may have."""
+    queries = protocol.queries(labels, pairing.query_used)
+    return queries, protocol.mixed_gallery(labels, pairing.kinds)
 
 
 def worklist(protocol: Protocol, labels: Sequence[SampleLabels], pairings: Iterable[Pairing]) -> list[Work]:
-    """Every distinct vector that the pairings need, in a fixed order."""
+    """Every distinct vector that the pairings need, in a fixed order.
+
+    Galleries are embedded whole, so that no trial and no other way of sampling needs anything new.
+    """
     work: dict[str, Work] = {}
     for pairing in pairings:
+        queries, gallery = select(protocol, labels, pairing)
         sides: tuple[tuple[Side, Sequence[Query | GalleryItem]], ...] = (
-            ("query", protocol.queries(labels, pairing.query_used).items),
-            ("gallery", protocol.gallery(labels, pairing.gallery_used).items),
+            ("query", queries.items),
+            ("gallery", gallery.items),
         )
         for side, items in sides:
             for item in items:
@@ -92,34 +103,90 @@ def worklist(protocol: Protocol, labels: Sequence[SampleLabels], pairings: Itera
     return list(work.values())
 
 
-def score(protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pairing, features: Features) -> Scored:
-    """Metrics of one pairing. Raises DataError when a side is empty or a feature is missing."""
-    queries = protocol.queries(labels, pairing.query_used)
-    gallery = protocol.gallery(labels, pairing.gallery_used)
-    for side, found in (("query", queries.items), ("gallery", gallery.items)):
-        if not found:
-            subset = pairing.query_used if side == "query" else pairing.gallery_used
-            raise DataError(f"No {side} sample of this split has {subset_name(subset)!r}.")
-    q_meta, g_meta = metas(queries.items, gallery.items, labels)
-    metrics = evaluate_features(
-        stack(queries.items, "query", features),
-        stack(gallery.items, "gallery", features),
-        q_meta,
-        g_meta,
-        protocol.exclude,
+def score(
+    protocol: Protocol,
+    labels: Sequence[SampleLabels],
+    pairing: Pairing,
+    features: Features,
+    reranking: RerankConfig | None = None,
+) -> Scored:
+    """Metrics of one pairing. Raises DataError when a side is empty or a feature is missing or not finite."""
+    queries, gallery = select(protocol, labels, pairing)
+    for side, size, name in (
+        ("query", len(queries.items), subset_name(pairing.query_used)),
+        ("gallery", len(gallery.items), pairing.gallery_name),
+    ):
+        if not size:
+            raise DataError(f"No {side} sample of this split has {name!r}.")
+    draws = protocol.draws(gallery.items)
+    sides = metas(queries.items, gallery.items, labels)
+    vectors = stack(queries.items, "query", features), stack(gallery.items, "gallery", features)
+    if vectors[0].shape[1] != vectors[1].shape[1]:
+        sizes = " and ".join(str(v.shape[1]) for v in vectors)
+        raise DataError(f"Query and gallery vectors have {sizes} numbers; {_FOREIGN}")
+    ways: list[Exclude] = [protocol.exclude]
+    if protocol.keeps_sources(pairing.query_used):
+        ways.append(protocol.exclude_sources)
+    trials: list[_Trial] = []
+    for draw in draws:
+        rows = slice(None) if _whole(draw, gallery.items) else torch.tensor(draw)
+        pair_of = (vectors[0], vectors[1][rows]), (sides[0], sides[1][rows])
+        trials.append(_trial(protocol.config, *pair_of, ways, reranking))
+    found = [over_trials(column) for column in zip(*(t.metrics for t in trials), strict=True)]
+    return Scored(
+        pairing,
+        found[0],
+        queries,
+        gallery,
+        query_pids=sides[0].pid,
+        draws=tuple(map(tuple, draws)),
+        compare=trials[0].compare,
+        without_source=found[1] if len(found) > 1 else None,
     )
-    return Scored(pairing, metrics, queries, gallery, q_meta.pid)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    metrics: list[RetrievalMetrics]  # for each way to exclude
+    compare: Compare
+
+
+def _trial(
+    config: ProtocolConfig,
+    vectors: tuple[Tensor, Tensor],
+    sides: tuple[Meta, Meta],
+    ways: Sequence[Exclude],
+    reranking: RerankConfig | None,
+) -> _Trial:
+    """One gallery."""
+    check_features(vectors[0], len(sides[0]), "query")
+    check_features(vectors[1], len(sides[1]), "gallery")
+    compare = cosine(*vectors) if reranking is None else rerank(*vectors, reranking)
+    measured = [
+        evaluate_features(*vectors, *sides, exclude, ranks=config.ranks, cmc=config.cmc, compare=compare)
+        for exclude in ways
+    ]
+    return _Trial(measured, compare)
+
+
+def _whole(draw: Sequence[int], items: Sequence[GalleryItem]) -> bool:
+    return len(draw) == len(items) and list(draw) == list(range(len(items)))
+
+
+_FOREIGN = "features are of another model, shard set or worklist. Embed again."
 
 
 def stack(items: Sequence[Query] | Sequence[GalleryItem], side: Side, features: Features) -> Tensor:
     """(n, dim) float32 vectors of items. Raises DataError naming the first one without a feature."""
-    rows = []
+    rows: list[npt.NDArray[np.float32]] = []
     for item in items:
         vector = features.get(parts_key(item.parts, side))
+        name = next(iter(item.parts.values())).sample_id
         if vector is None:
+            raise DataError(f"No {side} vector of {name!r}: {_FOREIGN}")
+        if rows and len(vector) != len(rows[0]):
             raise DataError(
-                f"No {side} vector of {next(iter(item.parts.values())).sample_id!r}: features are "
-                "of another model, shard set or worklist. Embed again."
+                f"The {side} vector of {name!r} has {len(vector)} numbers, others {len(rows[0])}: {_FOREIGN}"
             )
         rows.append(vector)
     return torch.from_numpy(np.stack(rows))

@@ -2,52 +2,74 @@
 
 from __future__ import annotations
 
-import base64
+from collections.abc import Sequence
 from typing import Any
 
-from reid.errors import DataError
+from reid.evaluate.figures import (
+    cmc_chart,
+    heat_map,
+    histogram_chart,
+    projection_chart,
+    routing_pictures,
+)
+from reid.evaluate.pages import environment, image_uri
+from reid.evaluate.published import PublishedRow
 from reid.evaluate.results import Evaluation, RankedList, SubsetResult, percent
-
-_SIGNATURES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png", b"RIFF": "webp"}
 
 
 def render_html(evaluation: Evaluation) -> str:
     """The page, all texts escaped. Raises DataError for a picture not JPEG, PNG or WebP."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("reid.evaluate", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = percent
+    templates = environment()
+    templates.filters["percent"] = percent
     rows = [_row(result) for result in evaluation.results]
-    return environment.get_template("report.html.j2").render(
+    by_map = sorted(rows, key=lambda row: row["n"]["mAP"] or 0.0, reverse=True)
+    published = published_cells(evaluation.published, evaluation.ranks)
+    measured = {row["label"] for row in rows}
+    return templates.get_template("report.html.j2").render(
         e=evaluation,
         ranks=evaluation.ranks,
         rows=rows,
         baselines=[_row(result) for result in evaluation.baselines],
-        best=max(rows, key=lambda row: row["n"]["mAP"] or 0.0, default=None),
+        published=published,
+        unmatched=[row for row in published if row["pair"] not in measured],
+        best=by_map[0] if by_map else None,
         lacking=[r for r in rows if r["n"]["lacking_queries"] or r["n"]["lacking_gallery"]],
         skipped=sum(row["n"]["skipped"] for row in rows),
         ranked=[_list(ranked) for ranked in evaluation.ranked],
+        cmc=cmc_chart([(row["label"], row["n"]["cmc"]) for row in by_map]),
+        heat=heat_map(evaluation),
+        distributions=[histogram_chart(found) for found in evaluation.similarities],
+        projection=projection_chart(evaluation.projection) if evaluation.projection else None,
+        routing=routing_pictures(evaluation.routing),
     )
 
 
-def image_uri(data: bytes) -> str:
-    """A data: uri of an encoded picture. Raises DataError unless it is JPEG, PNG or WebP."""
-    for signature, kind in _SIGNATURES.items():
-        if data.startswith(signature):
-            return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    raise DataError("A picture of a report must be JPEG, PNG or WebP; this one is none of them.")
+def published_cells(rows: Sequence[PublishedRow], ranks: Sequence[int]) -> list[dict[str, Any]]:
+    """Faint rows: a label, its source, and the columns that a table of these ranks has."""
+    return [
+        {
+            "label": row.label,
+            "pair": row.query if row.query == row.gallery else f"{row.query} → {row.gallery}",
+            "source": row.source,
+            "mAP": row.get("mAP"),
+            "ranks": [(k, row.get(f"R{k}")) for k in ranks],
+        }
+        for row in rows
+    ]
 
 
 def _row(result: SubsetResult) -> dict[str, Any]:
     numbers = result.numbers()
     low, high = numbers["mAP_interval"] or (None, None)
-    return {"label": result.label, "n": numbers, "low": low, "high": high}
+    trials = numbers.get("trials") or {"std": {}, "count": 1}
+    return {
+        "label": result.label,
+        "n": numbers,
+        "low": low,
+        "high": high,
+        "std": trials["std"],
+        "trials": trials["count"],
+    }
 
 
 def _list(ranked: RankedList) -> dict[str, Any]:

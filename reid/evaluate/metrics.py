@@ -3,26 +3,46 @@
 Gallery items are ranked by descending similarity, equal similarities by gallery index; excluded
 items leave the ranking. AP is the mean of the precision at every positive, INP the number of
 positives over the rank of the last one, CMC@k the share of queries with a positive among the first
-k. A query without any positive left is skipped and counted.
+k; on request on the list of identities, each at the rank of its first item (SYSU-MM01). A query without any
+positive left is skipped and counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import normalize
 
 from reid.errors import DataError
 from reid.evaluate.meta import Meta
-from reid.evaluate.ranking import rank, top_ranked
+from reid.evaluate.ranking import Ranked, rank, top_ranked
+
+__all__ = [
+    "RANKS",
+    "CmcList",
+    "RetrievalMetrics",
+    "bootstrap_map",
+    "check_features",
+    "cosine",
+    "evaluate_features",
+    "rank_metrics",
+    "rows_at_a_time",
+    "top_ranked",
+]
 
 RANKS = (1, 5, 10)
-CHUNK = 512
+CHUNK = 256
+"""Queries ranked at a time, fewer where the gallery is large: see `rows_at_a_time`."""
+BLOCK = 2**23
+"""Similarities held at a time."""
 Exclude = Callable[[Meta, Meta], Tensor]
+Compare = Callable[[slice], Tensor]
+CmcList = Literal["images", "identities"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +58,7 @@ class RetrievalMetrics:
     positives: Tensor  # int64 positives left in the ranking
     candidates: Tensor  # int64 gallery items left in the ranking
     ranks: tuple[int, ...] = RANKS
+    listed: Tensor | None = None  # int64 as first_hit in the list of identities, if CMC is counted on it
 
     @property
     def valid(self) -> Tensor:
@@ -70,8 +91,9 @@ class RetrievalMetrics:
         return tuple(self.cmc_at(rank) for rank in self.ranks)
 
     def cmc_at(self, rank: int) -> float:
-        """Share of the counted queries with a positive among the first `rank` items."""
-        return float((self.first_hit[self.valid] <= rank).double().mean())
+        """Share of the counted queries with a positive among the first `rank` items, or identities."""
+        hits = self.first_hit if self.listed is None else self.listed
+        return float((hits[self.valid] <= rank).double().mean())
 
     @property
     def chance_mAP(self) -> float:  # noqa: N802
@@ -82,7 +104,12 @@ class RetrievalMetrics:
         return float((spread + (1 - spread) * harmonic / n).mean())
 
     def chance_cmc(self, rank: int) -> float:
-        """Exact expectation of CMC@rank if the remaining items were shuffled."""
+        """Exact expectation of CMC@rank if the remaining items were shuffled.
+
+        NaN beyond rank 1 on the list of identities, where it depends on every identity's number of items.
+        """
+        if self.listed is not None and rank > 1:
+            return float("nan")
         n, m = self._counts()
         others, total = _log_choose(n - m, rank), _log_choose(n, rank)
         missed = torch.where(n - m >= rank, torch.exp(others - total), torch.zeros_like(n))
@@ -107,22 +134,26 @@ def rank_metrics(
     g_pid: Tensor,
     exclude: Tensor | None = None,
     ranks: Sequence[int] = RANKS,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
+    cmc: CmcList = "images",
 ) -> RetrievalMetrics:
     """Metrics of a (Q, G) similarity matrix, compared as float32; higher is more alike.
 
-    `q_pid` (Q,) and `g_pid` (G,) are identity labels; `exclude` (Q, G) bool drops items. Raises
-    DataError for an empty side, shapes that disagree, or a similarity that is not finite.
+    `q_pid` (Q,) and `g_pid` (G,) are identity labels; `exclude` (Q, G) bool drops items; `cmc` says on which
+    list CMC is counted. Raises DataError for an empty side, shapes that disagree, or a similarity that is
+    not finite.
     """
     _check_shapes(similarity, q_pid, g_pid, exclude)
-    parts = []
+    chunk = chunk or rows_at_a_time(len(g_pid))
+    table = _Table(len(similarity), cmc)
     for start in range(0, len(similarity), chunk):
         rows = slice(start, start + chunk)
         block = similarity[rows]
         if not torch.isfinite(torch.stack(torch.aminmax(block))).all():
             raise DataError(f"Similarities of queries {start}.. are not finite; check the features.")
-        parts.append(_rank(block, q_pid[rows], g_pid, None if exclude is None else exclude[rows]))
-    return _join(parts, ranks)
+        drop = None if exclude is None else exclude[rows]
+        table.put(rows, rank(block, q_pid[rows], g_pid, drop, cmc == "identities"))
+    return table.metrics(ranks)
 
 
 def evaluate_features(
@@ -132,27 +163,42 @@ def evaluate_features(
     g_meta: Meta,
     exclude: Exclude | None = None,
     ranks: Sequence[int] = RANKS,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
+    cmc: CmcList = "images",
+    compare: Compare | None = None,
 ) -> RetrievalMetrics:
     """Metrics of ranking gallery features g (G, D) by cosine to query features q (Q, D).
 
     Works on `chunk` queries at a time, so memory grows with chunk x G and not with Q x G. `exclude`
-    gets the chunk's query labels and all gallery labels and returns (q, G) bool, True = drop.
-    Raises DataError for an empty side, shapes that disagree, or features that are not finite.
+    gets the chunk's query labels and all gallery labels and returns (q, G) bool, True = drop. `compare`
+    gives the (q, G) similarities of some queries instead of the cosine (re-ranking). Raises DataError for
+    an empty side, shapes that disagree, or features that are not finite.
     """
     check_features(q, len(q_meta), "query")
     check_features(g, len(g_meta), "gallery")
     if q.shape[1] != g.shape[1]:
         raise DataError(f"Query features have {q.shape[1]} columns and gallery features {g.shape[1]}.")
-    columns = normalize(g.float(), dim=1).T
+    chunk = chunk or rows_at_a_time(len(g))
+    compare = compare or cosine(q, g)
     g_pid = g_meta.pid.to(g.device)
-    parts = []
+    table = _Table(len(q), cmc)
     for start in range(0, len(q), chunk):
         rows = slice(start, start + chunk)
-        similarity = normalize(q[rows].float(), dim=1) @ columns
         drop = None if exclude is None else exclude(q_meta[rows], g_meta).to(g.device)
-        parts.append(_rank(similarity, q_meta.pid[rows].to(g.device), g_pid, drop))
-    return _join(parts, ranks)
+        q_pid = q_meta.pid[rows].to(g.device)
+        table.put(rows, rank(compare(rows).to(g.device), q_pid, g_pid, drop, cmc == "identities"))
+    return table.metrics(ranks)
+
+
+def cosine(q: Tensor, g: Tensor) -> Compare:
+    """Cosines of some rows of q (Q, D) to all rows of g (G, D), as `evaluate_features` asks for them."""
+    columns = normalize(g.float(), dim=1).T
+    return lambda rows: normalize(q[rows].float(), dim=1) @ columns
+
+
+def rows_at_a_time(columns: int) -> int:
+    """How many queries are ranked together against a gallery of that size."""
+    return max(1, min(CHUNK, BLOCK // max(columns, 1)))
 
 
 def bootstrap_map(
@@ -203,9 +249,25 @@ def _check_shapes(similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Ten
         raise DataError(f"Nothing to evaluate: {wanted[0]} queries and {wanted[1]} gallery items.")
 
 
-def _join(parts: list[list[Tensor]], ranks: Sequence[int]) -> RetrievalMetrics:
-    ap, inp, first, positives, candidates = (torch.cat(column) for column in zip(*parts, strict=True))
-    return RetrievalMetrics(ap, inp, first, positives, candidates, tuple(ranks))
+class _Table:
+    """Results of Q queries, filled in chunks; allocated at once, for many small results split up the heap."""
+
+    def __init__(self, count: int, cmc: CmcList) -> None:
+        self.ap, self.inp = (torch.empty(count, dtype=torch.float64) for _ in range(2))
+        self.first_hit, self.positives, self.candidates, self.listed = (
+            torch.empty(count, dtype=torch.int64) for _ in range(4)
+        )
+        self.has_list = cmc == "identities"
+
+    def put(self, rows: slice, ranked: Ranked) -> None:
+        for name, column in ranked._asdict().items():
+            if column is not None:
+                getattr(self, name)[rows] = column
+
+    def metrics(self, ranks: Sequence[int]) -> RetrievalMetrics:
+        listed = self.listed if self.has_list else None
+        columns = (self.ap, self.inp, self.first_hit, self.positives, self.candidates)
+        return RetrievalMetrics(*columns, ranks=tuple(ranks), listed=listed)
 
 
 def _log_choose(n: Tensor, k: int) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reid.evaluate.catalogue import PROTOCOLS, protocol_config, register
+from reid.evaluate.catalogue import PROTOCOLS, protocol_config, register, summary_of
 from reid.evaluate.items import (
     GalleryItem,
     Part,
@@ -64,7 +64,7 @@ class Protocol:
     @property
     def summary(self) -> str:
         """One or two sentences for the report, with how galleries are drawn and CMC is counted."""
-        parts = [self.config.summary, self.sampling or ""]
+        parts = [summary_of(self.config), self.sampling or ""]
         if self.config.cmc == "identities":
             parts.append("CMC counts identities, not images.")
         return " ".join(part for part in parts if part)
@@ -78,7 +78,8 @@ class Protocol:
         how = f"permutations of {drawn.permutations}"
         if drawn.method == "choice":
             how = f"random.choice in sorted order, seeds {drawn.seed} to {drawn.seed + drawn.trials - 1}"
-        return f"Means over {drawn.trials} galleries of at most {drawn.shots} per ({', '.join(drawn.per)}): {how}."
+        cell = ", ".join(drawn.per)
+        return f"Means over {drawn.trials} galleries of at most {drawn.shots} per ({cell}): {how}."
 
     @property
     def exclusions(self) -> tuple[str, ...]:
@@ -89,6 +90,20 @@ class Protocol:
         elif self.config.leakage == "visual_only":
             words.append(f"{RULES['leakage'].words} (queries of text alone keep them)")
         return tuple(words)
+
+    def warnings(self, labels: Sequence[SampleLabels]) -> tuple[str, ...]:
+        """What a reader of the numbers should know: rules that lack their labels, and leakage let in."""
+        found = []
+        for name in self.config.exclude:
+            label = RULES[name].needs
+            blind = 0 if label in (None, "content_hash") else sum(getattr(r, label) is None for r in labels)
+            if blind:
+                found.append(
+                    f"Rule {name} cannot see {blind} of {len(labels)} samples, which have no {label}."
+                )
+        if self.config.leakage == "never":
+            found.append("Queries may find the very images that they were generated from (leakage: never).")
+        return tuple(found)
 
     @property
     def splits(self) -> tuple[str, ...]:

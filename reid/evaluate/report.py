@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from reid import storage
 from reid.evaluate.html import render_html
+from reid.evaluate.published import NOTE
 from reid.evaluate.results import Evaluation, Found, RankedList, SubsetResult, percent
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "write_report",
 ]
 
+SHOWN = (1, 2, 3, 5, 10, 15, 20)
+"""Ranks of the Markdown table of CMC points."""
 FILES = ("report.json", "report.md", "report.html")
 
 
@@ -41,10 +45,10 @@ def render_markdown(evaluation: Evaluation) -> str:
     header = ["Query → gallery", "mAP", *(f"R{k}" for k in ranks), "mINP", "Chance mAP / R1"]
     header += ["Queries", "Skipped", "Gallery"]
     lines = [
-        f"# Evaluation of {_plain(e.run)} on {_plain(e.dataset)} ({_plain(e.split)})",
+        f"# Evaluation of {plain(e.run)} on {plain(e.dataset)} ({plain(e.split)})",
         "",
-        f"Protocol **{_plain(e.protocol)}**. {_plain(e.summary)}",
-        f"Not counted: {_plain('; '.join(e.exclusions)) or 'nothing'}.",
+        f"Protocol **{plain(e.protocol)}**. {plain(e.summary)}",
+        f"Not counted: {plain('; '.join(e.exclusions)) or 'nothing'}.",
         "",
         f"| {' | '.join(header)} |",
         f"|---|{'---:|' * (len(header) - 1)}",
@@ -52,15 +56,22 @@ def render_markdown(evaluation: Evaluation) -> str:
     for result in (*e.results, *e.baselines):
         n = result.numbers()
         chance = f"{percent(n['chance']['mAP'])} / {percent(n['chance'].get('R1'))}"
-        cells = [_plain(result.label), _with_interval(n), *(percent(n.get(f"R{k}")) for k in ranks)]
+        cells = [plain(result.label), with_interval(n), *(percent(n.get(f"R{k}")) for k in ranks)]
         cells += [percent(n["mINP"]), chance, str(n["queries"]), str(n["skipped"])]
         lines.append(f"| {' | '.join([*cells, str(n['gallery_size'])])} |")
+    for other in e.published:
+        pair = other.query if other.query == other.gallery else f"{other.query} → {other.gallery}"
+        cells = [f"*{plain(f'{other.label}: {pair} ({other.source}; {NOTE})')}*"]
+        stated = [other.get("mAP"), *(other.get(f"R{k}") for k in ranks)]
+        cells += ["–" if value is None else f"*{percent(value)}*" for value in stated]
+        lines.append(f"| {' | '.join([*cells, *['–'] * 5])} |")
     lines += [
         "",
         "Numbers in %; mAP with its 95 % interval (bootstrap over identities) where known.",
     ]
-    lines += [*(f"\n> **Warning.** {_plain(w)}" for w in e.warnings)]
-    lines += ["", f"Model `{_plain(e.model_fingerprint)}` · data `{_plain(e.data_fingerprint)}`"]
+    lines += _curves(e)
+    lines += [*(f"\n> **Warning.** {plain(w)}" for w in e.warnings)]
+    lines += ["", f"Model `{plain(e.model_fingerprint)}` · data `{plain(e.data_fingerprint)}`"]
     return "\n".join(lines) + "\n"
 
 
@@ -78,14 +89,27 @@ def write_report(evaluation: Evaluation, folder: str | Path) -> dict[str, str]:
     return uris
 
 
-def _with_interval(numbers: dict[str, Any]) -> str:
-    shown = percent(numbers["mAP"])
-    if numbers["mAP_interval"] is None:
+def with_interval(numbers: Mapping[str, Any]) -> str:
+    """mAP in %, with ± over trials and the interval where there are such."""
+    spread = (numbers.get("trials") or {"std": {}})["std"].get("mAP")
+    shown = percent(numbers["mAP"]) + ("" if spread is None else f" ± {percent(spread)}")
+    if numbers.get("mAP_interval") is None:
         return shown
     low, high = numbers["mAP_interval"]
     return f"{shown} ({percent(low)}–{percent(high)})"
 
 
-def _plain(text: str) -> str:
+def _curves(evaluation: Evaluation) -> list[str]:
+    """CMC at more ranks than the headline table has."""
+    if not evaluation.results:
+        return []
+    lines = ["", f"| CMC, first k | {' | '.join(map(str, SHOWN))} |", f"|---|{'---:|' * len(SHOWN)}"]
+    for result in evaluation.results:
+        curve = result.numbers()["cmc"]
+        lines.append(f"| {' | '.join([plain(result.label), *(percent(curve[k - 1]) for k in SHOWN)])} |")
+    return lines
+
+
+def plain(text: str) -> str:
     """Text that Markdown shows as it is and on one line."""
     return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))

@@ -63,6 +63,14 @@ class Output:
     stats: dict[str, Tensor | float] = field(default_factory=dict)  # scalars: router load, entropy, ...
 
 
+@dataclass(frozen=True, eq=False)
+class Routed:
+    """The experts that the patches of B images went to."""
+
+    experts: Tensor  # (B, rows, columns) int64: of the highest gate; -1: dropped, or no such image
+    count: int  # experts that there are
+
+
 class ReIDModel(nn.Module, ABC):
     """A trainable embedder of multi-modal captures."""
 
@@ -84,6 +92,10 @@ class ReIDModel(nn.Module, ABC):
     @abstractmethod
     def embed(self, batch: Batch, side: Side) -> Tensor:
         """(B, dim) float32 vectors of unit norm, from whatever modalities the rows have."""
+
+    def routing(self, batch: Batch) -> dict[str, Routed]:
+        """ "<mixture>/<modality>" -> where an embedding of this batch sends patches; {} without experts."""
+        return {}
 
     def load_pretrained(self) -> None:
         """Fill the towers from the config's `weights`. Nothing to do by default."""

@@ -25,7 +25,7 @@ from reid.errors import ConfigError
 from reid.losses.identity import IdentityTerms, identity_losses
 from reid.losses.routing import LoadOf, balance_loss
 from reid.modality import ORDER, Modality, subset_name
-from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
+from reid.models.base import ModelContext, Output, Regime, ReIDModel, Routed, Side
 from reid.nn.block import Replacement, quick_gelu
 from reid.nn.buffers import to_buffers
 from reid.nn.class_bias import ClassBias
@@ -284,6 +284,31 @@ class Model(ReIDModel):
         class_only = self.prune and not limited and self.reduce is None
         features, _ = self._features(batch, class_only)
         return F.normalize(torch.cat(list(features.values()), dim=1).float(), dim=1)
+
+    @torch.no_grad()
+    def routing(self, batch: Batch) -> dict[str, Routed]:
+        """Of every mixture and modality, without pruning; a modality that FFM makes up has FRM's only.
+
+        Raises DataError when a row has no modality of this model.
+        """
+        batch.require_any(self.modalities)
+        _, mixed = self._features(batch, class_only=False)
+        rows, columns = self.image_tower.grid
+        found: dict[str, Routed] = {}
+        for used in mixed:
+            routing = used.result.routing
+            best = torch.where(routing.chosen.any(1), routing.gates.argmax(1), -1)  # (S,)
+            for i, modality in enumerate(self.modalities):
+                own = best[used.kinds == i].view(-1, 1 + rows * columns)[:, 1:]  # without class tokens
+                where = batch.index.get(modality, batch.pid.new_zeros(0))
+                experts = own.new_full((len(batch), rows * columns), -1)
+                if used.name.startswith("ffm") or len(own) == len(where):  # of the images that there are
+                    experts[where] = own[: len(where)]
+                else:
+                    experts = own
+                grid = experts.view(-1, rows, columns)
+                found[f"{used.name}/{modality.value}"] = Routed(grid, routing.experts)
+        return found
 
     def _features(self, batch: Batch, class_only: bool) -> tuple[dict[Modality, Tensor], list[_Used]]:
         """m -> (B, dim) features, zero where a missing one is not completed; and how every mixture routed."""

@@ -27,6 +27,7 @@ from reid.errors import TrainingError
 from reid.models.base import Output, ReIDModel, build_model, parameter_counts
 from reid.nn.distributed import local_statistics, rank, world_size
 from reid.runs import RunFolder, model_context, write_run
+from reid.train.calibrate import calibration_of
 from reid.train.identities import LabelMap, training_labels
 from reid.train.optim import build_optimizer, set_learning_rates
 from reid.train.state import Progress, epoch_seed, load_state, save_state
@@ -96,7 +97,7 @@ def train(
             save_due = last or progress.epoch % config.train.checkpoint_every == 0
             report(EpochReport(progress.epoch, metrics, _saver(model, optimizer, progress), save_due))
     if finish and rank() == 0:
-        finish_run(config, run_uri, model, labels, shards, progress)
+        finish_run(config, run_uri, model, labels, shards, progress, validator)
     return {**(progress.history[-1] if progress.history else {}), "steps": progress.step}
 
 
@@ -222,9 +223,18 @@ def _saver(model: ReIDModel, optimizer: torch.optim.Optimizer, progress: Progres
 
 
 def finish_run(
-    config: Config, uri: str, model: ReIDModel, labels: LabelMap, shards: ShardSet, progress: Progress
+    config: Config,
+    uri: str,
+    model: ReIDModel,
+    labels: LabelMap,
+    shards: ShardSet,
+    progress: Progress,
+    validator: Validator | None = None,
 ) -> RunFolder:
-    """Write the run folder with the best validated weights, or the last ones without validation."""
+    """Write the run folder with the best validated weights, or the last ones without validation.
+
+    Those weights are calibrated on the identities of `validator`.
+    """
     if progress.best_weights is not None:
         model.load_state_dict(progress.best_weights)
     info = {
@@ -238,4 +248,6 @@ def finish_run(
         "generators": shards.manifest.generators,
         "parameters": parameter_counts(model),
     }
-    return write_run(storage.absolute(uri), config, model, labels, progress.history, info)
+    device = next(model.parameters()).device
+    calibration = calibration_of(config, shards, validator, model, device)
+    return write_run(storage.absolute(uri), config, model, labels, progress.history, info, calibration)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from reid.errors import DataError
-from reid.evaluate.items import Meta
+from reid.evaluate.meta import Meta
 from reid.evaluate.metrics import (
     RetrievalMetrics,
     bootstrap_map,
@@ -24,7 +24,7 @@ from reid.evaluate.metrics import (
 
 def textbook(similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor) -> dict[str, list[Any]]:
     """Every definition spelled out for one query at a time, in plain Python."""
-    out: dict[str, list[Any]] = {"ap": [], "inp": [], "first": [], "order": []}
+    out: dict[str, list[Any]] = {"ap": [], "inp": [], "first": [], "order": [], "listed": []}
     for i, row in enumerate(similarity.tolist()):
         kept = [j for j in range(len(row)) if not exclude[i, j]]
         kept.sort(key=lambda j: (-row[j], j))
@@ -34,11 +34,17 @@ def textbook(similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor) 
         out["ap"].append(sum(precisions) / len(ranks) if ranks else math.nan)
         out["inp"].append(len(ranks) / ranks[-1] if ranks else math.nan)
         out["first"].append(ranks[0] if ranks else 0)
+        names: list[int] = []  # the SYSU-MM01 list: every identity at its first item
+        for j in kept:
+            if g_pid[j] not in names:
+                names.append(int(g_pid[j]))
+        out["listed"].append(names.index(int(q_pid[i])) + 1 if ranks else 0)
     return out
 
 
 def agrees(metrics: RetrievalMetrics, expected: dict[str, list[Any]]) -> None:
     """Assert that per-query numbers and means equal the textbook's."""
+    assert metrics.listed is None or metrics.listed.tolist() == expected["listed"]
     np.testing.assert_allclose(metrics.ap.numpy(), expected["ap"], rtol=1e-12)
     np.testing.assert_allclose(metrics.inp.numpy(), expected["inp"], rtol=1e-12)
     assert metrics.first_hit.tolist() == expected["first"]
@@ -47,7 +53,7 @@ def agrees(metrics: RetrievalMetrics, expected: dict[str, list[Any]]) -> None:
     assert metrics.skipped == len(expected["ap"]) - len(valid)
     if valid:
         assert metrics.mAP == pytest.approx(sum(valid) / len(valid))
-        hits = [f for f in expected["first"] if f]
+        hits = [f for f in expected["first" if metrics.listed is None else "listed"] if f]
         for k in (1, 2, 5, 10):
             assert metrics.cmc_at(k) == pytest.approx(sum(f <= k for f in hits) / len(hits))
 
@@ -55,7 +61,8 @@ def agrees(metrics: RetrievalMetrics, expected: dict[str, list[Any]]) -> None:
 def meta(pid: Tensor) -> Meta:
     """Labels with identities alone."""
     none = torch.full_like(pid, -1)
-    return Meta(pid, none, none, none, torch.arange(len(pid))[:, None], none[:, None])
+    own = torch.arange(len(pid))[:, None]
+    return Meta(pid, none, none, none, none.clamp(min=1), own, none[:, None], none[:, None], none[:, None])
 
 
 def test_golden_numbers_of_the_same_camera_protocol() -> None:
@@ -90,22 +97,49 @@ def test_equal_similarities_rank_by_gallery_index_and_signed_zeros_are_equal() -
     assert metrics.first_hit.tolist() == [3]
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_random_cases_with_ties_agree_with_the_textbook(seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
+KINDS = ("ordinary", "no positive", "tiny gallery", "one identity", "duplicated items")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(65))
+def test_random_cases_agree_with_the_textbook_on_both_lists(
+    kind: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if seed % 2:  # ties are broken as where there are many of them
+        monkeypatch.setattr("reid.evaluate.ranking.FEW", -1)
+    generator = torch.Generator().manual_seed(1000 * KINDS.index(kind) + seed)
 
     def integers(high: int, *shape: int) -> Tensor:
         return torch.randint(0, high, shape, generator=generator)
 
-    q, g = int(integers(8, 1)) + 1, int(integers(30, 1)) + 1
+    q = int(integers(8, 1)) + 1
+    g = int(integers(3 if kind == "tiny gallery" else 30, 1)) + 1
     levels = (2, 5, 1000)[seed % 3]  # few levels: nearly everything is tied
     similarity = integers(levels, q, g).float() / levels - 0.5
-    q_pid, g_pid = integers(4, q), integers(1 + seed % 4, g)
+    if kind == "duplicated items":
+        similarity = similarity[:, integers(g, g)]
+    q_pid, g_pid = integers(4, q), integers(1 if kind == "one identity" else 5, g)
+    if kind == "no positive":
+        g_pid += 4
     exclude = integers(3, q, g) == 0
     expected = textbook(similarity, q_pid, g_pid, exclude)
     agrees(rank_metrics(similarity, q_pid, g_pid, exclude, chunk=3), expected)
+    identities = rank_metrics(similarity, q_pid, g_pid, exclude, chunk=3, cmc="identities")
+    assert identities.listed is not None
+    agrees(identities, expected)
     for row, order in zip(top_ranked(similarity, 6, exclude).tolist(), expected["order"], strict=True):
         assert row == (order + [-1] * 6)[:6]
+
+
+def test_the_identity_list_counts_wrong_identities_and_not_their_images() -> None:
+    # Ranking: 1 1 1 2 0 0. The right image is 5th, its identity 3rd.
+    similarity = torch.tensor([[0.9, 0.8, 0.7, 0.6, 0.5, 0.4]])
+    g_pid = torch.tensor([1, 1, 1, 2, 0, 0])
+    images = rank_metrics(similarity, torch.tensor([0]), g_pid, ranks=(3, 5))
+    names = rank_metrics(similarity, torch.tensor([0]), g_pid, ranks=(3, 5), cmc="identities")
+    assert (images.cmc, names.cmc) == ((0.0, 1.0), (1.0, 1.0))
+    assert images.mAP == names.mAP == pytest.approx((1 / 5 + 2 / 6) / 2)
+    assert math.isnan(names.chance_cmc(3)) and names.chance_cmc(1) == pytest.approx(2 / 6)
 
 
 def test_no_positive_is_skipped_and_counted_and_the_means_ignore_it() -> None:

@@ -6,7 +6,6 @@ import json
 import math
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 
 from reid.data.images import encode_jpeg, encode_png
 from reid.errors import DataError
-from reid.evaluate.metrics import RetrievalMetrics, rank_metrics
+from reid.evaluate.metrics import rank_metrics
 from reid.evaluate.report import (
     Evaluation,
     Found,
@@ -27,40 +26,10 @@ from reid.evaluate.report import (
     write_report,
 )
 from reid.modality import Modality
+from tests.evaluate.reports import Page, metrics
 
 HOSTILE = '</blockquote><script>alert("x")</script><img src=https://evil.example/p.png onerror=x>'
 PIXELS = np.full((6, 4, 3), 90, np.uint8)
-
-
-class Page(HTMLParser):
-    """What a browser would see: tags with attributes, `data` values, and text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def values(self, field: str) -> list[float]:
-        """Machine-readable numbers of one column."""
-        return [float(a["value"] or "") for t, a in self.tags if t == "data" and a["class"] == field]
-
-    def classes(self, name: str) -> list[str]:
-        """Class attributes that contain a name."""
-        found = [a.get("class") or "" for _, a in self.tags]
-        return [value for value in found if name in value.split()]
-
-
-def metrics(seed: int, pids: int = 4) -> RetrievalMetrics:
-    generator = torch.Generator().manual_seed(seed)
-    similarity = torch.rand(9, 20, generator=generator)
-    return rank_metrics(similarity, torch.arange(9) % (pids + 1), torch.arange(20) % pids)
 
 
 @pytest.fixture

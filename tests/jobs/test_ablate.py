@@ -73,7 +73,7 @@ def test_a_dry_run_writes_nothing_and_needs_no_data(call: Call, ladder: Path, tm
     assert tree["config"]["name"] == "mfrnet-synthetic"
     listed = tree["ablate"]
     assert listed["ladder"] == "mfrnet"
-    assert len(listed["runs"]) == 2 * len(listed["rows"]) == 14
+    assert len(listed["runs"]) == 2 * len(listed["rows"]) == 16
     assert listed["rows"][1]["changes"] == {"model.frm.enabled": False}
     assert not any(run["finished"] for run in listed["runs"])
     assert "python -m jobs.build" in listed["missing"][0]

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 import pipelines.embed
+from pipelines.embed import FeatureSet
 from pipelines.evaluate import choose_pairings, evaluate_run, report_lines
-from reid.errors import DataError, UnsupportedPairing
-from reid.modality import ORDER
+from reid.data.schema import Sample
+from reid.data.shards import ShardSet
+from reid.errors import ConfigError, DataError, UnsupportedPairing
+from reid.evaluate.items import SampleLabels
+from reid.evaluate.trials import TrialMetrics
+from reid.modality import ORDER, Modality
 from reid.runs import Run
 from tests.pipelines.tiny import config_of, silent
 
@@ -82,3 +91,163 @@ def test_a_matched_model_refuses_and_names_who_can(matched_run: Run, workdir: Pa
 def test_a_split_without_samples_is_told_with_those_there_are(any_run: Run, workdir: Path) -> None:
     with pytest.raises(DataError, match=r"evaluate\.split: .*no 'val' samples; it has test, train"):
         evaluate_run(config_of(workdir, "evaluate.split=val"), any_run, silent)
+
+
+@pytest.fixture
+def embeds_nothing(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Calling it forbids embedding from then on."""
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("embedded again")
+
+    return lambda: monkeypatch.setattr(pipelines.embed, "Embedder", never)
+
+
+def test_another_protocol_of_the_same_samples_embeds_nothing(
+    any_run: Run, workdir: Path, embeds_nothing: Any
+) -> None:
+    asked = "evaluate.subsets=[nir]"
+    first = evaluate_run(config_of(workdir, asked), any_run, silent)
+    embeds_nothing()
+    seen = {first.files["report.json"]}
+    for protocol in (
+        "roles",
+        "sysu_all",
+        "llcm",
+        "regdb",
+        "{extends: sysu_all, gallery: {sampling: {shots: 2, seed: 7}}}",
+        "{exclude: [camera, same_sample], cmc: identities}",
+    ):
+        found = evaluate_run(config_of(workdir, asked, f"evaluate.protocol={protocol}"), any_run, silent)
+        seen.add(found.files["report.json"])
+    again = evaluate_run(config_of(workdir, asked, "evaluate.rerank={k1: 4, k2: 2}"), any_run, silent)
+    assert len({*seen, again.files["report.json"]}) == 8  # no report overwrites another
+
+
+def test_a_report_of_trials_says_how_they_were_drawn_and_how_they_spread(any_run: Run, workdir: Path) -> None:
+    lines: list[str] = []
+    settings = config_of(workdir, "evaluate.subsets=[nir]", "evaluate.protocol=llcm", "evaluate.rerank={}")
+    result = evaluate_run(settings, any_run, lines.append)
+    report = json.loads(Path(result.files["report.json"]).read_text())
+    row = report["results"][0]
+    assert row["trials"]["count"] == 10 and len(row["trials"]["values"]["R1"]) == 10
+    assert report["protocol"]["sampling"].startswith("Means over 10 galleries of at most 1 per (pid, camid)")
+    assert report["protocol"]["settings"]["exclude"] == ["same_camera", "same_sample"]
+    assert report["protocol"]["settings"]["query"]["split"] == "test"
+    assert report["rerank"] == {"k1": 20, "k2": 6, "lambda_value": 0.3}
+    assert row["gallery_size"] < len(result.evaluation.results[0].metrics.ap) * 10
+    assert isinstance(result.evaluation.results[0].metrics, TrialMetrics)
+    assert any(" ± " in line for line in lines)
+    assert "10 trials" in "\n".join(report_lines(result))
+    assert result.evaluation.baselines == ()  # a histogram ranks RGB by RGB, which nobody asked here
+
+
+@pytest.mark.parametrize(
+    ("protocol", "names"),
+    [
+        ("regdb", ["rgb->nir", "rgb->tir", "nir->rgb", "nir->tir", "tir->rgb", "tir->nir"]),
+        ("uni_modal", ["rgb", "nir", "tir"]),
+        ("mix", ["rgb->rgb|nir|tir", "nir->rgb|nir|tir", "tir->rgb|nir|tir"]),
+    ],
+)
+def test_a_protocol_asks_by_itself(any_run: Run, protocol: str, names: list[str]) -> None:
+    config = config_of("/w", f"evaluate.protocol={protocol}", "evaluate.gallery=null")
+    assert sorted(p.name for p in choose_pairings(config, any_run.model, ORDER)) == sorted(names)
+
+
+def test_text_to_image_asks_everything_but_photos_of_photos(any_run: Run) -> None:
+    config = config_of("/w", "evaluate.protocol=text_to_image", "evaluate.gallery=null")
+    found = choose_pairings(config, any_run.model, ORDER)
+    assert len(found) == 15 and all(p.gallery == (Modality.RGB,) for p in found)
+    assert all(Modality.RGB not in p.query for p in found)
+
+
+def test_a_mixed_protocol_refuses_a_gallery_that_is_not(any_run: Run) -> None:
+    for wrong in ("evaluate.gallery=rgb", "evaluate.subsets=[nir->rgb]"):
+        config = config_of("/w", "evaluate.protocol=mix", "evaluate.gallery=null", wrong)
+        with pytest.raises(ConfigError, match=r"evaluate\.gallery: .*mixed gallery.*\|"):
+            choose_pairings(config, any_run.model, ORDER)
+    spelled = config_of("/w", "evaluate.protocol=mix", "evaluate.subsets=[nir->rgb|nir]")
+    assert [p.name for p in choose_pairings(spelled, any_run.model, ORDER)] == ["nir->rgb|nir"]
+
+
+def test_a_mixed_gallery_is_embedded_measured_and_shown(any_run: Run, workdir: Path) -> None:
+    settings = config_of(workdir, "evaluate.protocol=mix_id", "evaluate.subsets=[nir->rgb|nir]")
+    found = evaluate_run(settings, any_run, silent).evaluation
+    assert (found.results[0].query, found.results[0].gallery) == ("nir", "rgb|nir")
+    assert found.results[0].gallery_size == 2 * len(found.results[0].metrics.ap)
+    assert all(r.item_id is None or not (r.right and ":nir" in r.item_id) for r in found.ranked[0].results)
+
+
+@pytest.mark.parametrize(("side", "pairs"), [("query", 7), ("gallery", 7), ("both", 7)])
+def test_a_grid_of_missing_modalities_asks_every_subset(matched_run: Run, side: str, pairs: int) -> None:
+    config = config_of("/w", *MATCHED, f"evaluate.missing={side}")
+    found = choose_pairings(config, matched_run.model, ORDER)
+    full = (Modality.RGB, Modality.NIR, Modality.TIR)
+    asked = {(p.query, p.gallery) for p in found}
+    assert len(asked) == pairs
+    if side == "both":
+        assert all(q == g for q, g in asked)
+    else:
+        assert {(q, g)[side == "query"] for q, g in asked} == {full}
+
+
+def test_a_grid_is_measured_and_its_mean_told(matched_run: Run, workdir: Path) -> None:
+    config = config_of(workdir, *MATCHED, "evaluate.missing=both")
+    result = evaluate_run(config, matched_run, silent)
+    report = json.loads(Path(result.files["report.json"]).read_text())
+    incomplete = [r["mAP"] for r in report["results"] if r["query"] != "rgb+nir+tir"]
+    assert report["missing"]["rows"] == len(incomplete) == 6
+    assert report["missing"]["mAP"] == pytest.approx(sum(incomplete) / 6)
+    assert "mean of 6 incomplete rows" in "\n".join(report_lines(result))
+
+
+def test_a_combination_that_no_sample_has_is_left_out_and_told(
+    any_run: Run, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cameras apart: of every two samples one has RGB, the other infrared."""
+    real = SampleLabels.of
+
+    def apart(sample: Sample) -> SampleLabels:
+        row = real(sample)
+        kept = Modality.RGB if int(row.sample_id[-1]) % 2 else Modality.NIR
+        return replace(row, images={kept: (row.images or {})[kept]}, captions=())
+
+    monkeypatch.setattr("reid.evaluate.items.SampleLabels.of", staticmethod(apart))
+    found = evaluate_run(config_of(workdir, "evaluate.gallery=null"), any_run, silent).evaluation
+    assert [(r.query, r.gallery) for r in found.results] == [("rgb", "rgb"), ("nir", "rgb")]
+    both = config_of(workdir, "evaluate.subsets=[rgb+nir]")
+    with pytest.raises(DataError, match=r"No query sample of this split has 'rgb\+nir'"):
+        evaluate_run(both, any_run, silent)
+
+
+def test_queries_without_any_positive_are_counted_and_warned_of(any_run: Run, workdir: Path) -> None:
+    protocol = "{exclude: [same_sample, same_modality]}"  # nothing of the identity in RGB counts
+    settings = config_of(workdir, "evaluate.subsets=[rgb]", f"evaluate.protocol={protocol}")
+    found = evaluate_run(settings, any_run, silent).evaluation
+    row = found.results[0]
+    assert (row.metrics.queries, row.metrics.skipped) == (0, len(row.metrics.ap))
+    assert row.numbers()["mAP"] is None
+    assert any("no query has a positive left" in warning for warning in found.warnings)
+
+
+def test_stored_vectors_of_other_weights_are_refused(any_run: Run, shards: ShardSet, workdir: Path) -> None:
+    other = cast(Run, SimpleNamespace(uri=any_run.uri, fingerprint="other weights"))
+    stored = FeatureSet(other, shards.fingerprint)
+    stored.add(["key"], ["query"], np.zeros((1, 4), np.float32))
+    try:
+        with pytest.raises(DataError, match=r"vectors of .*other weights.*Delete .*features"):
+            evaluate_run(config_of(workdir, "evaluate.subsets=[rgb]"), any_run, silent)
+    finally:
+        for file in Path(stored.uri).glob("*.parquet"):
+            if "other weights" in str(file.read_bytes()):
+                file.unlink()
+
+
+def test_queries_and_gallery_may_be_of_different_splits(any_run: Run, workdir: Path) -> None:
+    protocol = "{query: {split: train}, exclude: [same_sample]}"
+    settings = config_of(workdir, "evaluate.subsets=[nir]", f"evaluate.protocol={protocol}")
+    row = evaluate_run(settings, any_run, silent).evaluation.results[0]
+    assert len(row.metrics.ap) == row.gallery_size == 16
+    assert row.metrics.skipped == 16  # nobody is in both splits
+    assert row.metrics.candidates.tolist() == [16] * 16

@@ -24,7 +24,7 @@ from reid.errors import ServiceError
 from reid.gallery.store import Gallery
 from reid.retrieve import NewItem, Query, Retriever, SearchResult
 from reid.runs import Run
-from tests.test_retrieve import RGB, fill, make_run, picture, retriever_of
+from tests.test_retrieve import RGB, fill, made_calibration, make_run, picture, retriever_of
 
 TOKEN = "correct-horse"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -80,6 +80,52 @@ def test_search_answers_with_thumbnails_and_provenance(client: TestClient, retri
     assert body["calibrated"] is False
     assert body["degraded"] is False
     assert body["took_ms"] > 0
+
+
+@pytest.fixture
+def sure(tmp_path: Path) -> Iterator[TestClient]:
+    """An endpoint whose run calibrates rgb against rgb."""
+    run = make_run(tmp_path / "run", "rgb+nir", "mean", calibration=made_calibration())
+    found = retriever_of(run, tmp_path / "sure", ["rgb"])
+    fill(found)
+    with client_of(found) as client:
+        yield client
+
+
+def test_calibrated_hits_have_probabilities_and_unsure_ones_may_be_withheld(sure: TestClient) -> None:
+    body = sure.post("/v1/search", files={"rgb": picture(3)}, data={"prior": "0.5"}).json()
+    assert (body["calibrated"], body["prior"], body["nothing_confident"]) == (True, 0.5, False)
+    assert 0.8 < body["hits"][0]["probability"] < 0.9 < body["hits"][0]["likelihood_ratio"]
+    asked = {"min_probability": "0.9", "fpr": "0.1"}
+    body = sure.post("/v1/search", files={"rgb": picture(3)}, data=asked).json()
+    assert (body["hits"], body["nothing_confident"], body["threshold"]) == ([], True, 0.95)
+    assert any("Nothing confident" in warning for warning in body["warnings"])
+    other = sure.post("/v1/search", files={"nir": picture(3)}).json()
+    assert (other["calibrated"], other["hits"][0]["probability"]) == (False, None)
+
+
+def test_demands_that_cannot_be_met_are_422(sure: TestClient, client: TestClient) -> None:
+    for name in ("min_probability", "fpr", "prior"):
+        for value in ("0", "-1", "1.5", "nan", "high"):
+            response = sure.post("/v1/search", files={"rgb": picture(1)}, data={name: value})
+            assert refusal(response, 422)["field"] == name
+    response = sure.post("/v1/search", files={"rgb": picture(1)}, data={"fpr": "0.001"})
+    assert "published: 0.1" in refusal(response, 422)["error"]
+    response = client.post("/v1/search", files={"rgb": picture(1)}, data={"min_probability": "0.5"})
+    assert "rgb is not calibrated (not measured)" in refusal(response, 422)["error"]
+
+
+def test_healthz_says_what_is_calibrated(sure: TestClient, client: TestClient) -> None:
+    told = sure.get("/healthz").json()
+    assert told["calibrated"] is True
+    assert told["calibration"] == {
+        "protocol": "cross_camera",
+        "identities": 30,
+        "prior": None,
+        "fpr": {"rgb": [0.1]},
+    }
+    told = client.get("/healthz").json()
+    assert (told["calibrated"], told["calibration"]) == (False, {"why_not": "not measured"})
 
 
 def test_text_and_gallery_subset_may_be_asked(client: TestClient) -> None:

@@ -47,6 +47,13 @@ class Reader(ABC):
         Raises DataError showing the expected layout and what was found when the folder does not fit.
         """
 
+    def recognises(self) -> bool | None:
+        """A cheap answer to "is this folder mine?"; None: whether records() succeeds decides.
+
+        Worth overriding where listing is slow, or where another data set's folder looks alike.
+        """
+        return None
+
     def key(self, record: Record) -> Any:
         """JSON-able description of a record's input; changes when its labels or files do."""
         files = [[m.value, uri, storage.stamp(uri)] for m, uri in sorted(record.images.items())]

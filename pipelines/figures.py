@@ -1,0 +1,92 @@
+"""What a report's figures show: similarity histograms, a projection, and where experts' patches lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from pipelines.embed import Vector
+from pipelines.ranked import Pictures
+from reid.config import Config
+from reid.data.batches import sample_part
+from reid.data.collate import Row
+from reid.evaluate.distributions import Similarities, similarities
+from reid.evaluate.evaluator import Scored, stack
+from reid.evaluate.items import Query, SampleLabels
+from reid.evaluate.projection import Projection, project
+from reid.evaluate.protocols import Protocol
+from reid.evaluate.results import SubsetResult
+from reid.evaluate.routing_map import RoutingMap
+from reid.runs import Run
+
+ROUTED = 6
+"""Pictures whose routing is drawn."""
+
+
+def all_similarities(
+    protocol: Protocol, labels: Sequence[SampleLabels], scored: Sequence[Scored], rows: Sequence[SubsetResult]
+) -> tuple[Similarities, ...]:
+    """One histogram a pairing."""
+    return tuple(similarities(protocol, labels, s, r.label) for s, r in zip(scored, rows, strict=True))
+
+
+def best_projection(
+    scored: Sequence[Scored], rows: Sequence[SubsetResult], features: Mapping[str, Vector], seed: int
+) -> Projection | None:
+    """Vectors of the pairing with the highest mAP; None if no query counts."""
+    counted = [i for i, one in enumerate(scored) if one.metrics.queries]
+    if not counted:
+        return None
+    best = max(counted, key=lambda i: scored[i].metrics.mAP)
+    queries, gallery = scored[best].queries.items, scored[best].first_gallery
+    vectors = stack(queries, "query", features), stack(gallery, "gallery", features)
+    pids = [q.pid for q in queries], [g.pid for g in gallery]
+    return project(*vectors, *pids, label=rows[best].label, seed=seed)
+
+
+def routing_maps(
+    config: Config, run: Run, scored: Sequence[Scored], pictures: Pictures
+) -> tuple[RoutingMap, ...]:
+    """The experts that the patches of up to ROUTED query pictures go to; none for models without experts.
+
+    Pictures are of seeded random queries of the pairing with most modalities.
+    """
+    shown = [s for s in scored if s.metrics.queries]
+    if not shown or not config.evaluate.queries_shown:
+        return ()
+    most = max(shown, key=lambda s: len(s.pairing.query_used))
+    usable = torch.nonzero(most.metrics.valid).flatten()
+    order = torch.randperm(len(usable), generator=torch.Generator().manual_seed(config.seed))
+    wanted = max(2, -(-ROUTED // len(most.pairing.query_used)))  # a single row has other rules in some models
+    queries = [most.queries.items[i] for i in usable[order[:wanted]].tolist()]
+    batch = run.collator([_row(query, pictures) for query in queries]).to(run.device)
+    routed = run.model.routing(batch)
+    found: list[RoutingMap] = []
+    for i, query in enumerate(queries):
+        for modality, part in query.parts.items():
+            maps = [(n, m) for n, m in routed.items() if n.rpartition("/")[2] == modality.value]
+            for name, one in maps:
+                found.append(
+                    RoutingMap(
+                        mixture=name.rpartition("/")[0],
+                        modality=modality,
+                        picture=_bytes(pictures.shown(part.sample_id, modality, part.caption_index)),
+                        pid=query.pid,
+                        rows=one.experts.shape[1],
+                        columns=one.experts.shape[2],
+                        experts=tuple(one.experts[i].flatten().tolist()),
+                        count=one.count,
+                    )
+                )
+    names = list(dict.fromkeys((m.pid, m.picture) for m in found))[:ROUTED]
+    return tuple(m for m in found if (m.pid, m.picture) in names)
+
+
+def _row(query: Query, pictures: Pictures) -> Row:
+    parts = {m: (pictures.sample(p.sample_id), p.caption_index or 0) for m, p in query.parts.items()}
+    return Row({m: sample_part(sample, m, caption) for m, (sample, caption) in parts.items()})
+
+
+def _bytes(shown: bytes | str) -> bytes:
+    return shown if isinstance(shown, bytes) else b""

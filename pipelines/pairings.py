@@ -1,0 +1,101 @@
+"""Which pairings are measured: as configured, as the protocol asks, or all that the model answers."""
+
+from __future__ import annotations
+
+from reid.config import Config
+from reid.errors import ConfigError, DataError
+from reid.evaluate.catalogue import protocol_config
+from reid.evaluate.pairing import Pairing, pair, parse_pairing
+from reid.evaluate.spec import ProtocolConfig
+from reid.evaluate.spelling import Kinds, parse_gallery
+from reid.modality import CAMERA, Modality, Subset, all_subsets, canonical, subset_name
+from reid.models.base import Regime, ReIDModel
+
+RGB = (Modality.RGB,)
+
+
+def choose_pairings(config: Config, model: ReIDModel, present: Subset) -> list[Pairing]:
+    """The configured subsets, or what the protocol asks of the modalities that are there.
+
+    By default, matched models answer each subset against itself, any-to-any models each subset without
+    RGB, and RGB, against RGB. Raises DataError when the model has none of the modalities, ConfigError for a
+    gallery that does not fit the protocol, UnsupportedPairing for what the model cannot answer.
+    """
+    settings, protocol = config.evaluate, protocol_config(config.evaluate.protocol)
+    query_side = canonical(set(present) & model.query_modalities)
+    gallery_side = canonical(set(present) & model.gallery_modalities)
+    if not query_side or not gallery_side:
+        have = subset_name(present)
+        raise DataError(
+            f"The {settings.split} split has {have}; the model takes {subset_name(model.query_modalities)}."
+        )
+    named = parse_gallery(settings.gallery) if settings.gallery else None
+    kinds = named or _default_gallery(protocol, model, gallery_side)
+    if settings.missing:
+        return _grid(settings.missing, query_side, named or (gallery_side,), model)
+    if settings.subsets is not None:
+        found = [parse_pairing(text, kinds, model.pairing) for text in settings.subsets]
+    elif protocol.gallery.mixed or len(kinds) > 1:
+        found = [pair((m,), kinds, model.pairing) for m in _cameras(query_side)]
+    else:
+        asked = _asked(protocol, model, query_side, gallery_side, named)
+        found = [pair(query, (gallery,), model.pairing) for query, gallery in asked]
+    if protocol.gallery.mixed and not all(p.mixed for p in found) and len(_cameras(gallery_side)) > 1:
+        raise ConfigError(
+            f"evaluate.gallery: protocol {protocol.name} has a mixed gallery; write its kinds with |, e.g. "
+            "'rgb|nir' or 'nir->rgb|nir', or leave it to the protocol (null)."
+        )
+    return found
+
+
+def _default_gallery(protocol: ProtocolConfig, model: ReIDModel, side: Subset) -> Kinds:
+    if protocol.gallery.mixed:
+        return tuple((m,) for m in _cameras(side))
+    return (RGB,) if model.regime is Regime.ANY_TO_ANY and Modality.RGB in side else (side,)
+
+
+def _asked(
+    protocol: ProtocolConfig, model: ReIDModel, query_side: Subset, gallery_side: Subset, named: Kinds | None
+) -> list[tuple[Subset, Subset]]:
+    """Query subsets and their gallery, when the configuration names no query subset."""
+    if protocol.asked in {"both", "same"}:
+        alike = protocol.asked == "same"
+        galleries = named or tuple((m,) for m in _cameras(gallery_side))
+        found: list[tuple[Subset, Subset]]
+        found = [((m,), g) for g in galleries for m in _cameras(query_side) if (g == (m,)) == alike]
+        if not found:
+            raise DataError(
+                f"Protocol {protocol.name} compares camera modalities; there are {subset_name(query_side)} "
+                f"to ask with and {subset_name(gallery_side)} to find."
+            )
+        return found
+    if protocol.asked == "model" and (model.regime is Regime.MATCHED or Modality.RGB not in gallery_side):
+        return [(s, s) for s in all_subsets(query_side) if set(s) <= set(gallery_side)]
+    gallery = named[0] if named else RGB
+    others = [m for m in query_side if m not in gallery]
+    asked = all_subsets(others) if others else []
+    if protocol.asked == "model" and (Modality.RGB in query_side or not others):
+        asked.insert(0, RGB)
+    if not asked:
+        raise DataError(
+            f"Protocol {protocol.name} asks for RGB with other modalities, and there is only RGB."
+        )
+    return [(subset, gallery) for subset in asked]
+
+
+def _grid(side: str, query_side: Subset, kinds: Kinds, model: ReIDModel) -> list[Pairing]:
+    """Every subset of one side against the full other side, or of both sides alike."""
+    if len(kinds) > 1:
+        raise ConfigError("evaluate.missing: a mixed gallery has no modalities that could be missing.")
+    full = kinds[0]
+    if side == "query":
+        asked = [(subset, full) for subset in all_subsets(query_side)]
+    elif side == "gallery":
+        asked = [(query_side, subset) for subset in all_subsets(full)]
+    else:
+        asked = [(subset, subset) for subset in all_subsets(set(query_side) & set(full))]
+    return [pair(query, (gallery,), model.pairing) for query, gallery in asked]
+
+
+def _cameras(side: Subset) -> Subset:
+    return tuple(m for m in side if m in CAMERA)

@@ -1,0 +1,79 @@
+"""What a search takes and gives: queries, hits, results, and captures for the gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reid.modality import Modality
+
+Parts = Mapping[Modality, bytes | str]
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked: content by modality, optionally the gallery subset, and how sure hits must be.
+
+    `min_probability` (0, 1] and `fpr` (a published false-positive rate) withhold hits below them; `prior`
+    (0, 1) is the chance of each item before it is looked at.
+    """
+
+    parts: Parts
+    k: int = 10
+    gallery_subset: str | None = None
+    min_probability: float | None = None
+    fpr: float | None = None
+    prior: float | None = None
+
+
+@dataclass(frozen=True)
+class FoundItem:
+    """A hit with what the gallery knows of it. `score` is a cosine similarity in -1..1.
+
+    `likelihood_ratio` says how much more often one object than two is so alike, `probability` that it is the
+    query's object under the result's prior; both are None where the pairing is not calibrated.
+    """
+
+    id: str
+    score: float
+    pid: int | None
+    camid: int | None
+    timestamp: float | None
+    modalities: tuple[str, ...]
+    source: str | None
+    thumbnail: bytes | None
+    likelihood_ratio: float | None = None
+    probability: float | None = None
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """Hits, best first, and how they came about. Subsets are those compared, by name.
+
+    `threshold` is the similarity that a hit had to reach for the asked `fpr`; `nothing_confident` says that
+    items were found, and that none was as sure as asked.
+    """
+
+    hits: tuple[FoundItem, ...]
+    query_subset: str
+    gallery_subset: str
+    degraded: bool
+    warnings: tuple[str, ...]
+    gallery_version: int
+    model_fingerprint: str
+    calibrated: bool = False
+    prior: float | None = None
+    threshold: float | None = None
+    nothing_confident: bool = False
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """A capture to put in the gallery: its content by modality, and its labels."""
+
+    id: str
+    parts: Parts
+    pid: int | None = None
+    camid: int | None = None
+    timestamp: float | None = None
+    source: str | None = None

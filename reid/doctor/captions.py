@@ -1,0 +1,87 @@
+"""Faults of captions: cut off, shared by several identities, in other letters than the tokenizer knows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from reid.data.text import CONTEXT, tokenize
+from reid.doctor.finding import Finding, Watch, unwatched
+from reid.doctor.source import Entry
+
+_CHUNK = 512
+_SHOWN = 100
+
+
+def check_captions(entries: Sequence[Entry], watch: Watch = unwatched) -> list[Finding]:
+    """Findings about all captions; each distinct one is looked at once."""
+    owners: dict[str, set[tuple[str, int]]] = defaultdict(set)
+    example: dict[str, str] = {}
+    total = 0
+    for entry in entries:
+        for caption in entry.sample.captions:
+            total += 1
+            owners[caption.text].add(entry.identity)
+            example.setdefault(caption.text, entry.name)
+    found = [_long(example, watch), _shared(owners, total), _foreign(example)]
+    return [f for f in found if f is not None]
+
+
+def _long(example: dict[str, str], watch: Watch) -> Finding | None:
+    # A token covers at least one byte that is no space: shorter captions fit, whatever they say.
+    doubtful = [t for t in example if len("".join(t.split()).encode()) > CONTEXT - 2]
+    seen = watch("captions", len(doubtful))
+    cut: list[str] = []
+    for start in range(0, len(doubtful), _CHUNK):
+        texts = doubtful[start : start + _CHUNK]
+        ids = tokenize(texts, CONTEXT + 1)  # (n, 78): a text that fits leaves the last place empty
+        cut += [t for t, last in zip(texts, ids[:, -1].tolist(), strict=True) if last]
+        seen(len(texts))
+    if not cut:
+        return None
+    return Finding(
+        "warning",
+        "long-caption",
+        f"{len(cut)} of {len(example)} distinct captions are longer than {CONTEXT} tokens and are cut there.",
+        f"{example[cut[0]]}: {_short(cut[0])}",
+        "say what tells the object apart first, or split the text into several captions",
+        len(cut),
+    )
+
+
+def _shared(owners: dict[str, set[tuple[str, int]]], total: int) -> Finding | None:
+    alike: dict[str, set[tuple[str, int]]] = defaultdict(set)
+    for text, identities in owners.items():
+        alike[" ".join(text.casefold().split())] |= identities
+    shared = {text: identities for text, identities in alike.items() if len(identities) > 1}
+    if not shared:
+        return None
+    text, identities = max(shared.items(), key=lambda item: len(item[1]))
+    who = ", ".join(str(pid) for _, pid in sorted(identities)[:5])
+    return Finding(
+        "warning",
+        "shared-caption",
+        f"Captions that describe several identities: {len(shared)} of {len(alike)} distinct ones ({total} in "
+        "all); training pulls these identities together, and such a query cannot tell them apart.",
+        f"{_short(text)!r}: identities {who}{', …' if len(identities) > 5 else ''}",
+        "describe what differs, or drop the caption from all but one",
+        len(shared),
+    )
+
+
+def _foreign(example: dict[str, str]) -> Finding | None:
+    foreign = [t for t in example if any(c.isalpha() and not c.isascii() for c in t)]
+    if not foreign:
+        return None
+    return Finding(
+        "info",
+        "foreign-caption",
+        f"Captions with letters that English has not: {len(foreign)}; CLIP's text towers learned English.",
+        f"{example[foreign[0]]}: {_short(foreign[0])}",
+        "translate them, or mend the file's encoding",
+        len(foreign),
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -1,0 +1,213 @@
+"""The examination of a data set: everything that can go wrong between a folder and a number, in one pass."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reid import storage
+from reid.config import Config
+from reid.data.files import expand, file_name, visible
+from reid.data.readers.base import open_reader
+from reid.data.shards import MANIFEST, ShardSet
+from reid.doctor.captions import check_captions
+from reid.doctor.counts import Counts, count
+from reid.doctor.duplicates import (
+    Seen,
+    check_identical,
+    check_lookalikes,
+    file_digests,
+    listed_digests,
+    look_digests,
+    without_blank,
+)
+from reid.doctor.finding import Finding, Watch, ordered, unwatched
+from reid.doctor.identities import check_identities
+from reid.doctor.layout import recognise
+from reid.doctor.pictures import Looks, check_pictures
+from reid.doctor.recipes import shard_recipe
+from reid.doctor.rows import check_rows
+from reid.doctor.source import Entry, ReaderSource, ShardSource, Source, whole_shards
+from reid.doctor.trial import Trial, camera_matters
+from reid.evaluate.protocols import get_protocol
+from reid.modality import canonical
+
+SAMPLE = 1000
+SHARD_SET = "shard set"
+_CHECKSUM_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found; `next` is the command to go on with, None when the layout is unknown."""
+
+    path: str
+    layout: str | None
+    protocol: str | None
+    counts: Counts
+    captures: int
+    looked_at: int
+    findings: list[Finding]
+    next: str | None
+
+    @property
+    def ok(self) -> bool:
+        """No finding is an error."""
+        return all(f.level != "error" for f in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {**vars(self), "ok": self.ok, "findings": [f.to_json() for f in self.findings]}
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is decoded: a bounded sample, or everything."""
+
+    sample: int = SAMPLE
+    everything: bool = False
+
+
+def examine(
+    path: str,
+    reader: str | None = None,
+    given: Sequence[str] = (),
+    extent: Extent = Extent(),
+    watch: Watch = unwatched,
+) -> Report:
+    """Recognise a folder or s3:// prefix and look for faults.
+
+    `given` are dotted overrides of the configuration. Raises UsageError for an unknown reader or override,
+    DataError for a folder that is not there, StorageError when the storage fails.
+    """
+    root = expand(path, "PATH")
+    if reader is None and storage.exists(storage.join(root, MANIFEST)):
+        return _examine_shards(root, given, extent, watch)
+    match = recognise(path, reader, given)
+    if isinstance(match, list):
+        return Report(path, None, None, {}, 0, 0, match, None)
+    source = ReaderSource(match.reader, match.records, match.config.build.max_pixels)
+    found = unread_tables(match.config)
+    return _report(
+        root, match.name, source, match.config, match.recipe.command("build"), found, extent, watch
+    )
+
+
+def examine_config(
+    config: Config, command: str, extent: Extent = Extent(), watch: Watch = unwatched
+) -> Report:
+    """As `examine`, for the reader, protocol and limits of a configuration; `command` builds it.
+
+    Raises DataError when the reader cannot read what it is told to.
+    """
+    reader = open_reader(config.data.reader, config.data.name)
+    source = ReaderSource(reader, reader.records(), config.build.max_pixels)
+    path = str(getattr(config.data.reader, "path", config.data.name))
+    return _report(path, config.data.reader.name, source, config, command, [], extent, watch)
+
+
+def _examine_shards(root: str, given: Sequence[str], extent: Extent, watch: Watch) -> Report:
+    shards = ShardSet.open(root)
+    size = sum(s.bytes for s in shards.manifest.shards)
+    thorough = extent.everything or (size <= _CHECKSUM_BYTES and not storage.is_remote(root))
+    whole, findings = whole_shards(shards, thorough)
+    source = ShardSource(whole)
+    present = canonical(m for e in source.entries for m in e.sample.modalities)
+    using = shard_recipe(shards.manifest.dataset, root, given, present)
+    return _report(root, SHARD_SET, source, using.config(), using.command("train"), findings, extent, watch)
+
+
+def _report(
+    path: str,
+    layout: str,
+    source: Source,
+    config: Config,
+    command: str,
+    findings: list[Finding],
+    extent: Extent,
+    watch: Watch,
+) -> Report:
+    protocol = get_protocol(config.evaluate.protocol)
+    kept, wrong = check_rows(source.entries)
+    entries = [source.entries[i] for i in kept]
+    trial = Trial(protocol, entries)
+    found = [*findings, *wrong, *check_identities(entries, camera_matters(protocol))]
+    found += [*trial.findings(), *check_captions(entries, watch)]
+    chosen = choose(entries, extent)
+    place = {kept[i]: i for i in chosen}
+    looks = Looks()
+    seen = watch("pictures", len(chosen))
+    for position, sample in source.load(sorted(place)):
+        looks.add(place[position], sample)
+        seen(1)
+    found += check_pictures(looks, entries)
+    found += check_identical(_digests(source, entries, looks, watch), entries, trial)
+    found += check_lookalikes(looks, entries, trial)
+    return Report(
+        path=path,
+        layout=layout,
+        protocol=protocol.name,
+        counts=count(entries),
+        captures=len(source.entries),
+        looked_at=looks.captures,
+        findings=ordered(found),
+        next=command,
+    )
+
+
+def choose(entries: Sequence[Entry], extent: Extent) -> list[int]:
+    """Positions of what is decoded: half of it whole test identities, where copies hide, the rest anything.
+
+    The same for the same data, so that a second look sees the same.
+    """
+    if extent.everything or len(entries) <= extent.sample:
+        return list(range(len(entries)))
+    tested: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for i, entry in enumerate(entries):
+        if entry.split == "test":
+            tested[entry.identity].append(i)
+    draw = random.Random(0)
+    chosen: set[int] = set()
+    for identity in draw.sample(sorted(tested), len(tested)):
+        if len(chosen) + len(tested[identity]) <= extent.sample // 2:
+            chosen.update(tested[identity])
+    others = [i for i in range(len(entries)) if i not in chosen]
+    chosen.update(draw.sample(others, extent.sample - len(chosen)))
+    return sorted(chosen)
+
+
+def _digests(source: Source, entries: Sequence[Entry], looks: Looks, watch: Watch) -> list[Seen]:
+    """Contents to compare: all where that is cheap, else those of the pictures that were looked at."""
+    cheap = listed_digests(entries) if isinstance(source, ShardSource) else file_digests(entries, watch)
+    return without_blank(list(cheap) or look_digests(looks, entries), looks)
+
+
+def unread_tables(config: Config) -> list[Finding]:
+    """Tables and texts beside a reader's pictures that its configuration does not mention."""
+    reader = config.data.reader
+    options = {".csv": "manifest", ".json": "texts"}
+    fields = {suffix: name for suffix, name in options.items() if name in type(reader).model_fields}
+    unread = [
+        (file, fields[suffix])
+        for suffix in fields
+        if getattr(reader, fields[suffix]) is None
+        for file in visible(storage.list_files(expand(str(getattr(reader, "path", "")), "PATH"), suffix))
+    ]
+    if not unread:
+        return []
+    file, name = unread[0]
+    return [
+        Finding(
+            "info",
+            "unread-table",
+            f"{file_name(file)} lies beside the pictures and is not read."
+            if len(unread) == 1
+            else f"{len(unread)} tables lie beside the pictures and are not read.",
+            file,
+            f"if it describes them, add data.reader.{name}={file_name(file)}",
+            len(unread),
+        )
+    ]

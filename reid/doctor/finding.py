@@ -1,0 +1,74 @@
+"""What an examination tells: findings about data, checks of a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Level = Literal["error", "warning", "info"]
+Status = Literal["ok", "warn", "fail"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "info")
+
+Watch = Callable[[str, int], Callable[[int], None]]
+"""(what, how many) -> a function that counts finished ones: how the caller shows progress."""
+
+
+def unwatched(what: str, total: int) -> Callable[[int], None]:
+    """Shows nothing."""
+    return lambda count: None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of fault in a data set: how often it occurs, one example, and what mends it.
+
+    An error makes rows unusable or labels contradict each other; a warning makes results worse or numbers
+    misleading; an info is worth knowing.
+    """
+
+    level: Level
+    code: str
+    text: str
+    example: str | None
+    remedy: str
+    count: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        shown = [f"{self.level}: {self.text} [{self.code}]"]
+        if self.example:
+            shown.append(_indented("for example: ", self.example))
+        return [*shown, _indented("remedy: ", self.remedy)]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One property of this machine, and what to do unless it is ok."""
+
+    name: str
+    status: Status
+    text: str
+    remedy: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        shown = [f"{self.status:4}  {self.name}: {self.text}"]
+        return [*shown, _indented("remedy: ", self.remedy)] if self.remedy else shown
+
+
+def _indented(word: str, text: str) -> str:
+    return f"      {word}" + text.replace("\n", "\n      ")
+
+
+def ordered(findings: list[Finding]) -> list[Finding]:
+    """Errors first; within a level as found."""
+    return sorted(findings, key=lambda f: LEVELS.index(f.level))

@@ -1,0 +1,240 @@
+"""Which reader reads a folder: every reader is asked, the most specific one that fits is taken."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+from reid import storage
+from reid.config import Config, load, plugin_names
+from reid.data.files import contents, expand, file_name, visible
+from reid.data.readers.base import Reader, Record, open_reader
+from reid.data.readers.folder.config import KNOWN_ROLES
+from reid.doctor.finding import Finding
+from reid.doctor.recipes import GENERAL, Recipe, recipe
+from reid.doctor.source import read
+from reid.errors import AnyReIDError, DataError, UsageError
+from reid.modality import Modality, canonical
+from reid.sections import did_you_mean
+
+READERS = "reid.data.readers"
+LAST = "folder"
+"""Reads any tree of pictures, and is believed only when nothing else fits."""
+_PROBES = 8
+_MANIFESTS = 4
+
+
+@dataclass(frozen=True)
+class Match:
+    """A reader that fits: its configuration, how to build it, and what it lists."""
+
+    reader: Reader
+    config: Config
+    recipe: Recipe
+    records: Sequence[Record]
+    share: float
+    """Of the records, those that the reader has nothing against and, of a few, those that can be loaded."""
+
+    @property
+    def name(self) -> str:
+        """The reader's name."""
+        return self.config.data.reader.name
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A reader that does not fit, and why; `near`: the layout's own folders are partly there."""
+
+    name: str
+    why: str
+    near: bool
+
+
+def recognise(path: str, only: str | None = None, given: Sequence[str] = ()) -> Match | list[Finding]:
+    """The reader of a folder, or why there is none.
+
+    `only` names the reader to try; `given` are dotted overrides of the configuration. Raises UsageError for
+    an unknown reader or override and DataError for a folder that is not there.
+    """
+    root = expand(path, "PATH")
+    if not storage.exists(root):
+        raise DataError(f"{path}: no such folder.")
+    path = path if "$" in path else root
+    load(GENERAL, [g for g in given if not g.startswith("data.reader.")])  # a wrong override is told as such
+    if only is not None:
+        return _only(only, path, given)
+    names = [n for n in plugin_names(READERS) if n != LAST]
+    tried = [t for n in names for t in _tries(n, path, given)]
+    matches = [t for t in tried if isinstance(t, Match) and t.share > 0]
+    if matches:
+        return max(matches, key=_specificity)
+    near = [t for t in tried if isinstance(t, Refusal) and t.near]
+    if near:
+        return [_broken(path, near)]
+    below = _below(root)
+    if below:
+        return [_misplaced(path, below)]
+    last = list(_tries(LAST, path, given))
+    fitting = [t for t in last if isinstance(t, Match)]
+    if fitting:
+        return fitting[0]
+    refused = [t for t in [*last, *tried] if isinstance(t, Refusal)]
+    return [_unknown(path, root, refused)]
+
+
+def _only(name: str, path: str, given: Sequence[str]) -> Match | list[Finding]:
+    if name not in plugin_names(READERS):
+        raise UsageError(f"--reader: unknown {name!r}.{did_you_mean(name, plugin_names(READERS))}")
+    if "path" not in _fields(importlib.import_module(f"{READERS}.{name}")):
+        raise UsageError(f"--reader {name} reads no folder.")
+    recipe(name, path, given).config()
+    tried = list(_tries(name, path, given))
+    for one in tried:
+        if isinstance(one, Match):
+            return one
+    return [
+        Finding(
+            "error",
+            "broken-layout",
+            f"The folder is not laid out as {name} expects.",
+            "\n".join(one.why for one in tried if isinstance(one, Refusal)),
+            f"complete the folder, or let the layout be recognised: leave out --reader {name}",
+            1,
+        )
+    ]
+
+
+def _tries(name: str, path: str, given: Sequence[str]) -> Iterator[Match | Refusal]:
+    """The reader with the settings that it may need here, the fullest first; none if it reads no folder."""
+    module = importlib.import_module(f"{READERS}.{name}")
+    fields = _fields(module)
+    if "path" not in fields or not hasattr(module, "Reader"):
+        return
+    tables: list[str | None] = [None]
+    if "manifest" in fields and not any(g.startswith("data.reader.manifest=") for g in given):
+        tables = [*_manifests(expand(path, "PATH")), None]
+    for table in tables:
+        extra = [f"data.reader.manifest={table}"] if table else []
+        tried = _try(name, module, path, [*extra, *given])
+        yield tried
+        if isinstance(tried, Match):
+            return
+
+
+def _fields(module: ModuleType) -> Collection[str]:
+    """What a reader can be told; nothing for a module that is no reader."""
+    return getattr(getattr(module, "Config", None), "model_fields", ())
+
+
+def _try(name: str, module: ModuleType, path: str, given: Sequence[str]) -> Match | Refusal:
+    try:
+        config = recipe(name, path, given).config()
+        reader = open_reader(config.data.reader, config.data.name)
+        records = reader.records() if reader.recognises() is not False else []
+        if not records:
+            raise DataError(f"{path}: nothing to read.")
+    except AnyReIDError as error:
+        return Refusal(name, str(error), _is_near(module, expand(path, "PATH")))
+    modalities = canonical(m for r in records for m in [*r.images, *([Modality.TEXT] if r.captions else [])])
+    full = recipe(name, path, given, modalities)
+    return Match(reader, full.config(), full, records, _share(reader, config, records))
+
+
+def _share(reader: Reader, config: Config, records: Sequence[Record]) -> float:
+    """Names that fit may be chance (two data sets name files alike): a few files must fit, too."""
+    good = [r for r in records if r.problem is None]
+    probes = good[:: max(1, len(good) // _PROBES)][:_PROBES]
+    if not probes:
+        return 0.0
+    loaded = sum(not isinstance(read(reader, r, config.build.max_pixels), str) for r in probes)
+    return len(good) / len(records) * loaded / len(probes)
+
+
+def _specificity(match: Match) -> tuple[bool, float, float, int]:
+    """Surely its own; fits best; tells most modalities of a capture; explains most files."""
+    files = {file for r in match.records for file in r.images.values()}
+    modalities = sum(len(r.images) for r in match.records) / len(match.records)
+    return match.reader.recognises() is True, match.share, modalities, len(files)
+
+
+def _manifests(root: str) -> Iterator[str]:
+    """CSV files at the top that name files and identities."""
+    for uri in visible(storage.list_files(root, ".csv"))[:_MANIFESTS]:
+        head = storage.read_bytes(uri).decode("utf-8-sig", errors="replace").partition("\n")[0]
+        if {"file", "pid"} <= {name.strip() for name in next(csv.reader([head]), [])}:
+            yield file_name(uri)
+
+
+def expected_names(module: ModuleType) -> set[str]:
+    """The names below <path> that a reader's LAYOUT spells out (a text, or an object with a `tree`)."""
+    layout = getattr(module, "LAYOUT", "")
+    text = layout if isinstance(layout, str) else str(getattr(layout, "tree", ""))
+    tokens = re.findall(r"<path>/([^/\s,(){]*(?:\{[^}]*\}[^/\s,(){]*)*)", text)
+    names = {name for token in tokens for name in _braces(token)}
+    return {name for name in names if name and not re.search(r"[<>*|]", name)}
+
+
+def _braces(token: str) -> list[str]:
+    """ "cam{1,2}" -> cam1, cam2."""
+    match = re.search(r"\{([^}]*)\}", token)
+    if match is None:
+        return [token]
+    left, right = token[: match.start()], token[match.end() :]
+    return [name for choice in match[1].split(",") for name in _braces(left + choice.strip() + right)]
+
+
+def _is_near(module: ModuleType, root: str) -> bool:
+    """At least half of what the layout names lies there, and not only names that own folders have, too."""
+    names = expected_names(module)
+    there = {n for n in names if storage.exists(storage.join(root, n))}
+    return len(there) * 2 >= len(names) > 0 and bool(there - set(KNOWN_ROLES))
+
+
+def _below(root: str) -> list[tuple[str, str]]:
+    """(reader, sub-folder) where a known layout begins one level further down."""
+    found = []
+    modules = [(n, importlib.import_module(f"{READERS}.{n}")) for n in plugin_names(READERS) if n != LAST]
+    for folder in visible(storage.list_folders(root))[:_PROBES]:
+        found += [(name, folder) for name, module in modules if _is_near(module, folder)]
+    return found
+
+
+def _broken(path: str, near: Sequence[Refusal]) -> Finding:
+    names = " or ".join(r.name for r in near)
+    return Finding(
+        "error",
+        "broken-layout",
+        f"The folder looks like {names}, but not wholly.",
+        "\n".join(f"{r.name}: {r.why}" for r in near),
+        f"complete the folder; or say --reader {LAST} if it holds pictures of your own",
+        len(near),
+    )
+
+
+def _misplaced(path: str, below: Sequence[tuple[str, str]]) -> Finding:
+    name, folder = below[0]
+    return Finding(
+        "error",
+        "one-level-down",
+        f"The data set lies one level further down: {', '.join(sorted({file_name(f) for _, f in below}))}.",
+        f"{folder} looks like {name}",
+        f"give that folder: python -m jobs.doctor data {folder}",
+        len({f for _, f in below}),
+    )
+
+
+def _unknown(path: str, root: str, refused: Sequence[Refusal]) -> Finding:
+    known = sorted({r.name for r in refused})
+    own = next((r.why for r in refused if r.name == LAST), "")
+    return Finding(
+        "error",
+        "unknown-layout",
+        f"No reader fits {path} (tried {', '.join(known)}).",
+        own or f"found: {contents(root)}",
+        "lay the folder out as one of these, or say --reader NAME to see what that reader misses",
+        1,
+    )

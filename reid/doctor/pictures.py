@@ -1,0 +1,196 @@
+"""Faults of the pictures themselves: what cannot be read, odd sizes and shapes, blank and copied ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PILImage
+
+from reid import storage
+from reid.data.images import open_image
+from reid.data.schema import Sample
+from reid.doctor.finding import Finding
+from reid.doctor.source import Entry
+from reid.errors import DataError
+from reid.modality import Modality
+
+TINY = 16
+"""Shorter side in pixels below which a crop shows next to nothing."""
+HUGE = 4_000_000
+"""Pixels above which a picture is hardly a crop."""
+ODD = 3.0
+"""How many times taller or wider than the usual picture is unusual."""
+FLAT = 2.0
+"""Standard deviation of grey levels below which a picture is blank."""
+THUMB = 16
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is kept of a picture: 300 bytes instead of its pixels."""
+
+    entry: int
+    modality: Modality
+    width: int
+    height: int
+    digest: str
+    hash: int  # 64 bits: is a pixel of 8x9 brighter than its left neighbour?
+    thumb: npt.NDArray[np.uint8]  # (16, 16) grey
+    spread: float
+
+    @property
+    def slenderness(self) -> float:
+        """Height over width."""
+        return self.height / self.width
+
+
+@dataclass
+class Looks:
+    """Gathers looks and unreadable captures, one sample at a time."""
+
+    seen: list[Look] = field(default_factory=list)
+    unreadable: list[tuple[int, str]] = field(default_factory=list)
+    captures: int = 0
+
+    def add(self, entry: int, sample: Sample | str) -> None:
+        """Look at a sample, or note why it cannot be read."""
+        self.captures += 1
+        if isinstance(sample, str):
+            self.unreadable.append((entry, sample))
+            return
+        try:
+            looks = [
+                look(entry, m, image.image, sample.labels.sample_id) for m, image in sample.images.items()
+            ]
+        except DataError as error:
+            self.unreadable.append((entry, str(error)))
+            return
+        self.seen += looks
+
+
+def look(entry: int, modality: Modality, data: bytes, name: str) -> Look:
+    """Decode a picture and keep what tells it apart. Raises DataError naming `name`."""
+    picture = open_image(data, name)
+    grey = picture.convert("L")
+    # Difference hash (N. Krawetz, 2013): bits say where brightness rises to the right.
+    coarse = np.asarray(grey.resize((9, 8), PILImage.Resampling.BOX), dtype=np.int16)  # (8, 9)
+    rising = coarse[:, 1:] > coarse[:, :-1]  # (8, 8)
+    thumb = np.asarray(grey.resize((THUMB, THUMB), PILImage.Resampling.BOX), dtype=np.uint8)
+    return Look(
+        entry=entry,
+        modality=modality,
+        width=picture.width,
+        height=picture.height,
+        digest=storage.sha256(data),
+        hash=int.from_bytes(np.packbits(rising).tobytes(), "big"),
+        thumb=thumb,
+        spread=float(np.asarray(grey, dtype=np.float32).std()),
+    )
+
+
+def check_pictures(looks: Looks, entries: Sequence[Entry]) -> list[Finding]:
+    """Findings about the pictures that were looked at."""
+    found = [_unreadable(looks, entries), _tiny(looks, entries), _huge(looks, entries), _odd(looks, entries)]
+    return [f for f in [*found, _blank(looks, entries), _copied(looks, entries)] if f is not None]
+
+
+def _unreadable(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
+    if not looks.unreadable:
+        return None
+    index, why = looks.unreadable[0]
+    return Finding(
+        "error",
+        "unreadable",
+        f"{len(looks.unreadable)} of {looks.captures} captures cannot be read.",
+        why if entries[index].name in why or "/" in why else f"{entries[index].name}: {why}",
+        "fetch the files anew, or remove them; a build sets them aside",
+        len(looks.unreadable),
+    )
+
+
+def _tiny(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
+    return _some(
+        looks,
+        entries,
+        lambda one: min(one.width, one.height) < TINY,
+        "tiny-picture",
+        f"are less than {TINY} pixels wide or high: there is hardly anything to recognise",
+        "leave them out, or look for the originals",
+    )
+
+
+def _huge(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
+    return _some(
+        looks,
+        entries,
+        lambda one: one.width * one.height > HUGE,
+        "huge-picture",
+        f"have more than {HUGE // 1_000_000} million pixels: slow to decode, and hardly crops of one object",
+        "cut the object out and shrink it to a few hundred pixels; this system does not detect",
+    )
+
+
+def _odd(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
+    usual = float(np.median([one.slenderness for one in looks.seen])) if looks.seen else 1.0
+    return _some(
+        looks,
+        entries,
+        lambda one: not 1 / ODD <= one.slenderness / usual <= ODD,
+        "odd-shape",
+        f"are over {ODD:g} times taller or wider than the usual one (height : width = {usual:.2f}); "
+        "resized to one shape, they get distorted",
+        "look at them: are they whole crops of one object, upright?",
+    )
+
+
+def _blank(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
+    return _some(
+        looks,
+        entries,
+        lambda one: one.spread < FLAT,
+        "blank-picture",
+        "show one flat tone",
+        "remove them: they are failed captures, or placeholders for a modality that is missing (leave the "
+        "file out instead)",
+    )
+
+
+def _copied(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
+    """A picture of one modality given once more as another one."""
+    first: dict[tuple[int, str], Look] = {}
+    copies: dict[int, tuple[Look, Look]] = {}
+    for one in looks.seen:
+        other = first.setdefault((one.entry, one.digest), one)
+        if other is not one:
+            copies.setdefault(one.entry, (other, one))
+    if not copies:
+        return None
+    a, b = next(iter(copies.values()))
+    return Finding(
+        "warning",
+        "copied-modality",
+        f"Captures with the very same picture in two modalities: {len(copies)}.",
+        f"{entries[a.entry].name}: {a.modality.value} = {b.modality.value}",
+        "leave a missing modality out: models complete it; a copy claims that it was seen",
+        len(copies),
+    )
+
+
+def _some(
+    looks: Looks,
+    entries: Sequence[Entry],
+    bad: Callable[[Look], bool],
+    code: str,
+    what: str,
+    remedy: str,
+) -> Finding | None:
+    found = [one for one in looks.seen if bad(one)]
+    if not found:
+        return None
+    one = found[0]
+    example = f"{entries[one.entry].name}, {one.modality.value}: {one.width}x{one.height}"
+    text = f"{len(found)} of {len(looks.seen)} pictures {what}."
+    return Finding("warning", code, text, example, remedy, len(found))

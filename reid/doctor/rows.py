@@ -1,0 +1,81 @@
+"""Rows that a build would set aside: what the reader found, broken labels, ids that occur twice."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from reid.data import schema
+from reid.doctor.finding import Finding
+from reid.doctor.source import Entry
+
+KINDS = 10
+"""Kinds of problems that are told one by one."""
+_REMEDY = "correct or remove them; a build sets such rows aside"
+_EMPTY_CAPTION = "an empty caption"
+_VARIES = re.compile(r"'[^']*'|\S*/\S*|<[^>]*>|[\w.-]*\d[\w.-]*")
+
+
+def check_rows(entries: Sequence[Entry]) -> tuple[list[int], list[Finding]]:
+    """Positions of the usable entries, and what is wrong with the others, each kind of problem once."""
+    usable: list[int] = []
+    problems: dict[str, list[str]] = {}
+    empty: list[str] = []
+    twice: list[str] = []
+    seen: set[str] = set()
+    for position, entry in enumerate(entries):
+        wrong = [entry.problem] if entry.problem else schema.validate(entry.sample)
+        if _EMPTY_CAPTION in wrong:
+            empty.append(entry.name)
+        told = [w for w in wrong if w != _EMPTY_CAPTION]
+        for problem in told:
+            text = problem if entry.problem else f"{entry.name}: {problem}"
+            problems.setdefault(_kind(problem), []).append(text)
+        if not wrong and entry.name in seen:
+            twice.append(entry.name)
+        elif not wrong:
+            usable.append(position)
+        seen.add(entry.name)
+    findings = [_problem(texts) for texts in list(problems.values())[:KINDS]]
+    more = [text for texts in list(problems.values())[KINDS:] for text in texts]
+    if more:
+        what = f"Rows with problems of {len(problems) - KINDS} more kinds: {len(more)}."
+        findings.append(Finding("error", "unusable-row", what, more[0], _REMEDY, len(more)))
+    if empty:
+        what = f"Rows with an empty caption: {len(empty)}."
+        findings.append(
+            Finding("error", "empty-caption", what, empty[0], "write one, or drop the caption", len(empty))
+        )
+    if twice:
+        what = f"Sample ids that occur more than once: {len(set(twice))}; rows to be set aside: {len(twice)}."
+        name, count = Counter(twice).most_common(1)[0]
+        example = f"{name!r} occurs {count + 1} times"
+        findings.append(
+            Finding("error", "duplicate-sample-id", what, example, "make the names unique", len(twice))
+        )
+    return usable, findings
+
+
+def _problem(texts: list[str]) -> Finding:
+    """Problems of one kind. Our messages say what is wrong, then after a semicolon what to do."""
+    gist, *rest = texts[0].split("; ")
+    return Finding(
+        "error",
+        "unusable-row",
+        f"{len(texts)} {'rows' if len(texts) > 1 else 'row'} would be set aside: {_shown(gist)}",
+        texts[0],
+        f"{rest[0].rstrip('.')}; a build sets such rows aside" if len(rest) == 1 else _REMEDY,
+        len(texts),
+    )
+
+
+def _kind(problem: str) -> str:
+    """The problem without names and numbers."""
+    return _VARIES.sub("…", problem)
+
+
+def _shown(problem: str) -> str:
+    """The gist: what follows the file or sample that a message begins with."""
+    place, colon, gist = problem.partition(": ")
+    return (gist if colon and not re.search(r"\s", place) else problem).rstrip(".") + "."

@@ -1,0 +1,183 @@
+"""What is examined: a reader's records or a built shard set, seen alike."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from reid import storage
+from reid.data.readers.base import Reader, Record
+from reid.data.schema import SPLITS, Caption, Image, Sample
+from reid.data.shards import Shard, ShardSet
+from reid.doctor.finding import Finding
+from reid.errors import AnyReIDError, StorageError
+from reid.modality import Modality
+
+_LISTED = b"?"
+"""Stands for the bytes of a picture that nobody has read yet."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A capture as it is listed: labels, captions, modalities and files, but no pixels."""
+
+    sample: Sample
+    files: Mapping[str, Modality] = field(default_factory=dict)
+    problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The sample's id."""
+        return self.sample.labels.sample_id
+
+    @property
+    def split(self) -> str:
+        """train, val or test."""
+        return self.sample.labels.split
+
+    @property
+    def identity(self) -> tuple[str, int]:
+        """(dataset, pid)."""
+        return self.sample.identity
+
+
+class Source(ABC):
+    """Captures, and a way to read the pixels of some of them."""
+
+    entries: Sequence[Entry]
+
+    @abstractmethod
+    def load(self, wanted: Sequence[int]) -> Iterator[tuple[int, Sample | str]]:
+        """The samples with these positions in `entries`, or why one cannot be read.
+
+        Yields one at a time, in any order. Raises StorageError when the storage itself fails.
+        """
+
+
+class ReaderSource(Source):
+    """What a reader lists."""
+
+    def __init__(self, reader: Reader, records: Sequence[Record], max_pixels: int) -> None:
+        self.reader, self.records, self.max_pixels = reader, records, max_pixels
+        self.entries = [entry_of(r) for r in self._told()]
+
+    def _told(self) -> Sequence[Record]:
+        """The records; where none names a file or caption (rendered data), with what the first one shows."""
+        if not self.records or any(r.images or r.captions or r.problem for r in self.records):
+            return self.records
+        first = read(self.reader, self.records[0], self.max_pixels)
+        there = dict.fromkeys(first.images, "") if isinstance(first, Sample) else {}
+        return [replace(r, images=there) for r in self.records]
+
+    def load(self, wanted: Sequence[int]) -> Iterator[tuple[int, Sample | str]]:
+        """Read and decode one record after the other."""
+        for index in wanted:
+            yield index, read(self.reader, self.records[index], self.max_pixels)
+
+
+class ShardSource(Source):
+    """What a built set holds; a row group at a time is in memory."""
+
+    def __init__(self, shards: ShardSet) -> None:
+        self.shards = shards
+        self.splits = [*SPLITS, *sorted({s.split for s in shards.manifest.shards} - set(SPLITS))]
+        self.entries = [Entry(_listed(s)) for split in self.splits for s in shards.labels(split)]
+
+    def load(self, wanted: Sequence[int]) -> Iterator[tuple[int, Sample | str]]:
+        """Read the row groups that hold a wanted sample."""
+        index_of = {(self.entries[i].split, self.entries[i].name): i for i in wanted}
+        for split in self.splits:
+            for group in self.shards.groups(split):
+                if any((split, name) in index_of for name in self.shards.sample_ids(group)):
+                    for sample in self.shards.read_group(group):
+                        index = index_of.get((split, sample.labels.sample_id))
+                        if index is not None:
+                            yield index, sample
+
+
+def entry_of(record: Record) -> Entry:
+    """A reader's record as an entry."""
+    sample = Sample(
+        labels=record.labels,
+        images={m: Image(_LISTED, 0, 0) for m in record.images},
+        captions=tuple(Caption(text) for text in record.captions),
+    )
+    files: dict[str, Modality] = {}
+    for modality, uri in record.images.items():
+        if uri:
+            files.setdefault(uri, modality)  # one strip may hold every modality
+    return Entry(sample, files, record.problem)
+
+
+def read(reader: Reader, record: Record, max_pixels: int) -> Sample | str:
+    """The sample, or why its files cannot be used. Raises StorageError when the storage itself fails."""
+    try:
+        return reader.load(record, max_pixels)
+    except AnyReIDError as problem:
+        cause = problem.__cause__
+        bad_file = isinstance(cause, FileNotFoundError | PermissionError | IsADirectoryError)
+        if isinstance(problem, StorageError) and not bad_file:
+            raise
+        return str(problem)
+
+
+def whole_shards(shards: ShardSet, thorough: bool) -> tuple[ShardSet, list[Finding]]:
+    """The set without its damaged files, and what is wrong with those and with the rows set aside.
+
+    Sizes are always compared with the manifest; checksums too when `thorough`.
+    """
+    damaged: dict[str, list[str]] = defaultdict(list)
+    good: list[Shard] = []
+    for shard in shards.manifest.shards:
+        uri = storage.join(shards.root, "data", shard.file)
+        size = storage.stamp(uri).partition("@")[0]
+        if size == "missing":
+            damaged["shard-missing"].append(uri)
+        elif size != str(shard.bytes) or (thorough and _digest(uri) != shard.sha256):
+            damaged["shard-damaged"].append(uri)
+        else:
+            good.append(shard)
+    what = {"shard-missing": "are not there", "shard-damaged": "differ from what the manifest says"}
+    findings = [
+        Finding(
+            "error",
+            code,
+            f"{len(files)} of {len(shards.manifest.shards)} shard files {what[code]}.",
+            files[0],
+            "run the same `python -m jobs.build` again: it makes only what is missing or cut short; delete a "
+            "damaged file of the right length first",
+            len(files),
+        )
+        for code, files in damaged.items()
+    ]
+    aside = shards.manifest.quarantine_rows
+    stages = Counter(str(row.get("stage")) for row in aside)
+    if aside:
+        told = ", ".join(f"{stage}: {count}" for stage, count in sorted(stages.items()))
+        findings.append(
+            Finding(
+                "warning",
+                "set-aside",
+                f"{len(aside)} rows were set aside when the set was built ({told}).",
+                str(aside[0].get("reason")),
+                "mend the source and build again; quarantine.parquet names every row and its reason",
+                len(aside),
+            )
+        )
+    left = shards.manifest.model_copy(update={"shards": good})
+    return ShardSet(shards.root, left), findings
+
+
+def _digest(uri: str) -> str:
+    return storage.sha256(storage.read_bytes(uri))
+
+
+def _listed(sample: Sample) -> Sample:
+    """A sample whose pictures were left unread, marked as listed."""
+    images = {
+        m: Image(_LISTED, i.width, i.height, i.origin, i.generator, i.params_hash, i.source_id)
+        for m, i in sample.images.items()
+    }
+    return Sample(sample.labels, images, sample.captions, None, sample.content_hash)

@@ -1,0 +1,37 @@
+"""How pairings are written: "sketch", "text->rgb", and "nir->rgb|nir" for a mixed gallery.
+
+`+` joins modalities that one item has together; `|` separates the kinds of items of a mixed gallery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from reid.errors import UsageError
+from reid.modality import Subset, parse_subset, subset_name
+
+Kinds = tuple[Subset, ...]
+"""The modality subsets that a gallery's items have: one subset, or several for a mixed gallery."""
+
+
+def parse_gallery(text: str) -> Kinds:
+    """ "rgb+nir" -> ((RGB, NIR),); "rgb|nir" -> ((RGB,), (NIR,)). Raises UsageError as `parse_subset`."""
+    kinds = tuple(dict.fromkeys(parse_subset(kind) for kind in text.split("|")))
+    if "|" in text and len(kinds) < 2:
+        raise UsageError(f"Gallery {text!r} mixes only one kind of items; write {gallery_name(kinds)!r}.")
+    return kinds
+
+
+def split_pairing(text: str) -> tuple[Subset, Kinds | None]:
+    """The query subset and the gallery of a pairing; None where only the query side is written."""
+    asked, arrow, found = text.partition("->")
+    if "|" in asked:
+        raise UsageError(
+            f"{text!r}: only a gallery can be mixed; a query is one subset, e.g. 'nir->rgb|nir'."
+        )
+    return parse_subset(asked), parse_gallery(found) if arrow else None
+
+
+def gallery_name(kinds: Sequence[Iterable[str]]) -> str:
+    """ "rgb|nir"."""
+    return "|".join(subset_name(parse_subset(kind)) for kind in kinds)

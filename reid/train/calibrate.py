@@ -1,0 +1,146 @@
+"""Calibration when training ends: likelihood ratios from the validation identities, never from test.
+
+The validation identities may also have chosen the weights (best val/mAP), which makes the calibration a
+little too confident; `reid.evaluate.calibration_check` tells by how much on another split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from reid.config import Config
+from reid.data.shards import ShardSet
+from reid.errors import DataError, UnsupportedPairing
+from reid.evaluate.calibration import Calibration, PairCalibration
+from reid.evaluate.calibration_fit import fit
+from reid.evaluate.evaluator import Pairing, worklist
+from reid.evaluate.items import SampleLabels, Side
+from reid.evaluate.pair_scores import PairScores, pairing_scores
+from reid.evaluate.rules import RULES
+from reid.modality import Modality, Subset, all_subsets, canonical, subset_name
+from reid.models.base import Regime, ReIDModel
+from reid.runs import Vectors, embed_rows
+from reid.train.validate import Validator, row_of
+
+ROWS = 2000
+"""Most validation samples that are embedded for each subset; whole identities are left out beyond it."""
+
+
+def calibration_of(
+    config: Config,
+    shards: ShardSet,
+    validator: Validator | None,
+    model: ReIDModel,
+    device: torch.device,
+    rows: int = ROWS,
+) -> Calibration | str:
+    """The calibration of a trained model on its validation identities, or why there is none."""
+    settings = config.train.val
+    if not settings.calibrate:
+        return "train.val.calibrate is false"
+    if validator is None:
+        return "no validation identities: train.val.fraction is 0 and the data have no val split"
+    own_split = bool(shards.identities("val"))
+    labels = _within(validator.labels, rows, config.seed)
+    present = {m for row in labels for m in row.modalities}
+    pairings = calibrated_pairings(model, present, validator.gallery, settings.calibrate_pairings)
+    features = _Features(validator, labels, model, device)
+    found: list[PairCalibration] = []
+    lacking: dict[str, str] = {}
+    for place, pairing in enumerate(pairings):
+        names = subset_name(pairing.query_used), subset_name(pairing.gallery_used)
+        try:
+            scores = features.scores(pairing, seed=config.seed)
+            found.append(fit(scores, *names, method=settings.calibrator, seed=config.seed))
+        except DataError as error:
+            lacking[pairing.name] = str(error)
+        features.forget(pairings[place + 1 :])
+    if not found:
+        return f"too few validation pairs under {validator.protocol.name}: {lacking}"
+    return Calibration(
+        data_fingerprint=shards.fingerprint,
+        protocol=validator.protocol.name,
+        exclusions=tuple(dict.fromkeys((*validator.protocol.exclusions, *_SOURCES))),
+        split="val" if own_split else "train",
+        fraction=None if own_split else settings.fraction,
+        identities=len({(row.dataset, row.pid) for row in labels}),
+        pairings=tuple(found),
+        lacking=lacking,
+    )
+
+
+def calibrated_pairings(
+    model: ReIDModel, present: set[Modality], gallery: Subset, most: int | None = None
+) -> list[Pairing]:
+    """Matched models: every subset against itself, and against all modalities if the model completes what is
+    missing. Any-to-any models: every subset against `gallery`.
+
+    Single modalities come first, then all of them together, then the rest by size; the first `most` stay.
+    """
+    asked = canonical(present & model.query_modalities)
+    whole = canonical(present & model.gallery_modalities)
+    target = canonical(set(gallery) & set(whole)) or whole
+    pairings: dict[tuple[Subset, Subset], Pairing] = {}
+    for subset in sorted(all_subsets(asked), key=lambda s: (len(s) > 1) + (1 < len(s) < len(asked))):
+        matched = [subset, *([whole] if model.completes else [])]
+        for other in matched if model.regime is Regime.MATCHED else [target]:
+            try:
+                used = model.pairing(subset, other)
+            except UnsupportedPairing:
+                continue
+            pairings.setdefault(used, Pairing(*used, *used))
+    return list(pairings.values())[:most]
+
+
+_SOURCES = tuple(RULES[name].words for name in ("same_sample", "leakage"))
+"""Never compared, whatever the protocol: what a capture shows of itself tells nothing of others."""
+
+
+class _Features:
+    """Vectors of the validation samples by side and subset, kept while a later pairing needs them."""
+
+    def __init__(
+        self, validator: Validator, labels: Sequence[SampleLabels], model: ReIDModel, device: torch.device
+    ) -> None:
+        self._of, self._labels, self._model, self._device = validator, labels, model, device
+        self._kept: dict[tuple[Side, Subset], dict[str, Vectors]] = {}
+
+    def scores(self, pairing: Pairing, seed: int) -> PairScores:
+        """Similarities under the protocol's exclusions, and without sources. DataError for an empty side."""
+        features = {**self._vectors(pairing, "query"), **self._vectors(pairing, "gallery")}
+        return pairing_scores(self._of.protocol, self._labels, pairing, features, seed)
+
+    def forget(self, needed: Sequence[Pairing]) -> None:
+        """Drop the vectors that none of these pairings uses."""
+        sides = {_place(pairing, side) for pairing in needed for side in ("query", "gallery")}
+        self._kept = {place: vectors for place, vectors in self._kept.items() if place in sides}
+
+    def _vectors(self, pairing: Pairing, side: Side) -> dict[str, Vectors]:
+        place = _place(pairing, side)
+        if place not in self._kept:
+            work = [w for w in worklist(self._of.protocol, self._labels, [pairing]) if w.side == side]
+            rows = [row_of(w, self._of.samples) for w in work]
+            vectors = embed_rows(self._model, self._of.collator, rows, side, 64, self._device)
+            self._kept[place] = {w.key: v for w, v in zip(work, vectors, strict=True)}
+        return self._kept[place]
+
+
+def _place(pairing: Pairing, side: Side) -> tuple[Side, Subset]:
+    return side, pairing.query_used if side == "query" else pairing.gallery_used
+
+
+def _within(labels: Sequence[SampleLabels], rows: int, seed: int) -> list[SampleLabels]:
+    """At most `rows` samples: a seeded choice of whole identities, in their order."""
+    if len(labels) <= rows:
+        return list(labels)
+    sizes: dict[tuple[str, int], int] = {}
+    for row in labels:
+        sizes[row.dataset, row.pid] = sizes.get((row.dataset, row.pid), 0) + 1
+    identities = sorted(sizes)
+    order = np.random.default_rng(seed).permutation(len(identities))
+    total = np.cumsum([sizes[identities[i]] for i in order])
+    kept = {identities[i] for i, held in zip(order, total, strict=True) if held <= rows}
+    return [row for row in labels if (row.dataset, row.pid) in kept]

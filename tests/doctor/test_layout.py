@@ -1,0 +1,172 @@
+"""Which reader is recognised, and what is told where none fits."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from reid.config import plugin_names
+from reid.data.readers import msvr310
+from reid.doctor.data import examine
+from reid.doctor.finding import Finding
+from reid.doctor.layout import READERS, Match, expected_names, recognise
+from reid.doctor.recipes import preset_of
+from reid.errors import UsageError
+from tests.doctor.making import by_code, healthy, pattern
+
+
+def save(root: Path, files: Sequence[str], width: int = 24, height: int = 48) -> str:
+    for number, file in enumerate(files):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        pattern(number, height, width).save(root / file)
+    return str(root)
+
+
+RGBNT201 = [
+    f"{split}/{modality}/{pid}_cam{camera}_0_00.jpg"
+    for split, pid in (("train_171", "000001"), ("test", "000258"))
+    for camera in (1, 2)
+    for modality in ("RGB", "NI", "TI")
+]
+MSVR310 = [
+    f"{folder}/{pid}/{modality}/{pid}_s{scene}_v0_000.jpg"
+    for folder, pid, scene in (
+        ("bounding_box_train", "0001", "001"),
+        ("query3", "0019", "002"),
+        ("bounding_box_test", "0019", "003"),
+    )
+    for modality in ("vis", "ni", "th")
+]
+BOXES = ("bounding_box_train", "query", "bounding_box_test")
+RGBNT100 = [f"rgbir/{folder}/000{i}_c000{i}_001.jpg" for i, folder in enumerate(BOXES, 1)]
+MARKET = [f"{folder}/000{i}_c{i}s1_00000{i}_01.jpg" for i, folder in enumerate(BOXES, 1)]
+
+
+def recognised(path: str) -> Match:
+    found = recognise(path)
+    assert isinstance(found, Match), found
+    return found
+
+
+def refused(path: str, reader: str | None = None) -> Finding:
+    found = recognise(path, reader)
+    assert isinstance(found, list)
+    (finding,) = found
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("reader", "files", "width"),
+    [("rgbnt201", RGBNT201, 24), ("msvr310", MSVR310, 24), ("rgbnt100", RGBNT100, 72)],
+)
+def test_a_published_layout_is_recognised_before_the_general_one(
+    reader: str, files: list[str], width: int, tmp_path: Path
+) -> None:
+    match = recognised(save(tmp_path, files, width))
+    assert match.name == reader
+    assert match.recipe.preset == f"baseline/{reader}" == preset_of(reader)
+    assert match.recipe.command("build").endswith(f"data.reader.path={tmp_path}")
+
+
+@pytest.mark.skipif("market1501" not in plugin_names(READERS), reason="there is no such reader")
+def test_two_sets_of_equal_folders_are_told_apart_by_their_names(tmp_path: Path) -> None:
+    assert recognised(save(tmp_path / "market", MARKET)).name == "market1501"
+    inner = [file.removeprefix("rgbir/") for file in RGBNT100]
+    assert recognised(save(tmp_path / "strips", inner, width=72)).name == "rgbnt100"
+
+
+def test_names_that_fit_by_chance_do_not_make_a_match(tmp_path: Path) -> None:
+    """Names as in RGBNT100, but the pictures are no strips of three."""
+    inner = [file.removeprefix("rgbir/") for file in RGBNT100]
+    found = recognise(save(tmp_path, inner, width=25))
+    assert not isinstance(found, Match) or found.name != "rgbnt100"
+
+
+def test_a_reader_that_is_sure_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = save(tmp_path, [*RGBNT201, *MSVR310])
+    assert recognised(both).name in {"rgbnt201", "msvr310"}
+    monkeypatch.setattr(msvr310.Reader, "recognises", lambda self: True)
+    assert recognised(both).name == "msvr310"
+    monkeypatch.setattr(msvr310.Reader, "recognises", lambda self: False)
+    assert recognised(both).name == "rgbnt201"
+
+
+def test_folders_of_identities_are_the_last_resort(tmp_path: Path) -> None:
+    match = recognised(save(tmp_path, ["train/1/a.png", "train/1/a_nir.png", "test/2/b.png"]))
+    assert (match.name, match.recipe.preset) == ("folder", "baseline/demo")
+    assert "data.modalities=rgb+nir" in match.recipe.overrides
+
+
+def test_a_manifest_is_found_by_its_header(tmp_path: Path) -> None:
+    root = healthy(tmp_path).write()
+    (tmp_path / "aaa.csv").write_text("name,price\nx,1\n")
+    match = recognised(root)
+    assert "data.reader.manifest=list.csv" in match.recipe.overrides
+    assert len(match.records) == 12
+    named = recognise(root, given=["data.reader.manifest=aaa.csv"])
+    assert not isinstance(named, Match), "what the user names is not replaced by a guess"
+
+
+def test_a_layout_that_is_not_whole_is_explained_not_read_as_own_folders(tmp_path: Path) -> None:
+    whole = [f for f in MSVR310 if not f.startswith("query3")]
+    finding = refused(save(tmp_path, whole))
+    assert (finding.code, finding.level) == ("broken-layout", "error")
+    assert "msvr310" in finding.text and "query3 is missing" in (finding.example or "")
+    assert "--reader folder" in finding.remedy
+
+
+def test_a_set_one_level_down_is_pointed_at(tmp_path: Path) -> None:
+    save(tmp_path / "unpacked", RGBNT201)
+    finding = refused(str(tmp_path))
+    assert finding.code == "one-level-down"
+    assert f"jobs.doctor data {tmp_path / 'unpacked'}" in finding.remedy
+
+
+def test_a_folder_without_any_known_layout_is_told_what_would_fit(tmp_path: Path) -> None:
+    finding = refused(save(tmp_path, ["a.jpg", "b.jpg"]))
+    assert finding.code == "unknown-layout"
+    assert "<path>/<identity>/<files>" in (finding.example or "")
+    report = examine(str(tmp_path))
+    assert by_code(report.findings) == {"unknown-layout": 1}
+    assert (report.ok, report.next, report.layout) == (False, None, None)
+
+
+def test_a_named_reader_says_what_it_misses(tmp_path: Path) -> None:
+    finding = refused(save(tmp_path, ["1/a.png", "2/b.png"]), "rgbnt201")
+    assert finding.code == "broken-layout"
+    assert "train_171" in (finding.example or "")
+
+
+@pytest.mark.parametrize("reader", ["rgbnt21", "synthetic"])
+def test_an_unknown_reader_and_one_without_a_folder_are_wrong_usage(reader: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--reader"):
+        recognise(str(tmp_path), reader)
+
+
+def test_the_names_that_a_layout_expects_are_read_from_its_text() -> None:
+    lines = ("{vis,nir}/<id>/*.jpg", "cam{1,2}/*.jpg", "list.txt, lines", "*.jpg")
+    text = "Expected\n" + "\n".join(f"  <path>/{line}" for line in lines)
+    module = SimpleNamespace(LAYOUT=text)
+    assert expected_names(module) == {"vis", "nir", "cam1", "cam2", "list.txt"}  # type: ignore[arg-type]
+    assert expected_names(SimpleNamespace(LAYOUT=SimpleNamespace(tree=text))) == expected_names(module)  # type: ignore[arg-type]
+
+
+def test_every_reader_of_a_folder_can_be_asked(tmp_path: Path) -> None:
+    """An empty folder fits none, and none breaks on it."""
+    finding = refused(str(tmp_path))
+    for name in plugin_names(READERS):
+        fields = importlib.import_module(f"{READERS}.{name}").Config.model_fields
+        assert (name in finding.text) == ("path" in fields)
+
+
+def test_a_picture_of_another_kind_is_set_aside_not_the_whole_layout(tmp_path: Path) -> None:
+    save(tmp_path, RGBNT201)
+    Image.new("L", (1, 1)).save(tmp_path / "train_171/RGB/oops.jpg")
+    report = examine(str(tmp_path))
+    assert report.layout == "rgbnt201"
+    assert by_code(report.findings)["unusable-row"] == 1
