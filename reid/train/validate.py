@@ -59,6 +59,8 @@ class Validator:
         """
         present = {m for row in self.labels for m in row.modalities}
         pairings = validation_pairings(model, present, self.gallery)
+        if self.protocol.config.asked == "to_rgb":  # a photo would find itself: such protocols keep it
+            pairings = [p for p in pairings if p.query_used != p.gallery_used] or pairings
         work = worklist(self.protocol, self.labels, pairings)
         features: dict[str, Vectors] = {}
         for side in ("query", "gallery"):

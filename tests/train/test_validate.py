@@ -65,6 +65,17 @@ def test_any_to_any_models_are_validated_from_each_modality_to_rgb(
     assert metrics["val/mAP"] == pytest.approx(mean)
 
 
+def test_a_protocol_that_keeps_the_described_photo_asks_no_photo_for_itself(
+    configure: Configure, tmp_path: Path
+) -> None:
+    config = configure(
+        "train.val.fraction=0.25", "train.epochs=1", "train.val.protocol=text_to_image", *MEAN_WITH_TEXT
+    )
+    metrics = train(config, str(tmp_path / "run"))
+    asked = {k.removeprefix("val/mAP/") for k in metrics if k.startswith("val/mAP/")}
+    assert "rgb" not in asked and "text->rgb" in asked
+
+
 def test_validation_without_a_single_match_is_an_error_and_not_a_nan(
     configure: Configure,
     tmp_path: Path,
