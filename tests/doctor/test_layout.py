@@ -73,7 +73,6 @@ def test_a_published_layout_is_recognised_before_the_general_one(
     assert match.recipe.command("build").endswith(f"data.reader.path={tmp_path}")
 
 
-@pytest.mark.skipif("market1501" not in plugin_names(READERS), reason="there is no such reader")
 def test_two_sets_of_equal_folders_are_told_apart_by_their_names(tmp_path: Path) -> None:
     assert recognised(save(tmp_path / "market", MARKET)).name == "market1501"
     inner = [file.removeprefix("rgbir/") for file in RGBNT100]
