@@ -24,6 +24,22 @@ class Modality(StrEnum):
         return self is not Modality.TEXT
 
 
+class Target(StrEnum):
+    """What a generator can make of a capture: a modality, or the mask of the object."""
+
+    RGB = "rgb"
+    NIR = "nir"
+    TIR = "tir"
+    SKETCH = "sketch"
+    TEXT = "text"
+    MASK = "mask"
+
+    @property
+    def modality(self) -> Modality | None:
+        """The modality of this name; None for the mask."""
+        return None if self is Target.MASK else Modality(self.value)
+
+
 ORDER: tuple[Modality, ...] = tuple(Modality)
 VISUAL: tuple[Modality, ...] = tuple(m for m in Modality if m.is_visual)
 CAMERA: tuple[Modality, ...] = (Modality.RGB, Modality.NIR, Modality.TIR)

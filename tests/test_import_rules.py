@@ -31,7 +31,7 @@ MODEL_SIDE = [
     ("reid.losses", ("reid.models", "reid.train")),
     ("reid.models", ("reid.train",)),
 ]
-FOUNDATION = ("reid.modality", "reid.config", "reid.sections", "reid.yamlio", "reid.errors")
+FOUNDATION = ("reid.modality", "reid.config", "reid.settings", "reid.sections", "reid.yamlio", "reid.errors")
 # Seconds of import time, and present only where somebody uses them: imported inside functions.
 HEAVY = ("open_clip", "transformers", "segment_anything", "matplotlib", "torchvision")
 PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -150,13 +150,15 @@ def foundation(modules: Sequence[Module]) -> list[str]:
     return [
         f"{m.where}:{i.line}: {m.name} may import nothing of ours but {', '.join(FOUNDATION)}"
         for m in modules
-        if m.name in FOUNDATION
+        if founds(m.name)
         for i in imports(m)
         if is_ours(i.target)
-        and not (
-            i.target in FOUNDATION or (i.target == "reid" and all(f"reid.{n}" in FOUNDATION for n in i.names))
-        )
+        and not (founds(i.target) or (i.target == "reid" and all(founds(f"reid.{n}") for n in i.names)))
     ]
+
+
+def founds(name: str) -> bool:
+    return name in FOUNDATION or name.startswith("reid.settings.")
 
 
 def is_ours(name: str) -> bool:

@@ -1,0 +1,64 @@
+"""The configuration of an evaluation."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from reid.modality import parse_subset
+from reid.sections import Section, told
+from reid.settings.types import DEFAULT_PROTOCOL, ProtocolSection
+
+
+class RerankConfig(Section):
+    """k-reciprocal re-ranking; the defaults are its paper's."""
+
+    k1: int = Field(20, ge=1, description="neighbours that are looked at")
+    k2: int = Field(6, ge=1, description="neighbours whose descriptions are averaged; 1: none")
+    lambda_value: float = Field(0.3, ge=0, le=1, description="weight of the original distance")
+
+
+class EvaluateConfig(Section):
+    """What is measured. A subset spells its query side, or both: "sketch", "text->rgb", "nir->rgb|nir"."""
+
+    split: Literal["train", "val", "test"] = "test"
+    protocol: ProtocolSection = Field(
+        DEFAULT_PROTOCOL, description="registered name, or a mapping that composes one (extends: <name>)"
+    )
+    subsets: tuple[str, ...] | None = Field(
+        None, description="default: what the protocol asks, or every subset that the model answers"
+    )
+    gallery: str | None = Field(
+        None, description="gallery modalities, rgb|nir for a mixed gallery; default: the model's"
+    )
+    missing: Literal["query", "gallery", "both"] | None = Field(
+        None, description="every subset of this side (of both alike) against the full other one"
+    )
+    rerank: RerankConfig | None = Field(None, description="k-reciprocal re-ranking before exclusions")
+    batch_size: int = Field(64, ge=1)
+    actors: int = Field(1, ge=0, description="embedding actors; 0 embeds in this process")
+    gpus_per_actor: float = Field(0, ge=0)
+    ranks_shown: int = Field(10, ge=1)
+    queries_shown: int = Field(12, ge=0)
+    histogram: bool = Field(True, description="also rank by colour histogram, as an orientation")
+
+    @field_validator("subsets", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("subsets", "gallery")
+    @classmethod
+    def _spelled(cls, value: Any) -> Any:
+        for pairing in [value] if isinstance(value, str) else value or ():
+            for kind in pairing.replace("->", "|").split("|"):
+                told(parse_subset)(kind)
+        return value
+
+    @field_validator("missing")
+    @classmethod
+    def _makes_its_own_pairings(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("subsets") is not None:
+            raise ValueError("a grid of missing modalities makes its own pairings; set evaluate.subsets=null")
+        return value
