@@ -22,8 +22,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
@@ -32,6 +30,7 @@ from torch import Tensor
 from reid import storage
 from reid.config import Config, load
 from reid.data.collate import Collator, Part, Row
+from reid.embedding import Vectors, embed_rows
 from reid.errors import StorageError, WeightsError
 from reid.evaluate.calibration import Calibration
 from reid.modality import Modality
@@ -42,7 +41,6 @@ RUN_FILE = "run.json"
 CALIBRATION_FILE = "calibration.json"
 LATEST = "LATEST"
 Parts = Mapping[Modality, bytes | str]
-Vectors = npt.NDArray[np.float32]
 
 
 class RunFolder:
@@ -193,26 +191,6 @@ class Run:
         """
         named = [Row({m: Part(content, source=m.value) for m, content in parts.items()}) for parts in rows]
         return self.embed_rows(named, side, batch_size)
-
-
-def embed_rows(
-    model: ReIDModel,
-    collator: Collator,
-    rows: Sequence[Row],
-    side: Side,
-    batch_size: int,
-    device: torch.device,
-) -> Vectors:
-    """Embed rows in evaluation mode; rows of one batch may have different subsets."""
-    training = model.training
-    model.eval()
-    parts: list[Vectors] = []
-    with torch.inference_mode():
-        for start in range(0, len(rows), batch_size):
-            batch = collator(rows[start : start + batch_size]).to(device)
-            parts.append(model.embed(batch, side).float().cpu().numpy())
-    model.train(training)
-    return np.concatenate(parts) if parts else np.zeros((0, model.dim), np.float32)
 
 
 def load_run(uri: str, device: str | torch.device = "cpu") -> Run:

@@ -12,11 +12,12 @@ import torch
 from reid.config import Config, load
 from reid.data.collate import Part, Row
 from reid.data.images import encode_png
+from reid.embedding import embed_rows
 from reid.errors import DataError, WeightsError
 from reid.evaluate.calibration import Calibration, LogisticMap, PairCalibration
 from reid.modality import Modality
 from reid.models.base import ReIDModel, build_model
-from reid.runs import LATEST, RUN_FILE, RunFolder, embed_rows, load_run, model_context, write_run
+from reid.runs import LATEST, RUN_FILE, RunFolder, load_run, model_context, write_run
 from reid.train.identities import LabelMap
 
 LABELS = LabelMap((("x", 4), ("x", 7), ("y", 4)), (1, 3))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -92,6 +92,13 @@ class ReIDModel(nn.Module, ABC):
     @abstractmethod
     def embed(self, batch: Batch, side: Side) -> Tensor:
         """(B, dim) float32 vectors of unit norm, from whatever modalities the rows have."""
+
+    def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
+        """Subset -> (B, dim): what `embed` gives for `batch.only(subset)`, whose modalities every row has.
+
+        A model overrides this to encode each picture once for all subsets.
+        """
+        return {subset: self.embed(batch.only(subset), side) for subset in subsets}
 
     def routing(self, batch: Batch) -> dict[str, Routed]:
         """ "<mixture>/<modality>" -> where an embedding of this batch sends patches; {} without experts."""

@@ -8,6 +8,7 @@ classifier, SDM (IRRA) between modalities; with text, CLIP's text tower.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
 
@@ -21,7 +22,7 @@ from reid.data.batch import Batch
 from reid.errors import ConfigError
 from reid.losses.identity import IdentityTerms, identity_losses
 from reid.losses.sdm import sdm
-from reid.modality import ORDER, Modality
+from reid.modality import ORDER, Modality, Subset
 from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
 from reid.nn.class_bias import ClassBias
 from reid.nn.clip import ImageTower, ImageTowerConfig, TextTower, TextTowerConfig
@@ -151,7 +152,21 @@ class Model(ReIDModel):
         Raises DataError when a row has no modality of this model.
         """
         batch.require_any(self.modalities)
-        features = {m: x.float() for m, x in self._features(batch).items()}
+        return self._fused(self._features(batch), batch)
+
+    def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
+        """Subset -> (B, dim), from one pass of the towers."""
+        features = self._features(batch.only({m for subset in subsets for m in subset}))
+        found = {}
+        for subset in subsets:
+            rows = batch.only(subset)
+            rows.require_any(self.modalities)
+            found[subset] = self._fused({m: x for m, x in features.items() if m in subset}, rows)
+        return found
+
+    def _fused(self, encoded: dict[Modality, Tensor], batch: Batch) -> Tensor:
+        """(B, dim) unit vectors from the features (b_m, dim) of the batch's modalities."""
+        features = {m: x.float() for m, x in encoded.items()}
         if self.config.fusion == "mean":
             unit = {m: F.normalize(x, dim=1) for m, x in features.items()}
             return F.normalize(self._mean(unit, batch), dim=1)

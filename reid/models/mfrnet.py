@@ -24,7 +24,7 @@ from reid.data.batch import Batch
 from reid.errors import ConfigError
 from reid.losses.identity import IdentityTerms, identity_losses
 from reid.losses.routing import LoadOf, balance_loss
-from reid.modality import ORDER, Modality, subset_name
+from reid.modality import ORDER, Modality, Subset, subset_name
 from reid.models.base import ModelContext, Output, Regime, ReIDModel, Routed, Side
 from reid.nn.block import Replacement, quick_gelu
 from reid.nn.buffers import to_buffers
@@ -119,6 +119,7 @@ class Config(IdentityTerms, Plugin):
 
 
 Tokens = dict[Modality, Tensor]
+Made = dict[tuple[Modality, Modality], Tensor]
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,12 @@ class FFM(nn.Module):
 
     def forward(self, tokens: Tokens, batch: Batch) -> tuple[Tokens, list[_Used]]:
         """Packed tokens m -> (b_m, T, D) to complete ones m -> (B, T, D), and how the mixtures routed."""
-        made: dict[tuple[Modality, Modality], Tensor] = {}
+        made, mixed = self.generate(tokens)
+        return self.fuse(tokens, made, batch), mixed
+
+    def generate(self, tokens: Tokens) -> tuple[Made, list[_Used]]:
+        """Every direction's generation (source, target) -> (b_source, T, D), whatever the target has."""
+        made: Made = {}
         mixed: list[_Used] = []
         length = next(iter(tokens.values())).shape[1]
         for i, (generator, pairs) in enumerate(zip(self.generators, self.calls, strict=True)):
@@ -168,13 +174,17 @@ class FFM(nn.Module):
                 ]
             )
             mixed.append(_Used(f"ffm{i}", result, kinds, calls))
-        return {t: self._fused(t, tokens, made, batch) for t in self.modalities}, mixed
+        return made, mixed
+
+    def fuse(self, tokens: Tokens, made: Made, batch: Batch) -> Tokens:
+        """Complete tokens m -> (B, T, D) from packed ones and what is generated from them."""
+        return {t: self._fused(t, tokens, made, batch) for t in self.modalities}
 
     def _fused(
         self,
         target: Modality,
         tokens: Tokens,
-        made: dict[tuple[Modality, Modality], Tensor],
+        made: Made,
         batch: Batch,
     ) -> Tensor:
         sources = [s for s in self.modalities if s is not target]
@@ -280,10 +290,39 @@ class Model(ReIDModel):
         Raises DataError when a row has no modality of this model.
         """
         batch.require_any(self.modalities)
-        limited = any(self.frm[str(x)].capacity is not None for x in self.frm_layers)
-        class_only = self.prune and not limited and self.reduce is None
-        features, _ = self._features(batch, class_only)
+        features, _ = self._features(batch, self._class_only)
         return F.normalize(torch.cat(list(features.values()), dim=1).float(), dim=1)
+
+    def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
+        """Subset -> (B, dim). Shared by all subsets: the blocks before FFM and what FFM generates; without
+        FFM the whole pass. Not with an expert capacity, where a token's output depends on the others.
+        """
+        used = {m for subset in subsets for m in subset} & set(self.modalities)
+        mixtures = [*self.frm.values(), *(self.ffm.generators if self.ffm is not None else ())]
+        if any(m.capacity is not None for m in mixtures) or self._bypasses(batch) or not used:
+            return super().embed_many(batch, subsets, side)
+        whole = self._own(batch.only(used))
+        tokens, _ = self._prefix(whole, [])
+        generated = None if self.ffm is None else self.ffm.generate(tokens)
+        shared = self._encode(tokens, whole, self._class_only, generated, []) if generated is None else {}
+        found = {}
+        for subset in subsets:
+            rows = batch.only(subset)
+            rows.require_any(self.modalities)
+            if generated is None:
+                features = {m: x if m in subset else torch.zeros_like(x) for m, x in shared.items()}
+            else:
+                made = {(s, t): x if s in subset else x[:0] for (s, t), x in generated[0].items()}
+                there = {m: x if m in subset else x[:0] for m, x in tokens.items()}
+                features = self._encode(there, self._own(rows), self._class_only, (made, []), [])
+            found[subset] = F.normalize(torch.cat(list(features.values()), dim=1).float(), dim=1)
+        return found
+
+    @property
+    def _class_only(self) -> bool:
+        """Whether an embedding needs the class tokens of the last block alone."""
+        limited = any(self.frm[str(x)].capacity is not None for x in self.frm_layers)
+        return self.prune and not limited and self.reduce is None
 
     @torch.no_grad()
     def routing(self, batch: Batch) -> dict[str, Routed]:
@@ -312,42 +351,68 @@ class Model(ReIDModel):
 
     def _features(self, batch: Batch, class_only: bool) -> tuple[dict[Modality, Tensor], list[_Used]]:
         """m -> (B, dim) features, zero where a missing one is not completed; and how every mixture routed."""
-        batch = batch.only(self.modalities).completed(self.modalities, *self.image_tower.size)
-        tower, frm = self.image_tower, self.frm
+        batch = self._own(batch)
+        mixed: list[_Used] = []
+        tokens, fuses = self._prefix(batch, mixed)
+        generated = self.ffm.generate(tokens) if self.ffm is not None and fuses else None
+        return self._encode(tokens, batch, class_only, generated, mixed), mixed
+
+    def _own(self, batch: Batch) -> Batch:
+        """The batch with this model's modalities, each listed."""
+        return batch.only(self.modalities).completed(self.modalities, *self.image_tower.size)
+
+    def _bypasses(self, batch: Batch) -> bool:
+        return self.config.official.bypass_single and len(batch) == 1
+
+    def _prefix(self, batch: Batch, mixed: list[_Used]) -> tuple[Tokens, bool]:
+        """Packed tokens m -> (b_m, T, width) as FFM takes them, and whether it is to."""
         sizes = [len(batch.index[m]) for m in self.modalities]
         images = torch.cat([batch.images[m] for m in self.modalities])
-        stacked = tower.patchify(images, self.class_bias(batch, self.modalities))  # (sum b_m, T, width)
-        bypass = self.config.official.bypass_single and len(batch) == 1
-        mixed: list[_Used] = []
+        stacked = self.image_tower.patchify(images, self.class_bias(batch, self.modalities))
+        fuses = self.ffm is not None and not self._bypasses(batch)
+        if self.ffm is not None and fuses and self.ffm.config.after_block:
+            replaced = self._refining(sizes, batch, mixed)
+            stacked = self.image_tower.encode(stacked, replaced, stop=self.ffm.config.after_block)
+        return dict(zip(self.modalities, stacked.split(sizes), strict=True)), fuses
 
-        def ffn(sizes: list[int]) -> dict[int, Replacement]:
-            """FRM in place of its blocks' FFN, for so many sequences of each modality."""
-            kinds = torch.arange(len(sizes), device=stacked.device).repeat_interleave(
-                torch.tensor(sizes, device=stacked.device)
-            )
-
-            def refine(layer: int, tokens: Tensor) -> Tensor:
-                result: Mixed = frm[str(layer)](tokens)
-                mixed.append(_Used(f"frm{layer}", result, kinds.repeat_interleave(tokens.shape[1])))
-                return result.tokens
-
-            return {} if bypass else {layer: partial(refine, layer) for layer in self.frm_layers}
-
-        start = 0
-        if self.ffm is not None and not bypass:
-            start = self.config.ffm.after_block
-            if start:
-                stacked = tower.encode(stacked, ffn(sizes), stop=start)
-            fused, used = self.ffm(dict(zip(self.modalities, stacked.split(sizes), strict=True)), batch)
-            mixed += used
-            stacked = torch.cat([fused[m] for m in self.modalities])
-            sizes = [len(batch)] * len(self.modalities)
-        encoded = tower.project(tower.encode(stacked, ffn(sizes), class_only, start))  # (sum, T or 1, dim)
+    def _encode(
+        self,
+        tokens: Tokens,
+        batch: Batch,
+        class_only: bool,
+        generated: tuple[Made, list[_Used]] | None,
+        mixed: list[_Used],
+    ) -> dict[Modality, Tensor]:
+        """FFM's fusion of what it generated, if anything, and the remaining blocks: m -> (B, dim)."""
+        tower, start = self.image_tower, 0
+        if self.ffm is not None and generated is not None:
+            start = self.ffm.config.after_block
+            mixed += generated[1]
+            tokens = self.ffm.fuse(tokens, generated[0], batch)
+        sizes = [len(tokens[m]) for m in self.modalities]
+        stacked = torch.cat([tokens[m] for m in self.modalities])
+        replaced = self._refining(sizes, batch, mixed)
+        encoded = tower.project(tower.encode(stacked, replaced, class_only, start))  # (sum, T or 1, dim)
         features: dict[Modality, Tensor] = {}
         for modality, x in zip(self.modalities, encoded.split(sizes), strict=True):
             feature = x[:, 0] if self.reduce is None else self.reduce[modality.value](x)
             features[modality] = feature if len(x) == len(batch) else batch.spread(modality, feature)
-        return features, mixed
+        return features
+
+    def _refining(self, sizes: list[int], batch: Batch, mixed: list[_Used]) -> dict[int, Replacement]:
+        """FRM in place of its blocks' FFN, for so many sequences of each modality."""
+        if self._bypasses(batch):
+            return {}
+        kinds = torch.arange(len(sizes), device=batch.pid.device).repeat_interleave(
+            torch.tensor(sizes, device=batch.pid.device)
+        )
+
+        def refine(layer: int, tokens: Tensor) -> Tensor:
+            result: Mixed = self.frm[str(layer)](tokens)
+            mixed.append(_Used(f"frm{layer}", result, kinds.repeat_interleave(tokens.shape[1])))
+            return result.tokens
+
+        return {layer: partial(refine, layer) for layer in self.frm_layers}
 
     def _balance(self, mixed: list[_Used]) -> Tensor:
         """FFM's two mixtures (mean or last of their calls) times their factor, plus FRM's."""

@@ -22,7 +22,7 @@ from reid.data.batch import Batch
 from reid.errors import ConfigError
 from reid.losses.gram import gram_contrast
 from reid.losses.identity import IdentityTerms, identity_losses
-from reid.modality import ORDER, Modality, subset_name
+from reid.modality import ORDER, Modality, Subset, subset_name
 from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
 from reid.nn.class_bias import ClassBias
 from reid.nn.clip import ImageTower, ImageTowerConfig
@@ -240,21 +240,33 @@ class Model(ReIDModel):
 
         Raises DataError when a row has no modality of this model.
         """
-        batch.require_any(self.modalities)
-        here = [m for m in self.modalities if m in batch.modalities]
-        vectors = batch.present.new_zeros(
-            len(batch), len(self._parts), len(self.modalities), self.image_tower.dim, dtype=torch.float32
-        )
-        if here:
-            places = [self.modalities.index(m) for m in here]
-            for i, part in enumerate(self._embedded(batch, here)):
-                vectors[:, i, places] = part.float()
-        return F.normalize(vectors.flatten(1), dim=1)
+        subset = batch.modalities
+        return self.embed_many(batch, [subset], side)[subset]
 
-    def _embedded(self, batch: Batch, here: Sequence[Modality]) -> list[Tensor]:
-        """The parts of a vector, (B, M, D) each, of the modalities that the batch has."""
+    def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
+        """Subset -> (B, dim), from one pass of the tower; interaction is computed for each subset."""
+        asked = {m for subset in subsets for m in subset}
+        for subset in subsets:
+            batch.only(subset).require_any(self.modalities)
+        encoded = [m for m in self.modalities if m in asked and m in batch.modalities]
         interacts = "interaction" in self._parts or not self.prune
-        cls, patches = self._tokens(batch, here, with_patches=interacts)
+        cls, patches = self._tokens(batch, encoded, with_patches=interacts)
+        found = {}
+        for subset in subsets:
+            here = [m for m in encoded if m in subset]
+            columns = [encoded.index(m) for m in here]
+            vectors = cls.new_zeros(
+                len(batch), len(self._parts), len(self.modalities), cls.shape[-1], dtype=torch.float32
+            )
+            places = [self.modalities.index(m) for m in here]
+            for i, part in enumerate(self._embedded(batch, here, cls[:, columns], patches[:, columns])):
+                vectors[:, i, places] = part.float()
+            found[subset] = F.normalize(vectors.flatten(1), dim=1)
+        return found
+
+    def _embedded(self, batch: Batch, here: Sequence[Modality], cls: Tensor, patches: Tensor) -> list[Tensor]:
+        """The parts of a vector, (B, M, D) each, from tokens of the modalities `here`."""
+        interacts = "interaction" in self._parts or not self.prune
         parts = {"ori": cls}
         if self.sim is not None and interacts:
             complete = all(batch.full(m) for m in here)

@@ -13,20 +13,22 @@ import torch
 
 from reid.config import Config
 from reid.data.shards import ShardSet
+from reid.embedding import Vectors, embed_rows
 from reid.errors import DataError, UnsupportedPairing
 from reid.evaluate.calibration import Calibration, PairCalibration
 from reid.evaluate.calibration_fit import fit
-from reid.evaluate.evaluator import Pairing, worklist
+from reid.evaluate.evaluator import Pairing, Work, worklist
 from reid.evaluate.items import SampleLabels, Side
 from reid.evaluate.pair_scores import PairScores, pairing_scores
 from reid.evaluate.rules import RULES
 from reid.modality import Modality, Subset, all_subsets, canonical, subset_name
 from reid.models.base import Regime, ReIDModel
-from reid.runs import Vectors, embed_rows
 from reid.train.validate import Validator, row_of
 
 ROWS = 2000
 """Most validation samples that are embedded for each subset; whole identities are left out beyond it."""
+AHEAD = 8
+"""Subsets of a side that are embedded together, and held in memory."""
 
 
 def calibration_of(
@@ -47,7 +49,7 @@ def calibration_of(
     labels = _within(validator.labels, rows, config.seed)
     present = {m for row in labels for m in row.modalities}
     pairings = calibrated_pairings(model, present, validator.gallery, settings.calibrate_pairings)
-    features = _Features(validator, labels, model, device)
+    features = _Features(validator, labels, model, device, pairings)
     found: list[PairCalibration] = []
     lacking: dict[str, str] = {}
     for place, pairing in enumerate(pairings):
@@ -103,9 +105,15 @@ class _Features:
     """Vectors of the validation samples by side and subset, kept while a later pairing needs them."""
 
     def __init__(
-        self, validator: Validator, labels: Sequence[SampleLabels], model: ReIDModel, device: torch.device
+        self,
+        validator: Validator,
+        labels: Sequence[SampleLabels],
+        model: ReIDModel,
+        device: torch.device,
+        pairings: Sequence[Pairing],
     ) -> None:
         self._of, self._labels, self._model, self._device = validator, labels, model, device
+        self._pairings = pairings
         self._kept: dict[tuple[Side, Subset], dict[str, Vectors]] = {}
 
     def scores(self, pairing: Pairing, seed: int) -> PairScores:
@@ -121,11 +129,24 @@ class _Features:
     def _vectors(self, pairing: Pairing, side: Side) -> dict[str, Vectors]:
         place = _place(pairing, side)
         if place not in self._kept:
-            work = [w for w in worklist(self._of.protocol, self._labels, [pairing]) if w.side == side]
-            rows = [row_of(w, self._of.samples) for w in work]
-            vectors = embed_rows(self._model, self._of.collator, rows, side, 64, self._device)
-            self._kept[place] = {w.key: v for w, v in zip(work, vectors, strict=True)}
+            self._embed(pairing, side)
         return self._kept[place]
+
+    def _embed(self, pairing: Pairing, side: Side) -> None:
+        """This pairing's side and that of the next few, which share their encoder passes."""
+        ahead = self._pairings[self._pairings.index(pairing) :]
+        places: dict[tuple[Side, Subset], list[Work]] = {}
+        for other in ahead:
+            place = _place(other, side)
+            if place in self._kept or place in places or len(places) == AHEAD:
+                continue
+            items = worklist(self._of.protocol, self._labels, [other])
+            places[place] = [w for w in items if w.side == side]
+        work = [w for items in places.values() for w in items]
+        rows = [row_of(w, self._of.samples) for w in work]
+        vectors = iter(embed_rows(self._model, self._of.collator, rows, side, 64, self._device))
+        for place, items in places.items():
+            self._kept[place] = {w.key: next(vectors) for w in items}
 
 
 def _place(pairing: Pairing, side: Side) -> tuple[Side, Subset]:

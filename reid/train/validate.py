@@ -12,13 +12,13 @@ from reid.data.batches import sample_part
 from reid.data.collate import Collator, Row
 from reid.data.schema import Sample
 from reid.data.shards import Identity, ShardSet
+from reid.embedding import Vectors, embed_rows
 from reid.errors import ConfigError, TrainingError
 from reid.evaluate.evaluator import Pairing, Work, score, worklist
 from reid.evaluate.items import SampleLabels
 from reid.evaluate.protocols import Protocol, get_protocol
 from reid.modality import Modality, Subset, canonical
 from reid.models.base import Regime, ReIDModel
-from reid.runs import Vectors, embed_rows
 
 
 def validation_protocol(name: str) -> Protocol:
