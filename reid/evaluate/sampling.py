@@ -12,7 +12,6 @@ file was set aside, are passed over. The same as JSON, with camid as in the shar
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import random
@@ -82,7 +81,7 @@ class Permutations:
 
     @classmethod
     def read(cls, uri: str) -> Permutations:
-        """Read rand_perm_cam.mat (needs SciPy) or JSON. Raises DataError for anything else."""
+        """Read rand_perm_cam.mat or JSON. Raises DataError for anything else."""
         data = storage.read_bytes(storage.absolute(uri))
         try:
             return cls(uri, _from_mat(data) if uri.endswith(".mat") else _from_json(data))
@@ -128,14 +127,13 @@ def _from_json(data: bytes) -> dict[int, dict[int, list[list[int]]]]:
 
 def _from_mat(data: bytes) -> dict[int, dict[int, list[list[int]]]]:
     """Cell arrays: camera (cam1 is camid 0) -> identity, numbered from 1 -> (trials, images)."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
     try:
-        loadmat = importlib.import_module("scipy.io").loadmat
-    except ImportError:
-        raise DataError(
-            "evaluate.protocol.gallery.sampling: reading a .mat file needs SciPy (pip install scipy); "
-            "or convert it to JSON, or use method: choice."
-        ) from None
-    cameras = loadmat(io.BytesIO(data))["rand_perm_cam"].ravel()
+        cameras = loadmat(io.BytesIO(data))["rand_perm_cam"].ravel()
+    except MatReadError as error:
+        raise ValueError(str(error)) from None
     return {
         camid: {
             pid: [[int(n) for n in row] for row in rows]

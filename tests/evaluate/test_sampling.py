@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from reid.errors import DataError
 from reid.evaluate.items import GalleryItem, SampleLabels
@@ -151,31 +150,22 @@ def test_a_permutation_file_decides_by_camera_identity_and_trial(
     assert two[:4] == ["cam1/0006/0002", "cam1/0006/0001", "cam1/0010/0012", "cam1/0010/0002"]
 
 
-def test_the_published_mat_file_is_read_through_scipy(
-    file: Path, pool: tuple[GalleryItem, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cameras = np.empty((6, 1), dtype=object)  # what loadmat gives for a cell array of cell arrays
+def test_the_published_mat_file_is_read_like_the_json(file: Path, pool: tuple[GalleryItem, ...]) -> None:
+    cameras = np.empty((6, 1), dtype=object)  # a cell array of cell arrays, as published
     for camera in range(6):
         cells = np.empty((10, 1), dtype=object)
         for pid in range(10):
             rows = PERMUTATIONS.get(str(camera), {}).get(str(pid + 1), [])
             cells[pid, 0] = np.array(rows, dtype=np.uint8)
         cameras[camera, 0] = cells
-    scipy, io = types.ModuleType("scipy"), types.ModuleType("scipy.io")
-    monkeypatch.setattr(io, "loadmat", lambda stream: {"rand_perm_cam": cameras}, raising=False)
-    monkeypatch.setitem(sys.modules, "scipy", scipy)
-    monkeypatch.setitem(sys.modules, "scipy.io", io)
     mat = file.with_suffix(".mat")
-    mat.write_bytes(b"stands for the file")
+    savemat(mat, {"rand_perm_cam": cameras})
     assert draws(by_file(mat), pool) == draws(by_file(file), pool)
 
 
-def test_a_mat_file_without_scipy_says_what_to_do(
-    tmp_path: Path, pool: tuple[GalleryItem, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
+def test_bytes_that_are_no_mat_file_are_told(tmp_path: Path, pool: tuple[GalleryItem, ...]) -> None:
     (tmp_path / "x.mat").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"needs SciPy .*JSON.*method: choice"):
+    with pytest.raises(DataError, match=r"permutations: .*x\.mat is no permutation file"):
         draws(by_file(tmp_path / "x.mat"), pool)
 
 
