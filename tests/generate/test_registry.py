@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,22 +12,61 @@ import pytest
 
 from reid.config import GenerateConfig
 from reid.errors import ConfigError
-from reid.generate.base import BoundGenerator, bind, registry
-from reid.modality import Modality
+from reid.generate import base, prints
+from reid.generate.base import BoundGenerator, Made, MadeMask, Source, bind, learned, registry
+from reid.modality import Modality, Target
 
 NOISE = np.random.default_rng(5).integers(0, 256, (16, 12, 3)).astype(np.uint8)
 
 
-def bound(name: str, target: Modality = Modality.SKETCH, **params: Any) -> BoundGenerator:
+def bound(name: str, target: Target = Target.SKETCH, **params: Any) -> BoundGenerator:
     return bind(target, GenerateConfig(generator=name, params=params))
 
 
+@pytest.fixture
+def threshold(monkeypatch: pytest.MonkeyPatch) -> type:
+    """A learned generator, registered for one test."""
+    monkeypatch.setattr(base, "_REGISTRY", dict(registry()))
+
+    @learned("mask_threshold", Target.MASK, needs_weights=True, license_note="ours")
+    class Threshold:
+        def __init__(self, *, weights: str, device: str = "cpu", level: int = 128) -> None:
+            self.weights, self.device, self.level = weights, device, level
+
+        def __call__(self, sources: Sequence[Source]) -> list[Made]:
+            return [MadeMask(s.images[Modality.RGB][..., 0] > self.level) for s in sources]
+
+    return Threshold
+
+
 def test_the_download_free_generators_are_registered_with_what_they_make() -> None:
+    makes = {
+        Target.SKETCH: ("sketch_dog", "sketch_dodge", "sketch_mix", "sketch_xdog"),
+        Target.NIR: ("ir_nir", "ir_gray"),
+        Target.TIR: ("ir_tir",),
+        Target.MASK: ("mask_prior",),
+        Target.TEXT: ("cap_attr",),
+    }
     known = registry()
-    for name in ("sketch_dog", "sketch_dodge", "sketch_mix", "sketch_xdog"):
-        assert known[name].targets == {Modality.SKETCH}
-    for name in ("ir_nir", "ir_gray"):
-        assert known[name].targets == {Modality.NIR}
+    for target, names in makes.items():
+        for name in names:
+            assert known[name].targets == {target}
+            assert not known[name].needs_weights
+            assert known[name].kind == "function"
+
+
+def test_entries_say_what_they_need_of_a_mask() -> None:
+    known = registry()
+    assert known["ir_tir"].needs_mask and known["ir_tir"].takes_mask
+    assert known["cap_attr"].takes_mask and not known["cap_attr"].needs_mask
+    assert known["sketch_dog"].takes_mask and not known["sketch_dog"].needs_mask
+    assert not known["ir_nir"].takes_mask
+
+
+def test_two_generators_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_REGISTRY", dict(registry()))
+    with pytest.raises(ValueError, match="two generators are named 'ir_nir'"):
+        learned("ir_nir", Target.NIR, needs_weights=True, license_note="ours")(type("Other", (), {}))
 
 
 def test_an_unknown_generator_names_the_nearest_and_the_field() -> None:
@@ -66,9 +108,86 @@ def test_the_hash_changes_with_a_parameter() -> None:
 
 @pytest.mark.parametrize("name", ["ir_nir", "ir_gray"])
 def test_a_random_picture_depends_on_content_and_seed_and_on_nothing_else(name: str) -> None:
-    make = bound(name, Modality.NIR)
+    make = bound(name, Target.NIR)
     first = make(NOISE, "content", 0)
     np.random.default_rng().random(100)
-    assert np.array_equal(first, bound(name, Modality.NIR)(NOISE, "content", 0))
+    assert np.array_equal(first, bound(name, Target.NIR)(NOISE, "content", 0))
     assert not np.array_equal(first, make(NOISE, "other", 0))
     assert not np.array_equal(first, make(NOISE, "content", 1))
+
+
+def test_a_mask_is_given_and_not_configured() -> None:
+    with pytest.raises(ConfigError, match=r"params\.mask: unknown key"):
+        bound("sketch_dog", mask=True)
+
+
+def test_a_bound_generator_travels_and_draws_the_same_there() -> None:
+    make = bound("ir_nir", Target.NIR, noise=0.1)
+    there = pickle.loads(pickle.dumps(make))
+    assert there == make
+    assert np.array_equal(there(NOISE, "content", 0), make(NOISE, "content", 0))
+
+
+def test_a_learned_generator_is_built_once_with_its_parameters_and_the_callers_device(
+    threshold: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    original = threshold.__init__
+    monkeypatch.setattr(
+        threshold, "__init__", lambda self, **given: (made.append(given), original(self, **given))[1]
+    )
+    monkeypatch.setattr(threshold.__init__, "__signature__", base.inspect.signature(original), raising=False)
+    make = bound("mask_threshold", Target.MASK, weights="random", level=7)
+    assert make.heavy
+    assert not bound("sketch_dog").heavy
+    loaded = make.load("meta")
+    source = Source("a", {Modality.RGB: NOISE}, None, make.rng("a", 0))
+    masks = [*loaded([source]), *loaded([source, source])]
+    assert len(masks) == 3
+    assert all(isinstance(m, MadeMask) and np.array_equal(m.mask, NOISE[..., 0] > 7) for m in masks)
+    assert made == [{"weights": "random", "level": 7, "device": "meta"}]
+
+
+def test_the_device_is_no_parameter_and_weights_have_no_default(threshold: type) -> None:
+    with pytest.raises(ConfigError, match=r"params\.device: unknown key"):
+        bound("mask_threshold", Target.MASK, weights="random", device="cuda")
+    with pytest.raises(ConfigError, match=r"params\.weights: missing"):
+        bound("mask_threshold", Target.MASK)
+
+
+def test_the_hash_of_a_learned_generator_follows_the_content_of_its_weights(
+    threshold: type, tmp_path: Path
+) -> None:
+    def hash_of(path: Path) -> str:
+        return bound("mask_threshold", Target.MASK, weights=str(path)).params_hash
+
+    file, folder = tmp_path / "a.safetensors", tmp_path / "model"
+    folder.mkdir()
+    for changed in (file, folder / "model.safetensors"):
+        weights = changed if changed == file else folder
+        changed.write_bytes(b"first")
+        first = hash_of(weights)
+        assert hash_of(weights) == first
+        changed.write_bytes(b"second one")
+        assert hash_of(weights) != first
+    assert hash_of(Path("some/name")) != hash_of(Path("other/name"))
+
+
+def test_the_revision_of_a_cached_name_is_part_of_what_it_stands_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    absent = prints.weights_print("maker/model")
+    head = tmp_path / "models--maker--model" / "refs" / "main"
+    head.parent.mkdir(parents=True)
+    head.write_text("0123abcd")
+    assert "0123abcd" in prints.weights_print("maker/model") != absent
+
+
+def test_changed_code_that_a_generator_imports_changes_its_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path(prints.__file__).with_name("caption.py")
+    names = {p.stem for p in prints.code_files(own)}
+    assert {"caption", "colours", "mask", "filters", "patterns", "sentences"} <= names
+    assert not {"base", "prints", "sketch"} & names

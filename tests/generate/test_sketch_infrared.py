@@ -11,9 +11,10 @@ import pytest
 from reid.config import GenerateConfig
 from reid.generate import infrared, sketch
 from reid.generate.base import bind
-from reid.modality import Modality
+from reid.modality import Target
 
 Pixels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 NAMES = ["sketch_dog", "sketch_dodge", "sketch_mix", "sketch_xdog", "ir_nir", "ir_gray"]
 
 
@@ -30,13 +31,22 @@ def photo(height: int = 48, width: int = 40) -> Pixels:
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def make(name: str, pixels: Pixels, content: str = "a", seed: int = 0, **params: Any) -> Pixels:
-    target = Modality.SKETCH if name.startswith("sketch") else Modality.NIR
-    return bind(target, GenerateConfig(generator=name, params=params))(pixels, content, seed)
+def make(
+    name: str, pixels: Pixels, content: str = "a", seed: int = 0, mask: Mask | None = None, **params: Any
+) -> Pixels:
+    target = {"sketch": Target.SKETCH, "ir": Target.NIR}[name.split("_")[0]]
+    target = Target.TIR if name == "ir_tir" else target
+    made = bind(target, GenerateConfig(generator=name, params=params))(pixels, content, seed, mask)
+    assert isinstance(made, np.ndarray)
+    return made
+
+
+def nir(pixels: Pixels, state: np.random.Generator, **params: Any) -> Pixels:
+    return infrared.nir(pixels[None], [state], **params)[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("shape", [(48, 40), (1, 1), (3, 200)])
+@pytest.mark.parametrize("shape", [(48, 40), (1, 1), (3, 200), (7, 300)])
 def test_every_size_gives_one_8_bit_plane(name: str, shape: tuple[int, int]) -> None:
     made = make(name, photo(*shape))
     assert made.shape == shape
@@ -144,34 +154,32 @@ def test_nir_sees_red_brighter_than_green_and_blue_darkest() -> None:
     stripes = np.zeros((30, 30, 3), np.uint8)
     for channel in range(3):
         stripes[:, 10 * channel : 10 * channel + 10, channel] = 200
-    made = infrared.nir(stripes, rng(), noise=0.0)
+    made = nir(stripes, rng(), noise=0.0)
     red, green, blue = (int(made[15, column]) for column in (5, 15, 25))
     assert red > green > blue
 
 
 def test_nir_levels_lie_within_the_camera_range_before_noise() -> None:
-    made = infrared.nir(photo(), rng(), noise=0.0)
+    made = nir(photo(), rng(), noise=0.0)
     assert (made.min(), made.max()) == (round(0.15 * 255), round(0.90 * 255))
 
 
 def test_nir_noise_has_its_strength_and_comes_from_the_generator_state() -> None:
     flat = np.full((100, 100, 3), 120, np.uint8)
-    first, second = infrared.nir(flat, rng(1)), infrared.nir(flat, rng(2))
+    first, second = nir(flat, rng(1)), nir(flat, rng(2))
     assert first.std() == pytest.approx(0.02 * 255, rel=0.1)
     assert not np.array_equal(first, second)
 
 
 def test_nir_keeps_the_brightness_of_a_picture_of_one_colour() -> None:
-    dark, light = (
-        infrared.nir(np.full((9, 9, 3), level, np.uint8), rng(), noise=0.0).mean() for level in (30, 220)
-    )
+    dark, light = (nir(np.full((9, 9, 3), level, np.uint8), rng(), noise=0.0).mean() for level in (30, 220))
     assert dark < light
 
 
 def test_gray_is_a_convex_mix_of_the_channels() -> None:
     pixels = rng().integers(0, 256, (20, 20, 3)).astype(np.uint8)
     for seed in range(5):
-        made = infrared.gray(pixels, rng(seed), gamma_range=1.0).astype(int)
+        made = infrared.gray(pixels[None], [rng(seed)], gamma_range=1.0)[0].astype(int)
         assert (made >= pixels.min(axis=-1)).all()
         assert (made <= pixels.max(axis=-1)).all()
 
@@ -185,3 +193,66 @@ def test_gray_draws_another_mix_and_gamma_for_another_photo() -> None:
     exponents = np.log(np.array(sorted(gammas)) / 255) / np.log(100 / 255)
     assert exponents.min() > 1 / 1.55
     assert exponents.max() < 1.55
+
+
+def left_half(pixels: Pixels) -> Mask:
+    mask = np.zeros(pixels.shape[:2], bool)
+    mask[:, : mask.shape[1] // 2] = True
+    return mask
+
+
+def test_a_cut_out_sketch_has_its_lines_within_the_mask_and_white_paper_around() -> None:
+    pixels = photo()
+    mask = left_half(pixels)
+    plain, cut = make("sketch_dodge", pixels), make("sketch_dodge", pixels, mask=mask, cut_out=1.0)
+    assert plain[~mask].min() < 255
+    assert cut[~mask].min() == 255
+    assert np.array_equal(cut[mask], plain[mask])
+
+
+def test_about_half_of_the_loosened_sketches_are_cut_out_and_none_of_the_others() -> None:
+    pixels = photo()
+    mask = np.zeros(pixels.shape[:2], bool)
+    mask[0, 0] = True  # next to nothing is left of a drawing that is cut out
+    loose = [make("sketch_dodge", pixels, str(i), mask=mask, loosen=True) for i in range(40)]
+    assert 10 <= sum((drawn < 200).sum() < 5 for drawn in loose) <= 30
+    assert np.array_equal(make("sketch_dodge", pixels, mask=mask), make("sketch_dodge", pixels))
+
+
+def test_an_empty_mask_cuts_nothing_out() -> None:
+    empty = np.zeros(photo().shape[:2], bool)
+    assert np.array_equal(make("sketch_dog", photo(), mask=empty, cut_out=1.0), make("sketch_dog", photo()))
+
+
+def test_tir_is_warmer_on_the_mask_than_around_it() -> None:
+    flat = np.full((40, 40, 3), 128, np.uint8)
+    mask = left_half(flat)
+    made = make("ir_tir", flat, mask=mask)
+    assert made[:, :15].mean() > made[:, 25:].mean() + 30
+
+
+def test_tir_follows_the_formula() -> None:
+    pixels = photo()
+    pixels[20:40, 5:15] = (210, 150, 120)  # skin
+    pixels[..., 2] |= 1  # then no pixel lies on the border of the rule, where rounding decides
+    mask = left_half(pixels).astype(np.float32)
+    light = pixels @ np.array([0.299, 0.587, 0.114]) / 255
+    red, green, blue = np.moveaxis(pixels / 255, -1, 0)
+    skin = (red > 0.3) & (red > green) & (green > 0.85 * blue) & (red - green > 0.03)
+    expected = 0.25 + 0.40 * mask - 0.22 * mask * light + 0.28 * skin * mask + 0.10 * light * (1 - mask)
+    expected = np.clip(sketch.blur(expected, 1.2), 0, 1) * 255
+    made = make("ir_tir", pixels, mask=mask.astype(bool), noise=0.0)
+    assert np.abs(made - expected).max() < 1
+
+
+def test_tir_shows_skin_warmer_than_cloth_and_dark_cloth_warmer_than_light() -> None:
+    stripes = np.zeros((30, 60, 3), np.uint8)
+    stripes[:, :20], stripes[:, 20:40], stripes[:, 40:] = (210, 150, 120), (30, 30, 40), (230, 230, 240)
+    made = make("ir_tir", stripes, mask=np.ones((30, 60), bool), noise=0.0)
+    assert made[15, 10] > made[15, 30] > made[15, 50]
+
+
+def test_tir_of_an_empty_mask_is_faint_background() -> None:
+    made = make("ir_tir", photo(), mask=np.zeros(photo().shape[:2], bool), noise=0.0)
+    assert made.min() >= round(0.25 * 255) - 1
+    assert made.max() <= round(0.35 * 255) + 1

@@ -1,0 +1,56 @@
+"""Train a translator of photos to infrared on aligned pairs, for the generator `ir_unet`.
+
+python -m jobs.translate pairs=runs/…/shards target=nir out=runs/to-nir epochs=50 decay_epochs=50
+The same command again goes on from the last saved epoch.
+"""
+
+from __future__ import annotations
+
+from jobs.common import (
+    ConfigOption,
+    DebugOption,
+    DryRunOption,
+    JsonOption,
+    OverridesArgument,
+    run_verb,
+    show,
+)
+
+
+def translate(
+    overrides: OverridesArgument = None,
+    config: ConfigOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Learn picture-to-picture translation; the fields are those of TranslateConfig."""
+    from pipelines.progress import Progress, say
+    from reid import storage
+    from reid.train.translate import WEIGHTS, load_translate, train_translator
+
+    settings = load_translate(config, overrides or [])
+    if dry_run:
+        print(settings.model_dump_json(indent=1))
+        return
+    total = settings.epochs + settings.decay_epochs
+    progress = Progress("translate", total, "epochs")
+
+    def report(metrics: dict[str, float]) -> None:
+        if progress.done == 0 and metrics["epoch"] > 1:
+            say(f"translate: goes on after epoch {int(metrics['epoch']) - 1}")
+            progress.total = total - int(metrics["epoch"]) + 1
+        progress.add(1)
+
+    metrics = train_translator(settings, report)
+    weights = storage.join(settings.out, WEIGHTS)
+    last = metrics[-1]
+    told = f"  {int(last['epoch'])} epochs: l1 {last['l1']:.4f}, ssim {last['ssim']:.3f}"
+    if "grey_l1" in last:
+        told += f"; held out: l1 {last['val_l1']:.4f}, plain grey {last['grey_l1']:.4f}"
+    use = f"  use it: build.generate.{settings.target.value}.generator=ir_unet, params.weights={weights}"
+    show({"weights": weights, "last": last}, as_json, [weights, told, use])
+
+
+if __name__ == "__main__":
+    run_verb(translate)
