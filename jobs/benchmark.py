@@ -1,7 +1,9 @@
-"""Measure speed as ratios taken in one run: `model`, `moe` and `evaluate`.
+"""Measure speed as ratios taken in one run: `model`, `moe`, `evaluate`, `stream` and `build`.
 
 python -m jobs.benchmark model --system mfrnet
 python -m jobs.benchmark evaluate                  # minutes: two large evaluations for their memory
+python -m jobs.benchmark stream                    # training batches, row groups by size
+python -m jobs.benchmark build                     # shards on Ray against a plain loop
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from typing import Annotated
 
 import typer
 
-from jobs.common import DebugOption, JsonOption, run_verb
+from jobs.common import DebugOption, JsonOption, run_verb, start_ray
+from reid.config import RayConfig
 from reid.errors import UsageError
 from reid.sections import did_you_mean
 
-GROUPS = ("model", "moe", "evaluate")
+GROUPS = ("model", "moe", "evaluate", "stream", "build")
 
 
 def benchmark(
@@ -32,9 +35,11 @@ def benchmark(
     """Print one line a measurement: value, reference, ratio and whether its target is met."""
     import torch
 
+    from reid.benchmarks.build import build_rows
     from reid.benchmarks.evaluate import evaluate_rows
     from reid.benchmarks.model import SYSTEMS, model_rows
     from reid.benchmarks.moe import moe_rows
+    from reid.benchmarks.stream import stream_rows
 
     if group not in GROUPS:
         raise UsageError(f"Unknown group {group!r}.{did_you_mean(group, GROUPS)}")
@@ -48,6 +53,13 @@ def benchmark(
         measured = moe_rows(repeats, place)
     elif group == "evaluate":
         measured = evaluate_rows(repeats)
+    elif group == "stream":
+        measured = stream_rows(repeats)
+    elif group == "build":
+        from pipelines.build_stages import run_shards
+
+        start_ray(RayConfig())
+        measured = build_rows(repeats, run_shards)
     else:
         measured = model_rows(system or SYSTEMS, rows, repeats, place, compiled)
     found = []

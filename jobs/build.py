@@ -1,9 +1,15 @@
 """Build a shard set: raw samples -> generated modalities -> identity-sorted Parquet shards.
 
 python -m jobs.build --preset baseline/synthetic
+python -m jobs.build verify runs/shards/synthetic/0123456789ab    # or compact, preview, stats, import, export
 """
 
 from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
 
 from jobs.common import (
     ConfigOption,
@@ -18,6 +24,12 @@ from jobs.common import (
     show,
     start_ray,
 )
+from reid.errors import UsageError
+from reid.sections import did_you_mean
+
+SUB_VERBS = ("verify", "compact", "preview", "stats", "import", "export")
+"""First words that are verbs of their own: `main_<verb>` in jobs/build_<verb>.py."""
+_SHOWN = 10
 
 
 def build(
@@ -28,10 +40,15 @@ def build(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Build the shard set of a configuration; what is finished is not done again."""
+    """Build the shard set of a configuration; what is finished is not done again.
+
+    As a first word, verify, compact, preview, stats, import and export are verbs on a built set.
+    """
     from pipelines.data import build as build_shards
     from pipelines.data import describe_build
+    from reid.build.summary import caption_line, reason_lines, reason_table
 
+    check_words(overrides or ())
     settings = load_config(config, preset, overrides)
     if dry_run:
         print_dry_run(settings, build=describe_build(settings))
@@ -39,15 +56,22 @@ def build(
     result = build_shards(settings, ready=lambda: start_ray(settings.ray))
     manifest = result.shards.manifest
     for warning in result.warnings:
-        print(f"warning: {warning}")
+        print(f"warning: {warning}", file=sys.stderr if as_json else sys.stdout)
+    reasons = reason_table(manifest.quarantine_rows)
     show(
         {
             "shards": result.shards.root,
             "fingerprint": result.shards.fingerprint,
             "built": result.built,
             "reused": result.reused,
+            "refreshed": result.refreshed,
             "counts": manifest.counts,
             "quarantined": manifest.quarantined,
+            "quarantine": [reason.to_dict() for reason in reasons],
+            "duplicates": manifest.duplicates,
+            "captions": manifest.captions,
+            "rows_per_second": {name: round(rate, 3) for name, rate in result.throughput.items()},
+            "cleaned": result.cleaned,
             "warnings": result.warnings,
         },
         as_json,
@@ -58,9 +82,44 @@ def build(
                 f"  {split}: {c['rows']} samples of {c['identities']} identities"
                 for split, c in manifest.counts.items()
             ),
+            *(f"  {line}" for line in [*result.lines(), caption_line(manifest.captions)] if line),
+            *(f"  {line}" for line in reason_lines(reasons, _SHOWN)),
+            *([f"  {len(result.cleaned)} leftover files deleted"] if result.cleaned else []),
         ],
     )
 
 
+def check_words(words: Sequence[str]) -> None:
+    """Raise UsageError for a word that is neither key=value nor a sub-verb in its place."""
+    for word in words:
+        if word in SUB_VERBS:
+            raise UsageError(f"{word!r} must be the first word: python -m jobs.build {word} …")
+        if word.isidentifier():
+            raise UsageError(f"Unknown word {word!r}.{did_you_mean(word, SUB_VERBS)} Settings are key=value.")
+
+
+def sub_verb(word: str) -> Callable[..., None]:
+    """The function of a sub-verb. Raises UsageError when this version has none."""
+    if importlib.util.find_spec(f"jobs.build_{word}") is None:
+        raise UsageError(f"python -m jobs.build {word}: this version does not have it.")
+    verb: Callable[..., None] = getattr(importlib.import_module(f"jobs.build_{word}"), f"main_{word}")
+    return verb
+
+
+def main() -> None:
+    """`build`, or the sub-verb that the first word names."""
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    if word not in SUB_VERBS:
+        run_verb(build)
+        return
+    sys.argv = [f"{sys.argv[0]} {word}", *sys.argv[2:]]
+    try:
+        verb = sub_verb(word)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    run_verb(verb)
+
+
 if __name__ == "__main__":
-    run_verb(build)
+    main()

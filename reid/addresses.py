@@ -37,12 +37,13 @@ def shards_uri(config: Config) -> str:
     """The shard set that this config builds and reads."""
     if config.data.shards:
         return storage.absolute(config.data.shards)
-    key = fingerprint(
-        config.data.name,
-        config.data.reader,
-        config.build.model_dump(exclude={"concurrency", "max_bad_fraction"}),
-    )
-    return storage.join(storage.absolute(config.workdir), "shards", config.data.name, key)
+    key = fingerprint(config.data.name, config.data.reader, config.build.content())
+    return storage.join(shards_folder(config), key)
+
+
+def shards_folder(config: Config) -> str:
+    """The folder with every set of a dataset that this working folder built, whatever the settings."""
+    return storage.join(storage.absolute(config.workdir), "shards", config.data.name)
 
 
 def run_fingerprint(config: Config, data_fingerprint: str) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import uuid
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -46,6 +47,24 @@ def resolve(uri: str | Path) -> tuple[pafs.FileSystem, str]:
     full = absolute(uri)
     if not is_remote(full):
         return pafs.LocalFileSystem(), full
+    return _s3(tuple(os.environ.get(name) for name in _AWS)), full.removeprefix("s3://")
+
+
+_AWS = (
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_PROFILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
+
+
+@lru_cache(maxsize=4)
+def _s3(environment: tuple[str | None, ...]) -> pafs.FileSystem:
+    """The object store as the environment describes it; one for all that read it, with its connections."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     # A dead store is an error within half a minute: three tries of at most ten silent seconds.
     options: dict[str, Any] = {
@@ -59,7 +78,7 @@ def resolve(uri: str | Path) -> tuple[pafs.FileSystem, str]:
         if parsed.scheme not in {"http", "https"} or not parsed.netloc:
             raise StorageError(f"AWS_ENDPOINT_URL: {endpoint!r} is not of the form http(s)://host:port.")
         options |= {"endpoint_override": parsed.netloc, "scheme": parsed.scheme}
-    return pafs.S3FileSystem(**options), full.removeprefix("s3://")
+    return pafs.S3FileSystem(**options)
 
 
 def _default_region() -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import random
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from tests.s3 import Relay
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -72,3 +75,31 @@ def ray_session() -> Iterator[None]:
     configure_data_context("small")
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh bucket of a real S3-compatible server; credentials by the standard AWS variables."""
+    import boto3
+
+    endpoint = os.environ.get("ANYREID_TEST_S3_ENDPOINT")
+    if not endpoint:
+        pytest.skip("no S3 server: set ANYREID_TEST_S3_ENDPOINT and the AWS_* credentials")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    client = boto3.client("s3", endpoint_url=endpoint)
+    name = f"anyreid-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name)
+    yield f"s3://{name}"
+    while items := client.list_objects_v2(Bucket=name).get("Contents", []):
+        for item in items:
+            client.delete_object(Bucket=name, Key=item["Key"])
+    client.delete_bucket(Bucket=name)
+
+
+@pytest.fixture
+def relay(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """The way to the S3 server that this test goes, and may interrupt."""
+    way = Relay(os.environ["ANYREID_TEST_S3_ENDPOINT"])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", way.endpoint)
+    yield way
+    way.close()

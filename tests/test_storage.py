@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from reid import storage
 from reid.errors import StorageError
+from tests.s3 import Relay
 
 
 def test_bytes_and_json_round_trip_below_folders_that_are_not_there_yet(tmp_path: Path) -> None:
@@ -157,10 +155,21 @@ def test_an_unreachable_store_names_the_settings_to_check(monkeypatch: pytest.Mo
 
 def test_a_silent_store_is_given_up_within_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {}
+    monkeypatch.setenv("AWS_REGION", "of-this-test-alone")  # stores are kept by their settings
     monkeypatch.setattr("pyarrow.fs.S3FileSystem", lambda **given: options.update(given))
     storage.resolve("s3://bucket/x")
     tries = options["retry_strategy"].max_attempts
     assert tries * max(options["connect_timeout"], options["request_timeout"]) <= 30
+
+
+def test_files_of_a_store_share_its_connections_until_the_settings_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    first = storage.resolve("s3://bucket/x")[0]
+    assert storage.resolve("s3://other/y")[0] is first
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody else")
+    assert storage.resolve("s3://bucket/x")[0] is not first
 
 
 @pytest.mark.parametrize("endpoint", ["localhost:9000", "minio", "ftp://host", "http://"])
@@ -168,22 +177,6 @@ def test_an_endpoint_without_a_scheme_is_told(endpoint: str, monkeypatch: pytest
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(StorageError, match=f"AWS_ENDPOINT_URL: '{endpoint}' is not of the form http"):
         storage.resolve("s3://bucket/x")
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A fresh bucket of a real S3-compatible server; credentials by the standard AWS variables."""
-    endpoint = os.environ.get("ANYREID_TEST_S3_ENDPOINT")
-    if not endpoint:
-        pytest.skip("no S3 server: set ANYREID_TEST_S3_ENDPOINT and the AWS_* credentials")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    client = boto3.client("s3", endpoint_url=endpoint)
-    name = f"anyreid-{uuid.uuid4().hex[:12]}"
-    client.create_bucket(Bucket=name)
-    yield f"s3://{name}"
-    for item in client.list_objects_v2(Bucket=name).get("Contents", []):
-        client.delete_object(Bucket=name, Key=item["Key"])
-    client.delete_bucket(Bucket=name)
 
 
 def test_s3_does_what_a_folder_does(bucket: str) -> None:
@@ -210,3 +203,31 @@ def test_s3_refusals_name_the_uri_and_keep_the_secret(bucket: str, monkeypatch: 
     with pytest.raises(StorageError, match=f"{bucket}/x.*AWS") as caught:
         storage.write_bytes(f"{bucket}/x", b"")
     assert "not-the-secret" not in str(caught.value)
+
+
+def test_a_server_that_goes_away_in_the_middle_of_a_write_leaves_nothing_and_the_next_write_works(
+    bucket: str, relay: Relay
+) -> None:
+    large = bytes(range(256)) * 100_000  # 25 MB: sent in several parts
+    storage.write_bytes(f"{bucket}/before", b"whole")
+    relay.cut_after(12_000_000)
+    with pytest.raises(StorageError, match=f"{bucket}/large.*AWS_ENDPOINT_URL"):
+        storage.write_bytes(f"{bucket}/large", large)
+    with pytest.raises(StorageError, match=f"{bucket}/before"):
+        storage.read_bytes(f"{bucket}/before")
+    relay.restore()
+    assert storage.read_bytes(f"{bucket}/before") == b"whole"
+    assert not storage.exists(f"{bucket}/large"), "a part of a file is no file"
+    storage.write_bytes(f"{bucket}/large", large)
+    assert storage.read_bytes(f"{bucket}/large") == large
+
+
+def test_a_server_that_goes_away_in_the_middle_of_overwriting_leaves_the_old_content(
+    bucket: str, relay: Relay
+) -> None:
+    storage.write_bytes(f"{bucket}/x", b"old")
+    relay.cut_after(3_000_000)
+    with pytest.raises(StorageError):
+        storage.write_bytes(f"{bucket}/x", b"n" * 6_000_000)
+    relay.restore()
+    assert storage.read_bytes(f"{bucket}/x") == b"old"

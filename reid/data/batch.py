@@ -21,6 +21,9 @@ class Batch:
 
     Row r has modality m exactly when `present[r, m]`; `index[m]` lists, ascending, the rows whose image (or
     token) is stored at the same place of `images[m]` (or `tokens`). `pid` is a contiguous label.
+
+    The mask and the caption are auxiliary inputs: of the row, whatever its modalities, and filled only for
+    models that use them. Hiding modalities keeps them.
     """
 
     pid: Tensor  # (B,) int64; UNKNOWN outside training
@@ -30,8 +33,11 @@ class Batch:
     images: Mapping[Modality, Tensor]  # m -> (b_m, 3, H, W) float32, normalised
     index: Mapping[Modality, Tensor]  # m -> (b_m,) int64 row of each entry; text included
     tokens: Tensor | None = None  # (b_text, 77) int64
-    mask: Tensor | None = None  # (B, 1, H, W) float32 in [0, 1]
+    mask: Tensor | None = None  # (B, 1, H, W) float32 {0, 1}, zero for a row without one
     sample_id: tuple[tuple[str | None, ...], ...] = ()  # B x M
+    mask_present: Tensor | None = None  # (B,) bool
+    caption: Tensor | None = None  # (B, 77) int64, zero for a row without one
+    caption_present: Tensor | None = None  # (B,) bool
 
     def __len__(self) -> int:
         return int(self.pid.shape[0])
@@ -106,6 +112,9 @@ class Batch:
         def move(x: Tensor) -> Tensor:
             return x.to(device, non_blocking=True)
 
+        def maybe(x: Tensor | None) -> Tensor | None:
+            return None if x is None else move(x)
+
         return replace(
             self,
             pid=move(self.pid),
@@ -114,8 +123,11 @@ class Batch:
             viewid=move(self.viewid),
             images={m: move(x) for m, x in self.images.items()},
             index={m: move(x) for m, x in self.index.items()},
-            tokens=None if self.tokens is None else move(self.tokens),
-            mask=None if self.mask is None else move(self.mask),
+            tokens=maybe(self.tokens),
+            mask=maybe(self.mask),
+            mask_present=maybe(self.mask_present),
+            caption=maybe(self.caption),
+            caption_present=maybe(self.caption_present),
         )
 
 
@@ -133,7 +145,6 @@ def join(batches: list[Batch]) -> Batch:
         m: torch.cat([b.images[m] for b in batches if m in b.images]) for m in modalities if m.is_visual
     }
     tokens = [b.tokens for b in batches if b.tokens is not None]
-    masks = [b.mask for b in batches if b.mask is not None]
     return Batch(
         pid=torch.cat([b.pid for b in batches]),
         present=torch.cat([b.present for b in batches]),
@@ -142,6 +153,21 @@ def join(batches: list[Batch]) -> Batch:
         images=images,
         index=index,
         tokens=torch.cat(tokens) if tokens else None,
-        mask=torch.cat(masks) if len(masks) == len(batches) else None,
+        mask=_joined([b.mask for b in batches], batches),
         sample_id=tuple(row for b in batches for row in b.sample_id),
+        mask_present=_joined([b.mask_present for b in batches], batches),
+        caption=_joined([b.caption for b in batches], batches),
+        caption_present=_joined([b.caption_present for b in batches], batches),
     )
+
+
+def _joined(parts: list[Tensor | None], batches: list[Batch]) -> Tensor | None:
+    """Auxiliary inputs one below the other, zero for the rows of a batch without them."""
+    known = next((x for x in parts if x is not None), None)
+    if known is None:
+        return None
+    rows = (
+        known.new_zeros(len(b), *known.shape[1:]) if x is None else x
+        for x, b in zip(parts, batches, strict=True)
+    )
+    return torch.cat(list(rows))

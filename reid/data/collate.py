@@ -1,11 +1,11 @@
-"""Parts -> Batch: decoding with a bounded cache, optional augmentation, tokens, labels."""
+"""Parts -> Batch: decoding with a bounded cache, optional augmentation, tokens, labels, auxiliary inputs."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,16 @@ from reid.config import AugmentConfig, DataConfig
 from reid.data.batch import UNKNOWN, Batch
 from reid.data.images import Pixels, decode_rgb
 from reid.data.text import tokenize
-from reid.data.transforms import Geometry, apply_geometry, draw_geometry, erase, jitter, normalise
+from reid.data.transforms import (
+    Geometry,
+    apply_geometry,
+    draw_geometry,
+    erase,
+    jitter,
+    normalise,
+    random_channel,
+)
+from reid.errors import ConfigError
 from reid.modality import ORDER, Modality
 
 
@@ -37,6 +46,10 @@ class Row:
 
     parts: Mapping[Modality, Part]
     label: int = UNKNOWN
+    caption: Part | None = None
+    """A sentence beside the modalities, for models with `auxiliary` caption."""
+    mask: bytes | None = None
+    """A 1-bit PNG of where the object is, aligned with the row's pictures."""
 
 
 class PixelCache:
@@ -73,6 +86,8 @@ class Collator:
 
     `cameras` maps a camid to its contiguous label; others become UNKNOWN. `augment` None means evaluation,
     whose resampling filter is `data.resize`; training's is `augment.resize`. Collators may share a cache.
+    `auxiliary` names the inputs besides modalities that batches carry: "caption", "mask" (a model's
+    `auxiliary`). Raises ConfigError for a mask whose row's pictures would move apart.
     """
 
     data: DataConfig
@@ -80,6 +95,15 @@ class Collator:
     augment: AugmentConfig | None = None
     context: int = 77
     cache: PixelCache | None = None
+    auxiliary: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        apart = self.augment is not None and self.augment.geometry == "independent"
+        if apart and "mask" in self.auxiliary:
+            raise ConfigError(
+                "train.augment.geometry: a mask is one for all modalities of a capture, which must move "
+                "together; set it to shared."
+            )
 
     def __call__(self, rows: Sequence[Row], rng: np.random.Generator | None = None) -> Batch:
         """A batch of the rows, in order. `rng` drives augmentation. Raises DataError for a bad image."""
@@ -106,7 +130,7 @@ class Collator:
                 images[modality] = self._pictures(modality, having, shared, rng)
             else:
                 tokens = tokenize([str(p.content) for _, p in having], self.context)
-        return Batch(
+        batch = Batch(
             pid=torch.tensor([row.label for row in rows], dtype=torch.int64),
             present=present,
             camid=camid,
@@ -118,6 +142,18 @@ class Collator:
                 tuple(row.parts[m].sample_id if m in row.parts else None for m in ORDER) for row in rows
             ),
         )
+        return self._with_auxiliary(batch, rows, shared) if self.auxiliary else batch
+
+    def _with_auxiliary(self, batch: Batch, rows: Sequence[Row], shared: list[Geometry] | None) -> Batch:
+        from reid.data.auxiliary import captions_of, masks_of  # they build on rows
+
+        if "caption" in self.auxiliary:
+            caption, has = captions_of(rows, self.context)
+            batch = replace(batch, caption=caption, caption_present=has)
+        if "mask" in self.auxiliary:
+            mask, has = masks_of(rows, (self.data.height, self.data.width), shared)
+            batch = replace(batch, mask=mask, mask_present=has)
+        return batch
 
     def _camera(self, camid: int | None) -> int:
         return UNKNOWN if camid is None else self.cameras.get(camid, UNKNOWN)
@@ -136,7 +172,10 @@ class Collator:
         for (row, _), pixels in zip(having, pictures, strict=True):
             together = self.augment.geometry == "shared"
             geometry = shared[row] if together else draw_geometry(self.augment, rng)
-            moved.append(jitter(apply_geometry(pixels, geometry), self.augment.jitter, rng))
+            changed = jitter(apply_geometry(pixels, geometry), self.augment.jitter, rng)
+            if modality is Modality.RGB:
+                changed = random_channel(changed, self.augment.random_channel, rng)
+            moved.append(changed)
         batch = normalise(moved, self.data.mean, self.data.std)
         erase(batch, self.augment, rng)
         return batch

@@ -15,6 +15,8 @@ from reid.errors import DataError
 Pixels = npt.NDArray[np.uint8]
 MAX_PIXELS = 64_000_000
 _PLAIN_MODES = {"RGB", "L", "1", "P"}
+_PNG = b"\x89PNG\r\n\x1a\n"
+_AGAIN = "get a whole copy of it, or leave it out"
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: PILImage.Transpose.FLIP_LEFT_RIGHT,
@@ -36,22 +38,39 @@ def open_image(data: bytes, source: str, max_pixels: int = MAX_PIXELS) -> PILIma
     frame. Raises DataError naming `source`.
     """
     if not data:
-        raise DataError(f"{source}: empty file (0 bytes).")
+        raise DataError(f"{source}: empty file (0 bytes); {_AGAIN}.")
     try:
         image = PILImage.open(io.BytesIO(data))
         width, height = image.size
         if width * height > max_pixels:
-            raise DataError(f"{source}: {width}x{height} exceeds the limit of {max_pixels:,} pixels.")
+            raise DataError(
+                f"{source}: {width}x{height} exceeds the limit of {max_pixels:,} pixels; "
+                "cut the object out, or shrink it."
+            )
         image.load()
         return _eight_bit(_upright(image))
     except DataError:
         raise
     except PILImage.DecompressionBombError as error:
-        raise DataError(f"{source}: too many pixels ({error}).") from None
+        raise DataError(f"{source}: too many pixels ({error}); cut the object out, or shrink it.") from None
     except UnidentifiedImageError:
-        raise DataError(f"{source}: not an image that Pillow can read.") from None
+        raise DataError(
+            f"{source}: not an image that Pillow can read{_what_else(data)}; "
+            "convert it to PNG or JPEG, or leave it out."
+        ) from None
     except Exception as error:  # Pillow's parsers raise whatever a broken field leads them to
-        raise DataError(f"{source}: truncated or corrupt image ({error}).") from None
+        raise DataError(f"{source}: truncated or corrupt image ({error}); {_AGAIN}.") from None
+
+
+def _what_else(data: bytes) -> str:
+    """What bytes that are no readable picture seem to be."""
+    if data[4:8] == b"ftyp":
+        return f" ({data[8:12].decode('ascii', 'replace').strip()} container)"
+    try:
+        text = data[:512].decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    return " (it is text)" if text.strip() and text.replace("\n", " ").isprintable() else ""
 
 
 def _orientation(image: PILImage.Image) -> int:
@@ -99,12 +118,24 @@ def decode_rgb(
 def is_plain(data: bytes) -> bool:
     """Whether decodable bytes can be stored as they are: 8-bit, one frame, upright, not transparent."""
     image = PILImage.open(io.BytesIO(data))
+    if _png_depth(data) == 16:  # Pillow shows the upper half of 16-bit colours; other tools would see both
+        return False
     return (
         image.mode in _PLAIN_MODES
         and not image.has_transparency_data
         and _orientation(image) not in _UPRIGHT
         and _frames(image) == 1
     )
+
+
+def _png_depth(data: bytes) -> int | None:
+    """Bits a channel that a PNG's header states; None for other formats."""
+    return data[24] if data.startswith(_PNG) and len(data) > 24 else None
+
+
+def is_one_bit_png(data: bytes) -> bool:
+    """Whether bytes are a black-and-white PNG as `encode_mask` writes it."""
+    return _png_depth(data) == 1 and is_plain(data) and PILImage.open(io.BytesIO(data)).mode == "1"
 
 
 def encode_png(pixels: Pixels) -> bytes:

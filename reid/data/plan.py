@@ -15,11 +15,19 @@ from reid.errors import DataError
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """The records of one shard; `key` changes when a record, its files or the recipe does."""
+    """The records of one shard, and the two names of its content."""
 
-    key: str
+    source_key: str
+    """Changes when a record, its files or what reads them does."""
+    made_key: str
+    """Changes when what is made of them does."""
     split: str
     records: tuple[Record, ...]
+
+    @property
+    def key(self) -> str:
+        """Names the shard. Shards of one source lie side by side in a listing."""
+        return f"{self.source_key}-{self.made_key}"
 
 
 def sort_key(labels: Labels) -> tuple[int, str, int, int, str]:
@@ -29,9 +37,10 @@ def sort_key(labels: Labels) -> tuple[int, str, int, int, str]:
     return split, labels.dataset, labels.pid, camid, labels.sample_id
 
 
-def plan_shards(reader: Reader, recipe: Any, rows_per_shard: int) -> list[ShardPlan]:
+def plan_shards(reader: Reader, source: Any, rows_per_shard: int, made: Any = None) -> list[ShardPlan]:
     """Cut the reader's records into shards of about `rows_per_shard` rows; an identity is never split.
 
+    `source` and `made` are JSON-able: what reading depends on besides the records, and what is made then.
     A sample id that occurs twice is marked as a problem (all but the first). Raises DataError when there is
     nothing to read.
     """
@@ -50,9 +59,11 @@ def plan_shards(reader: Reader, recipe: Any, rows_per_shard: int) -> list[ShardP
                 plans.append([])
         plans[-1].append(record)
         previous = identity
+    made_key = fingerprint(made)
     return [
         ShardPlan(
-            key=fingerprint([reader.key(r) for r in records], recipe),
+            source_key=fingerprint([reader.key(r) for r in records], source),
+            made_key=made_key,
             split=records[0].labels.split,
             records=tuple(records),
         )

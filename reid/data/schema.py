@@ -135,6 +135,8 @@ _LABEL_FIELDS = [
     pa.field("extra", pa.map_(pa.string(), pa.string())),
 ]
 LABEL_COLUMNS = [f.name for f in _LABEL_FIELDS]
+_VISUAL_COLUMNS = [(m, m.value) for m in VISUAL]
+_LABEL_NAMES = frozenset(f.name for f in fields(Labels))
 SCHEMA = pa.schema(
     [
         *_LABEL_FIELDS,
@@ -214,12 +216,11 @@ def _to_row(sample: Sample) -> dict[str, Any]:
 
 
 def _from_row(row: dict[str, Any]) -> Sample:
-    known = {f.name for f in fields(Labels)}
-    values = {k: v for k, v in row.items() if k in known}
+    values = {k: v for k, v in row.items() if k in _LABEL_NAMES}
     values["roles"] = None if values.get("roles") is None else tuple(values["roles"])
     values["attributes"] = tuple(Attribute(**a) for a in values.get("attributes") or ())
     values["extra"] = dict(values.get("extra") or ())
-    images = {m: Image(**row[m.value]) for m in VISUAL if row.get(m.value) is not None}
+    images = {m: Image(**row[name]) for m, name in _VISUAL_COLUMNS if row.get(name) is not None}
     return Sample(
         labels=Labels(**values),
         images=images,

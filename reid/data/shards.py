@@ -12,73 +12,39 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from reid import storage
 from reid.data import schema
+from reid.data.counting import by_identity, identity_counts, modality_counts, subset_counts, uniform
+from reid.data.manifest import MANIFEST, QUARANTINE, QUARANTINE_SCHEMA, MadeBy, Manifest, RowGroup, Shard
 from reid.data.schema import LABEL_COLUMNS, Sample
 from reid.errors import DataError, StorageError
-from reid.modality import ORDER, VISUAL, Modality
+from reid.modality import VISUAL
 
-MANIFEST = "MANIFEST.json"
-QUARANTINE = "quarantine.parquet"
+__all__ = [
+    "MANIFEST",
+    "QUARANTINE",
+    "QUARANTINE_SCHEMA",
+    "GroupRef",
+    "Identity",
+    "MadeBy",
+    "Manifest",
+    "RowGroup",
+    "Shard",
+    "ShardSet",
+    "publish",
+    "row_order",
+    "write_shard",
+]
 Identity = tuple[str, int]
-
-QUARANTINE_SCHEMA = pa.schema(
-    [
-        ("sample_id", pa.string()),
-        ("dataset", pa.string()),
-        ("split", pa.string()),
-        ("pid", pa.int64()),
-        ("stage", pa.string()),
-        ("reason", pa.string()),
-        ("files", pa.list_(pa.string())),
-    ]
-)
-
-
-class RowGroup(BaseModel):
-    """Where whole identities lie: [dataset, pid, rows] each."""
-
-    rows: int
-    identities: list[tuple[str, int, int]]
-
-
-class Shard(BaseModel):
-    """One Parquet file: all rows of one split."""
-
-    key: str
-    file: str
-    split: str
-    rows: int
-    bytes: int
-    sha256: str
-    row_groups: list[RowGroup]
-    modalities: dict[str, dict[str, int]]  # modality -> origin -> count
-    quarantined: list[dict[str, Any]] = []
-    seconds: float = 0.0
-
-
-class Manifest(BaseModel):
-    """What a shard set holds and how it was made."""
-
-    schema_version: str
-    dataset: str
-    fingerprint: str
-    source: str
-    generators: dict[str, dict[str, Any]]
-    shards: list[Shard]
-    counts: dict[str, dict[str, int]]  # split -> {rows, identities, cameras, single_image_identities}
-    quarantined: int
-    quarantine_rows: list[dict[str, Any]] = []
-    config: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -98,9 +64,9 @@ def write_shard(
 
     A row group closes before an identity would be split, unless that identity alone exceeds it.
     """
-    ordered = sorted(samples, key=_sort_key)
+    ordered = sorted(samples, key=row_order)
     groups: list[list[Sample]] = []
-    for same in _by_identity(ordered):
+    for same in by_identity(ordered):
         if groups and len(groups[-1]) + len(same) <= rows_per_group:
             groups[-1].extend(same)
         else:
@@ -111,6 +77,8 @@ def write_shard(
             writer.write_table(schema.encode(group), row_group_size=max(len(group), 1))
     data = stream.getvalue()
     storage.write_bytes(uri, data)
+    modalities = modality_counts(ordered)
+    told = uniform(modalities, len(ordered)) is not None
     return Shard(
         key=key,
         file=uri.rsplit("/", 1)[-1],
@@ -118,37 +86,19 @@ def write_shard(
         rows=len(ordered),
         bytes=len(data),
         sha256=storage.sha256(data),
-        row_groups=[RowGroup(rows=len(g), identities=_identity_counts(g)) for g in groups],
-        modalities=_modality_counts(ordered),
+        row_groups=[
+            RowGroup(rows=len(g), identities=identity_counts(g), subsets=None if told else subset_counts(g))
+            for g in groups
+        ],
+        modalities=modalities,
         quarantined=quarantined,
     )
 
 
-def _sort_key(sample: Sample) -> tuple[str, int, int, str]:
+def row_order(sample: Sample) -> tuple[str, int, int, str]:
+    """The order of rows in a shard: identity, camera, sample."""
     labels = sample.labels
     return labels.dataset, labels.pid, -1 if labels.camid is None else labels.camid, labels.sample_id
-
-
-def _by_identity(samples: Iterable[Sample]) -> list[list[Sample]]:
-    groups: dict[Identity, list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault(sample.identity, []).append(sample)
-    return list(groups.values())
-
-
-def _identity_counts(samples: Sequence[Sample]) -> list[tuple[str, int, int]]:
-    counts = Counter(s.identity for s in samples)
-    return [(dataset, pid, rows) for (dataset, pid), rows in counts.items()]
-
-
-def _modality_counts(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
-    counts: dict[str, Counter[str]] = {m.value: Counter() for m in ORDER}
-    for sample in samples:
-        for modality, image in sample.images.items():
-            counts[modality.value][image.origin] += 1
-        for origin in {c.origin for c in sample.captions}:
-            counts[Modality.TEXT.value][origin] += 1
-    return {m: dict(c) for m, c in counts.items() if c}
 
 
 def publish(root: str, manifest: Manifest) -> None:
@@ -165,6 +115,7 @@ class ShardSet:
     def __init__(self, root: str, manifest: Manifest) -> None:
         self.root = root
         self.manifest = manifest
+        self._footers = _Footers()
 
     @classmethod
     def open(cls, uri: str) -> ShardSet:
@@ -212,9 +163,11 @@ class ShardSet:
         """Number of samples of a split."""
         return sum(g.rows for g in self.groups(split))
 
-    def read_group(self, group: GroupRef) -> list[Sample]:
-        """All samples of a row group, encoded images included."""
-        return schema.decode(_read(group.file, lambda file: file.read_row_group(group.index)))
+    def read_group(self, group: GroupRef, columns: Sequence[str] | None = None) -> list[Sample]:
+        """All samples of a row group, encoded images included; only some columns of them if given."""
+        names = None if columns is None else list(columns)
+        table = _read(group.file, lambda file: file.read_row_group(group.index, columns=names), self._footers)
+        return schema.decode(table)
 
     def sample_ids(self, group: GroupRef) -> list[str]:
         """The ids of a row group's samples; reads one small column."""
@@ -224,18 +177,19 @@ class ShardSet:
 
     def labels(self, split: str) -> list[Sample]:
         """Every sample of a split without its pictures' bytes (`image` is b""): for protocols, statistics."""
-        samples: list[Sample] = []
-        for shard in self.manifest.shards:
-            if shard.split != split:
-                continue
-            uri = storage.join(self.root, "data", shard.file)
-            samples += schema.decode(_blank_images(_read_light(uri)))
-        return samples
+        return list(self.light(split))
+
+    def light(self, split: str) -> Iterator[Sample]:
+        """As `labels`, one file at a time."""
+        for uri in self.files(split):
+            yield from schema.decode(_blank_images(_read_light(uri)))
 
     @cached_property
     def cameras(self) -> list[int]:
         """Sorted camera ids of the training split."""
-        known = {s.labels.camid for s in self.labels("train")}
+        known: set[int | None] = set()
+        for uri in self.files("train"):
+            known.update(_read(uri, lambda file: file.read(columns=["camid"]))["camid"].unique().to_pylist())
         return sorted(c for c in known if c is not None)
 
     def files(self, split: str) -> list[str]:
@@ -249,13 +203,34 @@ class ShardSet:
         return rows
 
 
-def _read(uri: str, read: Callable[[pq.ParquetFile], pa.Table]) -> pa.Table:
+class _Footers:
+    """Parsed ends of files, up to a size: what a file's second row group need not ask for again."""
+
+    LIMIT = 32 * 2**20
+
+    def __init__(self) -> None:
+        self.known: dict[str, pq.FileMetaData] = {}
+        self.size = 0
+
+    def put(self, uri: str, footer: pq.FileMetaData) -> None:
+        if self.size + footer.serialized_size > self.LIMIT:
+            self.known, self.size = {}, 0
+        self.known[uri] = footer
+        self.size += footer.serialized_size
+
+
+def _read(uri: str, read: Callable[[pq.ParquetFile], pa.Table], footers: _Footers | None = None) -> pa.Table:
     """What `read` takes out of a shard. Raises DataError for a file that is no shard of this version."""
     fs, path = storage.resolve(uri)
+    footer = footers.known.get(uri) if footers is not None else None
     try:
         with fs.open_input_file(path) as stream:
-            file = pq.ParquetFile(stream)
-            schema.check_version(file.schema_arrow.metadata, uri)
+            # Neighbouring columns in one request: a row group of an object store is 2 of them, not 50.
+            file = pq.ParquetFile(stream, pre_buffer=True, metadata=footer)
+            if footer is None:
+                schema.check_version(file.schema_arrow.metadata, uri)
+                if footers is not None:
+                    footers.put(uri, file.metadata)
             return read(file)
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{uri}: not a readable shard ({error}). Rebuild the set.") from None

@@ -1,7 +1,7 @@
 """Training-time image transforms on uint8 pixels: geometric draws, shareable between aligned modalities and
 the mask; photometric draws and erasing, always per modality.
 
-Recipe: horizontal flip, zero padding and random crop, normalise, random erasing (Zhong et al. 2020) filled
+Recipe: horizontal flip, padding and random crop, normalise, random erasing (Zhong et al. 2020) filled
 with noise; pictures arrive resized. Pure functions of (pixels, draw), so that a draw can be applied to any
 aligned picture.
 """
@@ -27,6 +27,7 @@ class Geometry:
     top: int
     left: int
     pad: int
+    mirror: bool = False  # pad with what lies at the edge, not with zeros
 
 
 def draw_geometry(config: AugmentConfig, rng: np.random.Generator) -> Geometry:
@@ -37,18 +38,19 @@ def draw_geometry(config: AugmentConfig, rng: np.random.Generator) -> Geometry:
         top=int(rng.integers(0, 2 * pad + 1)),
         left=int(rng.integers(0, 2 * pad + 1)),
         pad=pad,
+        mirror=config.pad_mode == "symmetric",
     )
 
 
 def apply_geometry(pixels: Pixels, geometry: Geometry) -> Pixels:
-    """(H, W[, C]) uint8 -> the same shape, flipped, zero-padded and cropped."""
+    """(H, W[, C]) uint8 -> the same shape, flipped, padded and cropped."""
     height, width = pixels.shape[:2]
     if geometry.flip:
         pixels = pixels[:, ::-1]
     if not geometry.pad:
         return np.ascontiguousarray(pixels)
     edge = ((geometry.pad, geometry.pad),) * 2 + ((0, 0),) * (pixels.ndim - 2)
-    padded = np.pad(pixels, edge)
+    padded = np.pad(pixels, edge, mode="symmetric" if geometry.mirror else "constant")
     return padded[geometry.top : geometry.top + height, geometry.left : geometry.left + width]
 
 
@@ -61,6 +63,17 @@ def jitter(pixels: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     floats = ((pixels - mean) * contrast + mean) * brightness
     clipped: Pixels = floats.clip(0, 255).round().astype(np.uint8)
     return clipped
+
+
+def random_channel(pixels: Pixels, chance: float, rng: np.random.Generator) -> Pixels:
+    """With this chance one channel in place of all three, each as likely; (H, W, 3) uint8 -> same.
+
+    Channel exchange of visible-infrared ReID (CAJ, Ye et al. 2021), without its grey and erasing parts.
+    """
+    if chance <= 0 or rng.random() >= chance:
+        return pixels
+    channel = int(rng.integers(3))
+    return np.repeat(pixels[:, :, channel : channel + 1], 3, axis=2)
 
 
 def normalise(

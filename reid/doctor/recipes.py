@@ -17,7 +17,7 @@ from reid.modality import Subset, subset_name
 GENERAL = "baseline/demo"
 """The preset for data that have none of their own: small towers, any modality."""
 _FIRST_SYSTEM = "baseline/"
-_UNNAMED = ("folder", "synthetic")
+_UNNAMED = ("exported", "folder", "synthetic")
 """Readers of a layout, not of one data set: a preset that uses them says nothing about other data."""
 
 

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 _SIGNATURES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG\r\n\x1a\n": "png", b"RIFF": "webp"}
 
 
-def environment() -> Environment:
-    """Templates of this package; everything that is put into them is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def environment(*packages: str) -> Environment:
+    """Templates of these packages, then of this one; everything that is put into them is escaped."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     return Environment(
-        loader=PackageLoader("reid.evaluate", "templates"),
+        loader=ChoiceLoader([PackageLoader(p, "templates") for p in (*packages, "reid.evaluate")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -19,22 +19,55 @@ class AugmentConfig(Section):
         "shared", description="flip and crop: one draw a row, or one for each modality of it"
     )
     flip: float = Field(0.5, ge=0, le=1, description="chance of a horizontal flip")
-    pad: int = Field(10, ge=0, description="zero padding in pixels before the random crop")
+    pad: int = Field(10, ge=0, description="padding in pixels before the random crop")
+    pad_mode: Literal["zero", "symmetric"] = Field("zero", description="what is padded: black, or mirrored")
     erase: float = Field(0.5, ge=0, le=1, description="chance to fill one random box with noise")
     erase_area: tuple[Fraction, Fraction] = Field((0.02, 1 / 3), description="least and most, of the image")
     jitter: float = Field(0.0, ge=0, le=1, description="brightness and contrast jitter, fraction")
+    random_channel: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="chance that an RGB picture becomes grey, of one of its channels; 3/11 in SAAI's code, "
+        "3/4 in CAJ's",
+    )
 
 
 class BatchConfig(Section):
     """Streaming batches. P and K are global; a rank draws P / world identities."""
 
-    sampler: Literal["pk", "tuple"] = "pk"
+    sampler: Literal["pk", "tuple", "cross"] = Field(
+        "pk",
+        description="pk: P identities x K captures; tuple: P identities, one row each, an RGB anchor with "
+        "every other modality of its identity; cross: P x K rows of one picture, half of them RGB, half "
+        "NIR or TIR",
+    )
     identities: int = Field(8, ge=1, description="P")
-    instances: int = Field(8, ge=1, description="K")
+    instances: int = Field(8, ge=1, description="K; even for cross, not used by tuple")
+    pairing: Literal["same_id", "same_sample"] = Field(
+        "same_id",
+        description="tuple: the anchor's companions are any captures of its identity, or its own capture's",
+    )
+    incomplete: Literal["skip", "error", "allow"] = Field(
+        "skip",
+        description="tuple: identities (same_sample: anchors) without every modality of data.modalities are "
+        "left out and counted, refused, or taken with what they have",
+    )
     reservoir_rows: int = Field(20_000, ge=1, description="bound of the pool of whole identities")
+    prefetch_mib: float = Field(
+        64, ge=0, description="row groups read ahead of need; 0 reads each when it is needed"
+    )
+    prefetch_threads: int = Field(4, ge=1, description="row groups read at once; more for distant storage")
     modality_dropout: float = Field(
         0.0, ge=0, lt=1, description="chance to hide a modality of a row; one stays"
     )
+
+    @field_validator("instances")
+    @classmethod
+    def _halves(cls, value: int, info: ValidationInfo) -> int:
+        if value % 2 and info.data.get("sampler") == "cross":
+            raise ValueError("sampler cross takes half of them in each spectrum: give an even number")
+        return value
 
 
 class GroupConfig(Section):

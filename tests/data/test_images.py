@@ -16,11 +16,12 @@ from reid.data.images import (
     encode_jpeg,
     encode_mask,
     encode_png,
+    is_one_bit_png,
     is_plain,
     open_image,
     thumbnail,
 )
-from reid.data.readers.base import to_image
+from reid.data.readers.base import to_image, to_mask
 from reid.errors import DataError
 from tests.data.making import file_bytes
 
@@ -70,6 +71,31 @@ def test_floats_are_stretched_over_what_is_finite() -> None:
     assert pixels(file_bytes(PILImage.fromarray(values), "TIFF")).tolist() == [[0, 0, 255], [255, 0, 128]]
     nothing = np.full((1, 2), np.nan, np.float32)
     assert pixels(file_bytes(PILImage.fromarray(nothing), "TIFF")).tolist() == [[0, 0]]
+
+
+def test_sixteen_bit_colours_are_stored_as_the_eight_bits_that_are_seen() -> None:
+    values = np.array([[[0, 256, 65535], [4096, 255, 1000]], [[1, 2, 3], [512, 0, 40000]]], ">u2")
+    data = raw_png(2, 16, b"".join(b"\0" + row.tobytes() for row in values))
+    assert np.array_equal(pixels(data), values.astype(np.uint16) >> 8)
+    stored = to_image(data, "x", LIMIT).image
+    assert is_plain(stored) and not is_plain(data)
+    assert np.array_equal(pixels(stored), pixels(data))
+
+
+def test_a_mask_file_becomes_one_bit_and_a_one_bit_one_stays_as_it_is() -> None:
+    mask = RGB[..., 0] > 30
+    ours = encode_mask(mask)
+    assert to_mask(ours, "m.png", LIMIT) == ours
+    for data in (encode_png(mask.astype(np.uint8) * 255), file_bytes(PILImage.fromarray(mask), "TIFF")):
+        assert not is_one_bit_png(data)
+        assert is_one_bit_png(to_mask(data, "m.png", LIMIT))
+        assert np.array_equal(pixels(to_mask(data, "m.png", LIMIT)) > 127, mask)
+    with pytest.raises(DataError, match=r"m\.png: empty file"):
+        to_mask(b"", "m.png", LIMIT)
+
+
+def test_the_files_name_does_not_matter() -> None:
+    assert np.array_equal(pixels(encode_png(RGB)), np.asarray(open_image(encode_png(RGB), "picture.jpg")))
 
 
 def test_cmyk_becomes_the_same_colours() -> None:
@@ -152,14 +178,18 @@ NOISE = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "empty file"),
-        (b"hello, I am a text", "not an image"),
-        (b"\x00" * 100, "not an image"),
+        (b"", r"empty file \(0 bytes\); get a whole copy of it"),
+        (b"hello, I am a text", r"not an image that Pillow can read \(it is text\); convert it"),
+        (
+            b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00",
+            r"not an image .*\(heic container\); convert it to PNG",
+        ),
+        (b"\x00" * 100, "not an image that Pillow can read; convert it"),
         (encode_jpeg(NOISE)[:2000], "truncated or corrupt"),
         (encode_png(NOISE)[:2000], "truncated or corrupt"),
         (encode_png(NOISE)[:60] + b"\xff\x00" + encode_png(NOISE)[62:], "truncated or corrupt"),
     ],
-    ids=["zero bytes", "text", "zeros", "cut jpeg", "cut png", "flipped bits"],
+    ids=["zero bytes", "text", "heic", "zeros", "cut jpeg", "cut png", "flipped bits"],
 )
 def test_what_is_no_picture_is_refused_by_name(data: bytes, reason: str) -> None:
     with pytest.raises(DataError, match=rf"folder/a\.jpg: .*{reason}"):
@@ -184,14 +214,20 @@ def test_random_damage_never_raises_anything_else() -> None:
     assert 100 < refused < 600
 
 
-def bomb(side: int) -> bytes:
-    """A PNG whose header promises side x side pixels and whose data are not there at all."""
+def raw_png(side: int, depth: int, body: bytes) -> bytes:
+    """A PNG of side x side RGB pixels with so many bits, of unpacked data."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b""))
+    header = struct.pack(">IIBBBBB", side, side, depth, 2, 0, 0, 0)
+    end = chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + end
+
+
+def bomb(side: int) -> bytes:
+    """A PNG whose header promises side x side pixels and whose data are not there at all."""
+    return raw_png(side, 8, b"")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -203,7 +239,7 @@ def test_too_many_pixels_are_refused_before_any_is_decoded(
         raise AssertionError("decoded")
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
-    with pytest.raises(DataError, match=r"bomb\.png: .*pixels"):
+    with pytest.raises(DataError, match=r"bomb\.png: .*pixels.*; cut the object out, or shrink it"):
         open_image(bomb(side), "bomb.png")
 
 

@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from reid.config import AugmentConfig
-from reid.data.transforms import Geometry, apply_geometry, draw_box, draw_geometry, erase, jitter, normalise
+from reid.data.transforms import (
+    Geometry,
+    apply_geometry,
+    draw_box,
+    draw_geometry,
+    erase,
+    jitter,
+    normalise,
+    random_channel,
+)
 
 SMALL = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)
 
@@ -163,3 +172,25 @@ def test_jitter_changes_light_but_not_the_mean_systematically() -> None:
     assert spreads.max() > 1.15
     faint = [jitter(pixels, 1e-9, source) for _ in range(20)]
     assert all(np.array_equal(f, pixels) for f in faint), "values are rounded, not cut"
+
+
+def test_symmetric_padding_shows_what_lies_at_the_edge() -> None:
+    moved = apply_geometry(SMALL, Geometry(False, 0, 0, 1, mirror=True))
+    assert moved.tolist() == [[1, 1, 2], [1, 1, 2]]
+    assert apply_geometry(SMALL, Geometry(False, 1, 1, 1, mirror=True)).tolist() == SMALL.tolist()
+    assert draw_geometry(AugmentConfig(pad_mode="symmetric"), rng()).mirror
+    assert not draw_geometry(AugmentConfig(), rng()).mirror
+
+
+def test_random_channel_repeats_one_channel_by_chance_each_as_often() -> None:
+    colours = np.stack([SMALL, SMALL + 10, SMALL + 20], axis=2)
+    source = rng(2)
+    drawn = [random_channel(colours, 0.75, source) for _ in range(4000)]
+    kinds = []
+    for pixels in drawn:
+        grey = bool((pixels == pixels[:, :, :1]).all())
+        kinds.append(int(pixels[0, 0, 0] - SMALL[0, 0]) if grey else -1)
+        assert grey or np.array_equal(pixels, colours)
+    for kind in (-1, 0, 10, 20):
+        assert abs(kinds.count(kind) / len(kinds) - 0.25) < 0.03, kind
+    assert random_channel(colours, 0.0, source) is colours

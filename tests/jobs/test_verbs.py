@@ -16,7 +16,9 @@ from tests.jobs.conftest import Call, Verb
 from tests.pipelines.tiny import write_yaml
 
 FOLDER = Path(build.__file__).parent
-VERBS = sorted({p.stem for p in FOLDER.glob("*.py")} - {"__init__", "common"})
+FILES = {p.stem for p in FOLDER.glob("*.py")} - {"__init__", "common"}
+SUB_VERBS = sorted(name for name in FILES if name.startswith("build_"))
+VERBS = sorted(FILES - set(SUB_VERBS))
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -26,6 +28,14 @@ def test_help_of_every_verb(call: Call, name: str) -> None:
     assert outcome.code == 0
     assert "Usage" in outcome.out and "--debug" in outcome.out
     assert outcome.err == ""
+
+
+@pytest.mark.parametrize("name", SUB_VERBS)
+def test_help_of_every_sub_verb_of_build(call: Call, name: str) -> None:
+    word = name.removeprefix("build_")
+    assert word in build.SUB_VERBS
+    outcome = call(build.sub_verb(word), "--help")
+    assert outcome.code == 0 and "Usage" in outcome.out and outcome.err == ""
 
 
 @pytest.mark.parametrize(

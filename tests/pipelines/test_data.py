@@ -2,94 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
-import pipelines.data
-from pipelines.data import BuildResult, _record_json, build, describe_build, read_stage
-from reid.config import Config, load
-from reid.data.readers.base import Record
-from reid.data.schema import Labels, Sample
-from reid.data.shards import MANIFEST, ShardSet
-from reid.errors import ConfigError, DataError, StorageError
+from pipelines.data import BuildResult, describe_build
+from reid.data.shards import MANIFEST
+from reid.errors import ConfigError, DataError
 from reid.modality import Modality
-from tests.pipelines.tiny import config_of, silent
+from tests.build.photos import BAD, config, jpeg, photos, quiet_build, rows_of
+from tests.pipelines.tiny import config_of
 
 pytestmark = pytest.mark.usefixtures("ray_session")
-BAD = {
-    "truncated.jpg": "truncated or corrupt",
-    "notes.jpg": "not an image",
-    "empty.jpg": "0 bytes",
-    "gone.jpg": "not there",
-}
-
-
-def jpeg(seed: int, size: tuple[int, int] = (32, 32)) -> bytes:
-    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(coarse).resize(size).save(stream, "JPEG")
-    return stream.getvalue()
-
-
-def photos(root: Path, identities: int = 5, bad: bool = True) -> Path:
-    """Identity p has captures <p>_0.jpg and <p>_1.jpg; the last one has a single capture."""
-    root.mkdir(parents=True)
-    rows: list[tuple[str, Any, int, str]] = []
-    for pid in range(identities):
-        for number in range(1 if pid == identities - 1 else 2):
-            name = f"{pid}_{number}.jpg"
-            (root / name).write_bytes(jpeg(10 * pid + number))
-            rows.append((name, pid, number, "train" if pid < 3 else "test"))
-    if bad:
-        (root / "truncated.jpg").write_bytes(jpeg(99, (64, 64))[:-300])
-        (root / "notes.jpg").write_text("this is no picture")
-        (root / "empty.jpg").write_bytes(b"")
-        rows += [(name, 0, 0, "train") for name in BAD]
-        rows.append(("unknown.jpg", "", 0, "train"))  # nobody knows who this is
-        (root / "unknown.jpg").write_bytes(jpeg(77))
-    with (root / "list.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("file", "pid", "camid", "split"), *rows])
-    return root
-
-
-def config(root: Path, work: Path, *overrides: str) -> Config:
-    """Photos of `root`, two identities a shard, shards at a fixed place."""
-    return load(
-        {
-            "name": "photos",
-            "workdir": str(work),
-            "data": {
-                "name": "photos",
-                "reader": {"name": "folder", "path": str(root), "manifest": "list.csv"},
-                "shards": str(work / "set"),
-                "modalities": "rgb+sketch",
-            },
-            "build": {
-                "rows_per_shard": 4,
-                "rows_per_group": 2,
-                "generate": {"sketch": {"generator": "sketch_dodge", "params": {"sigma": 2.0}}},
-            },
-            "model": {"name": "baseline", "fusion": "mean"},
-        },
-        overrides,
-    )
-
-
-def quiet_build(settings: Config) -> BuildResult:
-    return build(settings, out=silent)
-
-
-def rows_of(shards: ShardSet, split: str) -> list[Sample]:
-    return [s for group in shards.groups(split) for s in shards.read_group(group)]
 
 
 @pytest.fixture(scope="module")
@@ -244,23 +169,3 @@ def test_a_wrong_generator_parameter_is_told_before_anything_is_done(tmp_path: P
     with pytest.raises(ConfigError, match=r"build\.generate\.sketch\.params\.sigm: .*'sigma'"):
         quiet_build(config_of(tmp_path, "build.generate.sketch.params.sigm=1"))
     assert not (tmp_path / "shards").exists()
-
-
-def test_a_storage_that_fails_is_not_the_fault_of_the_row(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    class Reader:
-        def __init__(self, cause: Exception) -> None:
-            self.cause = cause
-
-        def load(self, record: Record, max_pixels: int) -> Sample:
-            raise StorageError("s3://b/x.jpg: cannot be accessed.") from self.cause
-
-    record = Record(Labels("x", "photos", "train", 0), {Modality.RGB: "s3://b/x.jpg"})
-    batch = pa.table({"plan": ["k"], "records": [json.dumps([_record_json(record)])]})
-    tree = config_of(tmp_path).model_dump(mode="json")
-    monkeypatch.setattr(pipelines.data, "open_reader", lambda *_: Reader(OSError("timeout")))
-    with pytest.raises(StorageError):
-        read_stage(batch, tree)
-    monkeypatch.setattr(pipelines.data, "open_reader", lambda *_: Reader(FileNotFoundError()))
-    assert read_stage(batch, tree)["error"].to_pylist() == ["s3://b/x.jpg: cannot be accessed."]

@@ -16,8 +16,8 @@ import numpy as np
 
 from reid import storage
 from reid.config import Plugin
-from reid.data.images import encode_png, is_plain, open_image
-from reid.data.schema import Caption, Image, Labels, Sample
+from reid.data.images import encode_mask, encode_png, is_one_bit_png, is_plain, open_image
+from reid.data.schema import Caption, Image, Labels, Mask, Sample
 from reid.errors import DataError
 from reid.modality import Modality
 
@@ -31,6 +31,10 @@ class Record:
     captions: tuple[str, ...] = ()
     problem: str | None = None
     """Why the reader already knows that this row is bad (a CSV row naming a missing file)."""
+    mask: str | None = None
+    """Where the mask's file is."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """JSON-able: what the reader itself wants to find again in load()."""
 
 
 class Reader(ABC):
@@ -57,7 +61,10 @@ class Reader(ABC):
     def key(self, record: Record) -> Any:
         """JSON-able description of a record's input; changes when its labels or files do."""
         files = [[m.value, uri, storage.stamp(uri)] for m, uri in sorted(record.images.items())]
-        return [asdict(record.labels), files, record.captions, record.problem]
+        if record.mask:
+            files.append(["mask", record.mask, storage.stamp(record.mask)])
+        known = [asdict(record.labels), files, record.captions, record.problem]
+        return [*known, record.details] if record.details else known
 
     def load(self, record: Record, max_pixels: int) -> Sample:
         """Read a record's files. Raises DataError naming the file that cannot be used."""
@@ -69,12 +76,21 @@ class Reader(ABC):
             data = storage.read_bytes(uri)
             images[modality] = to_image(data, uri, max_pixels)
             digests.append(storage.sha256(data))
-        return Sample(
+        mask = None
+        if record.mask:
+            mask = Mask(image=to_mask(storage.read_bytes(record.mask), record.mask, max_pixels))
+        sample = Sample(
             labels=record.labels,
             images=images,
             captions=tuple(Caption(text=t) for t in record.captions),
+            mask=mask,
             content_hash=storage.sha256("".join(digests).encode()) if digests else None,
         )
+        return self.complete(record, sample)
+
+    def complete(self, record: Record, sample: Sample) -> Sample:
+        """What the reader knows besides of a sample that was just read: where its parts come from."""
+        return sample
 
 
 def to_image(data: bytes, source: str, max_pixels: int) -> Image:
@@ -83,6 +99,17 @@ def to_image(data: bytes, source: str, max_pixels: int) -> Image:
     if not is_plain(data):
         data = encode_png(np.asarray(decoded))
     return Image(image=data, width=decoded.width, height=decoded.height)
+
+
+def to_mask(data: bytes, source: str, max_pixels: int) -> bytes:
+    """A 1-bit PNG of a picture: True where it is brighter than half. One that is 1-bit PNG stays as it is.
+
+    Raises DataError naming `source`.
+    """
+    decoded = open_image(data, source, max_pixels)
+    if is_one_bit_png(data):
+        return data
+    return encode_mask(np.asarray(decoded.convert("L")) > 127)
 
 
 def open_reader(section: Plugin, dataset: str) -> Reader:

@@ -1,13 +1,14 @@
 """Own pictures: one folder an identity, or any tree of files that a CSV manifest describes.
 
 Folders: everything below an identity's folder is its own, to any depth. A sub-folder or a file-name
-suffix that names a modality (`nir/0001.jpg`, `0001_nir.jpg`) tells it; files that are alike but for
-that are one capture. A second file of the same capture and modality (`a.jpg`, `a.png`) is a capture
-of its own, whose sample id is its whole path.
+prefix or suffix that names a modality (`nir/0001.jpg`, `0001_nir.jpg`, `NIR_0001.jpg`, `0001/nir.jpg`)
+tells it; files that are alike but for that are one capture. Where such folders lie below `imgs`, the
+folders beside it (`imgs-sketch`, `masks`, …) hold the same paths. A second file of the same capture
+and modality (`a.jpg`, `a.png`) is a capture of its own, whose sample id is its whole path.
 
-Manifest: a row is one file, or only a caption. Rows of one `capture` (default: of one file) are one
-sample; rows that contradict each other set the whole sample aside, with the reason. Columns that
-are not ours go to `extra`.
+Manifest: a row is one file (a picture, or a mask by modality `mask`), or only a caption. Rows of one
+`capture` (default: of one file) are one sample; rows that contradict each other set the whole sample
+aside, with the reason. Columns that are not ours go to `extra`.
 
 Identities and cameras that are all whole numbers keep them; else they are numbered in sorted order
 and `extra` keeps the name. Where nothing says the split, whole identities go to test: the
@@ -21,6 +22,8 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
 
 from reid import storage
 from reid.data.files import contents
@@ -30,9 +33,9 @@ from reid.data.readers.folder.config import Columns, Config, RoleRule
 from reid.data.readers.folder.manifest import manifest_parts
 from reid.data.readers.folder.parts import LAYOUT, Part, Source
 from reid.data.readers.folder.tree import tree_parts
-from reid.data.schema import ROLES, Labels
+from reid.data.schema import ROLES, Labels, Sample
 from reid.errors import DataError
-from reid.modality import VISUAL, Modality
+from reid.modality import VISUAL, Target
 
 __all__ = ["Columns", "Config", "Reader", "RoleRule"]
 
@@ -56,7 +59,7 @@ class Reader(base.Reader):
         if self.config.manifest:
             parts = list(manifest_parts(source, self.config.manifest))
         else:
-            parts = list(tree_parts(source))
+            parts = tree_parts(source)
         identities = sorted({p.identity for p in parts if p.identity})
         if not identities:
             what = "no row with a pid" if self.config.manifest else "no picture in an identity folder"
@@ -92,7 +95,7 @@ class Reader(base.Reader):
             extra["identity"] = identity
         if camera and not _is_number(camera, cameras[camera]):
             extra["camera"] = camera
-        files = {p.modality: p.uri for p in parts if p.uri}
+        files = {p.modality: p.uri for p in parts if p.uri and not p.is_mask}
         roles = {role for p in parts for role in p.roles or ()}
         captions = [p.caption for p in parts if p.caption] + texts.get(identity, [])
         labels = Labels(
@@ -109,7 +112,27 @@ class Reader(base.Reader):
             images={m: files[m] for m in VISUAL if m in files},
             captions=tuple(dict.fromkeys(captions)),
             problem=" ".join(problems) or None,
+            mask=next((p.uri for p in parts if p.is_mask), None),
         )
+
+    def complete(self, record: Record, sample: Sample) -> Sample:
+        """What the configuration calls generated says so, made from this sample."""
+        made = self.config.generated
+        if not made:
+            return sample
+        told: dict[str, Any] = {
+            "origin": "generated",
+            "generator": "imported",
+            "source_id": record.labels.sample_id,
+        }
+        images = {m: replace(i, **told) if Target(m.value) in made else i for m, i in sample.images.items()}
+        captions = sample.captions
+        if Target.TEXT in made:
+            captions = tuple(replace(c, **told) for c in captions)
+        mask = sample.mask
+        if mask is not None and Target.MASK in made:
+            mask = replace(mask, **told)
+        return replace(sample, images=images, captions=captions, mask=mask)
 
     def _test_identities(self, names: Collection[str]) -> set[str]:
         fraction, count = self.config.test_fraction, len(names)
@@ -154,12 +177,12 @@ def _contradictions(parts: list[Part]) -> list[str]:
                 f"{lines}: {parts[0].sample!r} has more than one {what} ({', '.join(values)}); "
                 "correct them, or tell the captures apart."
             )
-    files: dict[Modality, str] = {}
+    files: dict[str, str] = {}
     for part in parts:
-        if part.uri and files.setdefault(part.modality, part.uri) != part.uri:
+        kind = (Target.MASK if part.is_mask else part.modality).value
+        if part.uri and files.setdefault(kind, part.uri) != part.uri:
             problems.append(
-                f"{lines}: {part.sample!r} has two {part.modality} files; "
-                "remove one, or tell the captures apart."
+                f"{lines}: {part.sample!r} has two {kind} files; remove one, or tell the captures apart."
             )
     return problems
 

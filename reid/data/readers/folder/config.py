@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from reid.config import Plugin, Section
 from reid.data.schema import ROLES, SPLITS
-from reid.modality import Modality
+from reid.modality import Modality, Target
 
 
 class Columns(Section):
@@ -49,7 +49,13 @@ class Config(Plugin):
     roles: dict[str, RoleRule] = Field({}, description="more words than train, val, test, query and gallery")
     modality: Modality = Field(Modality.RGB, description="of files that name none")
     modality_names: dict[str, Modality] = Field(
-        {}, description="more names than our own, e.g. {VIS: rgb, LWIR: tir}"
+        {}, description="more names than our own, e.g. {VIS: rgb, LWIR: tir}; they outweigh ours"
+    )
+    infrared: Literal[Modality.NIR, Modality.TIR] = Field(
+        Modality.NIR, description="what a folder imgs-ir beside imgs holds"
+    )
+    generated: tuple[Target, ...] = Field(
+        (), description="what a tool made from the pictures: labelled so, that it never finds its source"
     )
     texts: str | None = Field(None, description="JSON {identity: {text: ...}}, relative to path")
     test_fraction: float = Field(

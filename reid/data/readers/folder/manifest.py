@@ -13,7 +13,7 @@ from reid.data.files import file_name
 from reid.data.readers.folder.config import Columns, RoleRule
 from reid.data.readers.folder.parts import LAYOUT, Part, Source
 from reid.errors import DataError
-from reid.modality import Modality
+from reid.modality import Modality, Target
 
 _CELLS = tuple(Columns.model_fields)
 
@@ -79,11 +79,14 @@ def _part(source: Source, row: _Row, where: str, existing: set[str], divided: bo
     split, role = (_rule(source, name, cells[name], problems) for name in ("split", "role"))
     if divided and not split and not role and not problems:
         problems.append("has neither a split nor a role; fill one")
-    modality = _modality(source, cells["modality"], role or split, problems)
+    is_mask = cells["modality"].lower() == Target.MASK.value
+    modality = _modality(source, "" if is_mask else cells["modality"], role or split, problems)
     uri = source.uri(cells["file"]) if cells["file"] else None
     if uri and uri not in existing:
         problems.append(f"names {uri}, which is not there; restore the file or remove the row")
-    if uri and modality is Modality.TEXT:
+    if is_mask and not cells["capture"]:
+        problems.append("is a mask of no capture; fill its capture, and that of its picture")
+    if uri and modality is Modality.TEXT and not is_mask:
         problems.append("gives a file for modality text; put the text into the caption column")
     if not uri and not cells["caption"]:
         problems.append("has neither a file nor a caption; fill one or remove the row")
@@ -100,6 +103,7 @@ def _part(source: Source, row: _Row, where: str, existing: set[str], divided: bo
         caption=cells["caption"] or None,
         extra=row.extra,
         problem=f"{where} {'; and '.join(problems)}." if problems else None,
+        is_mask=is_mask,
     )
 
 
@@ -116,6 +120,6 @@ def _modality(source: Source, word: str, rule: RoleRule | None, problems: list[s
         return rule.modality
     found = source.modalities.get(word.lower()) if word else source.config.modality
     if found is None:
-        known = ", ".join(source.modalities)
+        known = ", ".join([*source.modalities, Target.MASK.value])
         problems.append(f"has the modality {word!r}; known: {known}; name it in data.reader.modality_names")
     return found or source.config.modality

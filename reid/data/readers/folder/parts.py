@@ -15,6 +15,8 @@ from reid.modality import Modality
 LAYOUT = """Expected one of
   <path>/<identity>/<files>     (modality sub-folders or suffixes: nir/0001.jpg or 0001_nir.jpg)
   <path>/<train|val|test|query|gallery>/<identity>/<files>
+  <path>/imgs/ laid out as one of these, with imgs-nir, imgs-tir, imgs-ir, imgs-sketch or masks beside it:
+                                the same paths, each file with its own suffix; captions.json {path: [text]}
   <path>/<manifest> with the columns file,pid and more (config: data.reader.manifest)"""
 
 
@@ -33,6 +35,8 @@ class Part:
     caption: str | None = None
     extra: dict[str, str] = field(default_factory=dict)
     problem: str | None = None
+    is_mask: bool = False
+    """The file is the capture's mask, not a picture of `modality`."""
 
 
 class Source:
@@ -42,8 +46,10 @@ class Source:
         self.config = config
         self.root = expand(config.path, "data.reader.path")
         self.rules: dict[str, RoleRule] = KNOWN_ROLES | {k.lower(): r for k, r in config.roles.items()}
-        self.modalities = {m.value: m for m in Modality}
-        self.modalities |= {k.lower(): m for k, m in config.modality_names.items()}
+        own = {k.lower(): m for k, m in config.modality_names.items()}
+        self.modalities = {m.value: m for m in Modality} | own
+        self.first = frozenset(own)
+        """Names that outweigh ours where two files claim one modality of a capture."""
 
     def camera(self, relative: str) -> str | None:
         """The camera that `camera_pattern` finds in a path."""

@@ -1,0 +1,58 @@
+"""Re-check a built set: checksums, schema, order, identities, counts, and that its pictures decode.
+
+python -m jobs.build verify runs/shards/people/0123456789ab
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobs.common import DebugOption, JsonOption, run_verb, show, start_ray
+from reid.config import RayConfig
+from reid.errors import DataError
+
+
+def main_verify(
+    uri: Annotated[str, typer.Argument(help="the shard set: a folder or s3:// prefix")],
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="of the rows, whose pictures are decoded; all else is whole")
+    ] = 1.0,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="give damaged shards up: the next build makes them again")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(min=0, help="0: in this process; otherwise on Ray, a shard a task")
+    ] = 0,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Compare a set with its manifest; exit code 1 when anything is wrong."""
+    from reid.build.verify import give_up
+    from reid.data.shards import ShardSet
+
+    shards = ShardSet.open(uri)
+    if workers:
+        start_ray(RayConfig(num_cpus=workers))
+    from pipelines.verify import verify
+
+    verdict = verify(shards, share, parallel=bool(workers))
+    lines = [f"{uri}: {verdict.shards} shards, {verdict.rows} rows, {verdict.pictures} pictures decoded"]
+    lines += [f"  {file}: {text}" for file, problems in verdict.problems.items() for text in problems]
+    if verdict.stray:
+        lines.append(f"  {len(verdict.stray)} files that the manifest does not name, e.g. {verdict.stray[0]}")
+    lines.append("sound" if verdict.sound else f"{len(verdict.problems)} files have problems")
+    show({**verdict.model_dump(mode="json"), "sound": verdict.sound}, as_json, lines)
+    if verdict.sound:
+        return
+    if repair:
+        give_up(shards, verdict.damaged)
+        remedy = f"{len(verdict.damaged)} shards were given up; run the build again to make them anew."
+    else:
+        remedy = "--repair gives the damaged shards up, so that the next build makes them again."
+    raise DataError(f"{uri} is damaged. {remedy}")
+
+
+if __name__ == "__main__":
+    run_verb(main_verify)

@@ -1,0 +1,143 @@
+"""The stages of a build on Ray Data. A block is a whole shard from the first stage to the last.
+
+Neighbouring stages that run in tasks of the same size are one stage here: rows pass between them as Python
+objects, and a picture is decoded once. A generator that loads a network has a pool of actors instead.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+import ray.data
+
+from pipelines.context import map_blocks
+from reid.build.recipe import Recipe, Step, make_recipe
+from reid.build.rows import READ, WRITE, Work, pack, unpack
+from reid.build.running import Stages
+from reid.build.tasks import ShardTask
+from reid.config import Config, load
+from reid.data.manifest import Shard
+from reid.modality import Target
+from reid.settings.build import StageConfig
+
+TASKS = pa.schema([("task", pa.string())])
+DONE = pa.schema([("shard", pa.string())])
+Part = tuple[str, ...]
+"""("read",), ("write",), or the targets of a group of generators."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Parts that run together, and where."""
+
+    parts: tuple[Part, ...]
+    cpus: float
+    concurrency: int | None
+    actors: bool = False
+    gpus: float = 0.0
+
+
+def run_shards(config: Config, root: str, tasks: Sequence[ShardTask]) -> Iterator[Shard]:
+    """Stream tasks through the stages; yields each shard as it is written."""
+    tables = [pa.table({"task": [task.to_json()]}, schema=TASKS) for task in tasks]
+    dataset: ray.data.Dataset = ray.data.from_arrow(tables)
+    text, run = config.model_dump_json(), uuid.uuid4().hex
+    for segment in segments(config, make_recipe(config)):
+        given: dict[str, Any] = {"config": text, "root": root, "parts": segment.parts}
+        options: dict[str, Any] = {"batch_size": None, "num_cpus": segment.cpus}
+        if segment.actors:
+            compute: Any = ray.data.ActorPoolStrategy(size=segment.concurrency or 1)
+            options |= {"num_gpus": segment.gpus, "fn_constructor_kwargs": given}
+            dataset = map_blocks(dataset, SegmentActor, compute=compute, **options)
+        else:
+            compute = ray.data.TaskPoolStrategy(size=segment.concurrency)
+            given["run"] = run
+            dataset = map_blocks(dataset, segment_task, compute=compute, fn_kwargs=given, **options)
+    for row in dataset.iter_rows():
+        yield Shard.model_validate_json(row["shard"])
+
+
+def segments(config: Config, recipe: Recipe) -> list[Segment]:
+    """The stages of a build, neighbours of equal placement joined."""
+    build = config.build
+    light = [(_names(group), build.light) for group in recipe.groups()]
+    parts: list[tuple[Part, StageConfig]] = [((READ,), build.read), *light, ((WRITE,), build.write)]
+    found: list[Segment] = []
+    for part, place in parts:
+        step = _heavy(part, recipe)
+        if step is not None:
+            section = step.section
+            found.append(Segment((part,), section.cpus or 1, section.concurrency, True, section.gpus))
+            continue
+        own = Segment((part,), place.cpus, place.concurrency or build.concurrency)
+        last = found[-1] if found else None
+        if last and not last.actors and (last.cpus, last.concurrency) == (own.cpus, own.concurrency):
+            found[-1] = Segment((*last.parts, part), own.cpus, own.concurrency)
+        else:
+            found.append(own)
+    return found
+
+
+def segment_task(batch: pa.Table, config: str, root: str, parts: tuple[Part, ...], run: str) -> pa.Table:
+    """One block through the parts of a segment, in a task."""
+    return _run(_stages(config, root, run), batch, parts)
+
+
+class SegmentActor:
+    """The same in an actor, which loads its generator once."""
+
+    def __init__(self, config: str, root: str, parts: tuple[Part, ...]) -> None:
+        self.stages, self.parts = Stages(load_text(config), root), parts
+        for part in parts:
+            self.stages.load(_targets(part))
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """One block through the segment."""
+        return _run(self.stages, batch, self.parts)
+
+
+@lru_cache(maxsize=4)
+def _stages(config: str, root: str, run: str) -> Stages:
+    """Kept by a worker from one block of a run to the next; another run may find other files and code."""
+    return Stages(load_text(config), root)
+
+
+def load_text(config: str) -> Config:
+    """A configuration that was sent as JSON."""
+    return load(json.loads(config))
+
+
+def _run(stages: Stages, batch: pa.Table, parts: tuple[Part, ...]) -> pa.Table:
+    work: list[Work] = []
+    if parts[0] == (READ,):
+        work = [stages.read(ShardTask.from_json(text)) for text in batch["task"].to_pylist()]
+        parts = parts[1:]
+    else:
+        work = unpack(batch)
+    for part in parts:
+        if part == (WRITE,):
+            shards = [stages.write(one).model_dump_json() for one in work]
+            return pa.table({"shard": shards}, schema=DONE)
+        work = [stages.generate(one, _targets(part)) for one in work]
+    return pack(work)
+
+
+def _names(group: Sequence[Step]) -> Part:
+    return tuple(step.target.value for step in group)
+
+
+def _targets(part: Part) -> tuple[Target, ...]:
+    return tuple(Target(name) for name in part)
+
+
+def _heavy(part: Part, recipe: Recipe) -> Step | None:
+    if part in {(READ,), (WRITE,)}:
+        return None
+    step = recipe.by_target[Target(part[0])]
+    return step if step.heavy else None

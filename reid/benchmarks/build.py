@@ -1,0 +1,129 @@
+"""The build: stages on Ray against a plain loop over the same row functions, and rows between two stages."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from reid.benchmarks.timing import Row, compare
+from reid.build.reading import read_record
+from reid.build.recipe import make_recipe
+from reid.build.rows import Work, pack, unpack
+from reid.build.running import Runner, run_here
+from reid.build.tasks import ShardTask
+from reid.config import Config, load
+from reid.data.images import encode_jpeg
+from reid.data.plan import plan_shards
+from reid.data.readers.base import open_reader
+from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
+
+SHARDS, ROWS_PER_SHARD = 24, 48
+DIFFERENT = 32
+"""Pictures that are rendered; each is a file several times."""
+OVERHEAD = 1.15
+"""One Ray worker may take so many times the plain loop's time, once it runs."""
+SPEEDUP = 1.5
+"""Two workers are so many times as fast as one, where there are two cores."""
+BETWEEN = 20.0
+"""Handing a row to another process takes at most this part of the work on it."""
+
+
+def build_rows(
+    repeats: int, run: Runner, shards: int = SHARDS, rows_per_shard: int = ROWS_PER_SHARD
+) -> Iterator[Row]:
+    """Milliseconds a row in steady state; `run` makes shards on Ray, which is up already."""
+    with tempfile.TemporaryDirectory(prefix="anyreid-bench-") as folder:
+        place = Path(folder)
+        photos(place / "in", shards, rows_per_shard)
+        one, two = (settings(place, rows_per_shard, workers) for workers in (1, 2))
+        tasks = plan(one)
+        list(run(two, str(place / "warm"), tasks[:4]))
+        competitors: dict[str, Callable[[], float]] = {
+            "loop": partial(_a_row, run_here, one, place / "loop", tasks, 1),
+            "one": partial(_a_row, run, one, place / "ray", tasks, 1),
+            "two": partial(_a_row, run, two, place / "ray", tasks, 2),
+        }
+        best = dict.fromkeys(competitors, float("inf"))
+        for _ in range(repeats):
+            for name, call in competitors.items():
+                best[name] = min(best[name], call())
+        loop, alone, both = (best[name] * 1e3 for name in ("loop", "one", "two"))
+        yield Row("plain loop", loop, "ms/row")
+        yield Row("one Ray worker", alone, "ms/row", loop, loop / alone, 1 / OVERHEAD)
+        cores = os.cpu_count() or 1
+        yield Row("two Ray workers", both, "ms/row", alone, alone / both, SPEEDUP if cores > 1 else None)
+        yield from _stages(one, place / "loop", tasks[:4])
+        yield _between(one, tasks[0], repeats, loop)
+
+
+def photos(folder: Path, shards: int, rows_per_shard: int) -> None:
+    """Folders of identities, four JPEG files each."""
+    made = SyntheticConfig(seed=0, height=256, width=128)
+    captures = [render_capture(made, make_identity(made, i // 4), 0, i % 4) for i in range(DIFFERENT)]
+    encoded = [encode_jpeg(capture.rgb) for capture in captures]
+    for number in range(shards * rows_per_shard):
+        uri = folder / f"{number // 4:05d}" / f"{number % 4}.jpg"
+        uri.parent.mkdir(parents=True, exist_ok=True)
+        uri.write_bytes(encoded[number % DIFFERENT])
+
+
+def settings(folder: Path, rows_per_shard: int, workers: int) -> Config:
+    """A sketch and a near-infrared picture of every photo."""
+    return load(
+        {
+            "name": "bench",
+            "workdir": str(folder),
+            "data": {
+                "name": "bench",
+                "reader": {"name": "folder", "path": str(folder / "in")},
+                "modalities": "rgb+nir+sketch",
+            },
+            "build": {
+                "rows_per_shard": rows_per_shard,
+                "concurrency": workers,
+                "generate": {"sketch": {"generator": "sketch_dog"}, "nir": {"generator": "ir_nir"}},
+            },
+            "model": {"name": "baseline", "fusion": "mean"},
+        }
+    )
+
+
+def plan(config: Config) -> list[ShardTask]:
+    """One task a shard."""
+    recipe = make_recipe(config)
+    reader = open_reader(config.data.reader, config.data.name)
+    plans = plan_shards(reader, recipe.source, config.build.rows_per_shard, recipe.made)
+    return [ShardTask(one) for one in plans]
+
+
+def _a_row(run: Runner, config: Config, root: Path, tasks: Sequence[ShardTask], workers: int) -> float:
+    """Seconds a row between the shards that warm up, two a worker, and the last one."""
+    ends: list[float] = []
+    rows: list[int] = []
+    for shard in run(config, str(root), tasks):
+        ends.append(time.perf_counter())
+        rows.append(shard.rows)
+    warm = 2 * workers
+    return (ends[-1] - ends[warm - 1]) / sum(rows[warm:])
+
+
+def _stages(config: Config, root: Path, tasks: Sequence[ShardTask]) -> Iterator[Row]:
+    shards = list(run_here(config, str(root), tasks))
+    for name in shards[0].seconds:
+        seconds = sum(shard.seconds[name] for shard in shards)
+        yield Row(f"  {name}", seconds * 1e3 / max(1, sum(s.worked[name] for s in shards)), "ms/row")
+
+
+def _between(config: Config, task: ShardTask, repeats: int, a_row: float) -> Row:
+    """Packing and unpacking a row for another process, against the time of all its stages."""
+    reader = open_reader(config.data.reader, config.data.name)
+    work = Work("a", "a-b", [read_record(r, reader, config.build.max_pixels) for r in task.plan.records])
+    found = compare({"ours": lambda: unpack(pack([work]))}, repeats, torch.device("cpu"))
+    ours = found["ours"].seconds / len(work.rows) * 1e3
+    return Row("a row between two processes", ours, "ms/row", a_row, a_row / ours, BETWEEN)

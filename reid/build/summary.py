@@ -1,0 +1,134 @@
+"""What a build tells at its end: why rows were set aside, how fast each stage was, what was made anew."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from reid.data.manifest import Shard
+
+_LONGEST = 90
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Rows that one stage set aside for one kind of reason, with the first of them."""
+
+    stage: str
+    reason: str
+    count: int
+    example: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+
+def reason_table(rows: Iterable[Mapping[str, Any]]) -> list[Reason]:
+    """Quarantined rows by stage and kind of reason, the most frequent first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    examples: dict[tuple[str, str], str] = {}
+    for row in rows:
+        kind = str(row["stage"]), reason_class(row)
+        counts[kind] += 1
+        examples.setdefault(kind, f"{row['sample_id']}: {row['reason']}")
+    return [Reason(*kind, count, examples[kind]) for kind, count in counts.most_common()]
+
+
+def reason_class(row: Mapping[str, Any]) -> str:
+    """A reason without what is particular to the row: names, files, numbers, details in brackets."""
+    text = str(row["reason"])
+    for name in sorted([*(row.get("files") or ()), str(row["sample_id"])], key=len, reverse=True):
+        if name:
+            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)(: )?", lambda m: "" if m[1] else "…", text)
+    text = re.sub(r"\s*\([^()]*\)", "", text)
+    text = re.sub(r"'[^']*'", "…", text)
+    text = re.sub(r"\S*[/\\]\S+: ", "", text)  # a path that is not among the row's files
+    text = re.sub(r"\d+(?:[.,x]\d+)*", "#", text)
+    return text.strip(" :.;")[:_LONGEST]
+
+
+def reason_lines(table: Sequence[Reason], most: int | None = None) -> list[str]:
+    """The table for a terminal; of its `most` frequent rows."""
+    if not table:
+        return []
+    shown = table[:most]
+    stage = max(len("stage"), *(len(r.stage) for r in shown))
+    reason = max(len("reason"), *(len(r.reason) for r in shown))
+    lines = [f"{'stage':<{stage}}  {'rows':>6}  {'reason':<{reason}}  example"]
+    lines += [f"{r.stage:<{stage}}  {r.count:>6}  {r.reason:<{reason}}  {r.example}" for r in shown]
+    if len(table) > len(shown):
+        lines.append(f"… and {len(table) - len(shown)} more kinds, in quarantine.parquet")
+    return lines
+
+
+def first_bad(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The first reason."""
+    return str(rows[0]["reason"]) if rows else "none"
+
+
+def throughput(shards: Iterable[Shard]) -> dict[str, float]:
+    """Stage -> rows a second of one worker, over these shards."""
+    seconds: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
+    for shard in shards:
+        seconds.update(shard.seconds)
+        rows.update(shard.worked)
+    return {name: rows[name] / seconds[name] for name in rows if rows[name] and seconds[name] > 0}
+
+
+def throughput_line(rates: Mapping[str, float]) -> str:
+    """For a terminal; "" when nothing was measured."""
+    told = ", ".join(
+        f"{name} {rate:,.0f}" if rate >= 10 else f"{name} {rate:.2g}" for name, rate in rates.items()
+    )
+    return f"rows/s a worker: {told}" if told else ""
+
+
+def caption_line(captions: Mapping[str, int]) -> str:
+    """What became of generated captions, for a terminal; "" when none was made."""
+    if not captions.get("made"):
+        return ""
+    told = [f"{captions[name]} {text}" for name, text in _CAPTIONS if captions.get(name)]
+    found = {n.removeprefix("because "): k for n, k in captions.items() if n.startswith("because ")}
+    why = ", ".join(f"{reason} {count}" for reason, count in found.items())
+    return f"captions: {', '.join(told)}" + (f" (found: {why})" if why else "")
+
+
+_CAPTIONS = (
+    ("made", "made"),
+    ("good", "good"),
+    ("kept", "kept though bad"),
+    ("again", "asked for again"),
+    ("dropped", "dropped"),
+)
+
+
+def refreshed(shards: Iterable[Shard]) -> dict[str, Counter[str]]:
+    """What became of the targets in shards that took their rows from earlier ones: "made" and "kept"."""
+    found = {"made": Counter[str](), "kept": Counter[str]()}
+    for shard in shards:
+        if shard.donor is not None:
+            found["made"].update(t for t in shard.made if t not in shard.kept and shard.worked.get(t))
+            found["kept"].update([*shard.kept, "read"])
+            if "read" in shard.worked:
+                found["made"]["read again"] += 1
+    return found
+
+
+def refreshed_line(shards: Iterable[Shard]) -> str:
+    """ "sketch regenerated in 3 shards; nir, read kept"; "" when all was read from raw files."""
+    found = refreshed(shards)
+    if not found["kept"]:
+        return ""
+    again = [f"{t} regenerated in {_shards(n)}" for t, n in found["made"].items() if t != "read again"]
+    if retried := found["made"]["read again"]:
+        again.append(f"rows set aside before were tried again in {_shards(retried)}")
+    return "; ".join([*again, f"{', '.join(found['kept'])} kept"])
+
+
+def _shards(count: int) -> str:
+    return f"{count} shard" if count == 1 else f"{count} shards"
