@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pipelines.context import map_blocks
 from pipelines.progress import Progress, Say, say
 from reid import storage
+from reid.data.auxiliary import attach
 from reid.data.batches import sample_part
 from reid.data.collate import Row
 from reid.data.schema import Sample
@@ -27,7 +28,7 @@ from reid.data.shards import GroupRef, ShardSet
 from reid.errors import DataError
 from reid.evaluate.evaluator import Work
 from reid.evaluate.items import Part
-from reid.modality import Modality
+from reid.modality import Modality, canonical
 from reid.runs import Run, load_run
 
 Vector = npt.NDArray[np.float32]
@@ -154,11 +155,12 @@ class Embedder:
         return pa.table({"key": keys, "side": sides, "vector": list(matrix)}, schema=FEATURE_SCHEMA)
 
     def _row(self, parts: dict[str, list[Any]], samples: dict[str, Sample]) -> Row:
-        found = {}
+        found, holders = {}, {}
         for name, (sample_id, caption) in parts.items():
             sample = samples.get(sample_id) or self._foreign(sample_id)
+            holders[Modality(name)] = sample
             found[Modality(name)] = sample_part(sample, Modality(name), caption or 0)
-        return Row(found)
+        return attach(Row(found), holders[canonical(holders)[0]])
 
     def _foreign(self, sample_id: str) -> Sample:
         """A sample of another row group."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pipelines.embed import Vector, embed_work
 from pipelines.progress import Progress, Say, say
 from reid.addresses import gallery_uri, shards_uri
+from reid.auxiliaries import recorded
 from reid.config import Config
 from reid.data.images import thumbnail
 from reid.data.schema import Sample
@@ -52,7 +53,11 @@ def index_run(config: Config, run: Run, out: Say = say) -> IndexResult:
         subsets,
         run.fingerprint,
         run.uri,
-        {"data_fingerprint": shards.fingerprint, "split": settings.split},
+        {
+            "data_fingerprint": shards.fingerprint,
+            "split": settings.split,
+            "auxiliary": recorded(run.model.auxiliary, shards.manifest.generators),
+        },
     )
     known = set(gallery.snapshot().ids)
     wanted = [name for name in vectors_of if name not in known]

@@ -15,7 +15,8 @@ class Query:
     """What is asked: content by modality, optionally the gallery subset, and how sure hits must be.
 
     `min_probability` (0, 1] and `fpr` (a published false-positive rate) withhold hits below them; `prior`
-    (0, 1) is the chance of each item before it is looked at.
+    (0, 1) is the chance of each item before it is looked at. `mask` is a picture of where the object is, for
+    models that use one; where a model takes a caption beside its modalities, the text is that caption.
     """
 
     parts: Parts
@@ -24,6 +25,7 @@ class Query:
     min_probability: float | None = None
     fpr: float | None = None
     prior: float | None = None
+    mask: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class FoundItem:
 class SearchResult:
     """Hits, best first, and how they came about. Subsets are those compared, by name.
 
+    `degraded` says that a null input stood in for a caption or mask that the query neither had nor got.
     `threshold` is the similarity that a hit had to reach for the asked `fpr`; `nothing_confident` says that
     items were found, and that none was as sure as asked.
     """
@@ -77,3 +80,4 @@ class NewItem:
     camid: int | None = None
     timestamp: float | None = None
     source: str | None = None
+    mask: bytes | None = None

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from reid.addresses import shards_uri
 from reid.config import Config
@@ -14,7 +15,7 @@ from reid.data.shards import ShardSet
 from reid.data.text import CONTEXT
 from reid.errors import ConfigError, DataError
 from reid.modality import ORDER, Modality, Subset, subset_name
-from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
+from reid.models.base import Auxiliary, ModelContext, ReIDModel, build_model, parameter_counts
 from reid.train.identities import training_labels
 
 PUBLISHED = {
@@ -89,7 +90,7 @@ def gmac(model: ReIDModel, modalities: Subset, height: int, width: int, prune: b
     was, model.prune = model.prune, prune
     rows = 2  # a model may treat a single row differently
     drawn = torch.Generator().manual_seed(0)  # equal tokens would all go to one expert
-    batch = dummy_batch(modalities, rows, height, width)
+    batch = dummy_batch(modalities, rows, height, width, model.auxiliary)
     pictures = {m: torch.randn(x.shape, generator=drawn) for m, x in batch.images.items()}
     try:
         with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
@@ -100,8 +101,10 @@ def gmac(model: ReIDModel, modalities: Subset, height: int, width: int, prune: b
     return float(counter.get_total_flops()) / rows / 2e9
 
 
-def dummy_batch(modalities: Subset, rows: int, height: int, width: int) -> Batch:
-    """Rows of zeros with every modality: for shapes and counts only."""
+def dummy_batch(
+    modalities: Subset, rows: int, height: int, width: int, auxiliary: frozenset[Auxiliary] = frozenset()
+) -> Batch:
+    """Rows of zeros with every modality and auxiliary input: for shapes and counts only."""
     present = torch.tensor([[m in modalities for m in ORDER]] * rows)
     tokens = torch.zeros(rows, CONTEXT, dtype=torch.int64)
     tokens[:, -1] = 1  # the text reaches the last position
@@ -113,4 +116,18 @@ def dummy_batch(modalities: Subset, rows: int, height: int, width: int) -> Batch
         images={m: torch.zeros(rows, 3, height, width) for m in modalities if m.is_visual},
         index={m: torch.arange(rows) for m in modalities},
         tokens=tokens if Modality.TEXT in modalities else None,
+        **_auxiliaries(auxiliary, tokens, height, width),
     )
+
+
+def _auxiliaries(auxiliary: frozenset[Auxiliary], tokens: Tensor, height: int, width: int) -> dict[str, Any]:
+    """Captions of full length, and masks of the upper half."""
+    everyone = torch.ones(len(tokens), dtype=torch.bool)
+    found: dict[str, Any] = {}
+    if Auxiliary.CAPTION in auxiliary:
+        found |= {"caption": tokens, "caption_present": everyone}
+    if Auxiliary.MASK in auxiliary:
+        mask = torch.zeros(len(tokens), 1, height, width)
+        mask[:, :, : height // 2] = 1
+        found |= {"mask": mask, "mask_present": everyone}
+    return found

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reid.answers import FoundItem, NewItem, Parts, Query, SearchResult
+from reid.auxiliaries import Completed, QueryInputs
 from reid.confidence import Confidence, confidence
 from reid.errors import AnyReIDError, DataError, UnsupportedPairing
 from reid.gallery.planning import Plan, plan
@@ -52,6 +54,7 @@ class Retriever:
         self._refreshing = threading.Lock()
         self._embedding = threading.Lock()
         self._view = _View(gallery, self.mode)
+        self.inputs = QueryInputs(run, gallery.metadata.provenance)
 
     @property
     def version(self) -> int:
@@ -163,9 +166,10 @@ class Retriever:
                     "(index.subsets)."
                 )
             slots += [(place, s) for s in covered]
-        rows = [{m: entries[p].parts[m] for m in parse_subset(s)} for p, s in slots]
+        whole = [done.row for done in self.inputs.rows([(e.parts, e.mask) for e in entries])]
+        rows = [replace(whole[p], parts={m: whole[p].parts[m] for m in parse_subset(s)}) for p, s in slots]
         with self._embedding:
-            vectors = self.run.embed(rows, "gallery")
+            vectors = self.run.embed_rows(rows, "gallery")
         by_entry: list[dict[str, object]] = [{} for _ in entries]
         for (place, subset), vector in zip(slots, vectors, strict=True):
             by_entry[place][subset] = vector
@@ -202,13 +206,17 @@ class Retriever:
         return removed
 
     def _search_many(self, queries: Sequence[Query], view: _View) -> list[SearchResult]:
-        plans = [self._plan(canonical(q.parts), q.gallery_subset, view) for q in queries]
+        plans = [self._plan(self.inputs.asked(q.parts), q.gallery_subset, view) for q in queries]
         if not plans:
             return []
         demands = [self._confidence(q, p, view) for q, p in zip(queries, plans, strict=True)]
-        rows = [{m: q.parts[m] for m in p.query} for q, p in zip(queries, plans, strict=True)]
+        whole = self.inputs.rows([(q.parts, q.mask) for q in queries])
+        rows = [
+            replace(done.row, parts={m: done.row.parts[m] for m in p.query})
+            for done, p in zip(whole, plans, strict=True)
+        ]
         with self._embedding:
-            vectors = self.run.embed(rows, "query")
+            vectors = self.run.embed_rows(rows, "query")
         hits: list[list[Hit]] = [[] for _ in queries]
         for column in sorted({p.column for p in plans}):
             members = [i for i, p in enumerate(plans) if p.column == column]
@@ -219,8 +227,8 @@ class Retriever:
                 hits[i] = found[: queries[i].k]
         pictures = iter(view.snapshot.thumbnails([h.row for found in hits for h in found]))
         return [
-            self._result(chosen, [self._found(h, next(pictures), view) for h in found], demand, view)
-            for chosen, found, demand in zip(plans, hits, demands, strict=True)
+            self._result(chosen, [self._found(h, next(pictures), view) for h in found], demand, view, done)
+            for chosen, found, demand, done in zip(plans, hits, demands, whole, strict=True)
         ]
 
     def _plan(self, query: Subset, wanted: str | None, view: _View) -> Plan:
@@ -235,21 +243,21 @@ class Retriever:
         why = self.run.folder.why_uncalibrated or lacking.get(names, "validation compared no such subsets")
         return confidence(query, pair, view.coverage[found], self.prior, names, why)
 
-    def _result(self, chosen: Plan, found: list[FoundItem], demand: Confidence, view: _View) -> SearchResult:
+    def _result(
+        self, chosen: Plan, found: list[FoundItem], demand: Confidence, view: _View, done: Completed
+    ) -> SearchResult:
         hits = demand.judged(found)
-        warnings = [*chosen.warnings, *demand.warnings(len(found), len(hits))]
-        auxiliary = sorted(a.value for a in self.run.model.auxiliary)
-        if auxiliary:
-            warnings.append(
-                f"The model was trained with auxiliary input ({', '.join(auxiliary)}), which a "
-                "query does not "
-                "carry; its null inputs stand in."
-            )
+        warnings = [
+            *chosen.warnings,
+            *demand.warnings(len(found), len(hits)),
+            *done.notes,
+            *self.inputs.notes,
+        ]
         return SearchResult(
             hits=hits,
             query_subset=subset_name(chosen.query),
             gallery_subset=chosen.column,
-            degraded=bool(auxiliary),
+            degraded=done.degraded,
             warnings=tuple(warnings),
             gallery_version=view.snapshot.version,
             model_fingerprint=self.run.fingerprint,

@@ -173,7 +173,7 @@ class Run:
         self.labels = folder.labels()
         self.model = model
         self.device = device
-        self.collator = Collator(self.config.data, self.labels.camera_labels)
+        self.collator = Collator(self.config.data, self.labels.camera_labels, auxiliary=model.auxiliary)
 
     @cached_property
     def calibration(self) -> Calibration | None:

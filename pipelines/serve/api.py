@@ -108,7 +108,7 @@ def make_api(core: Core, config: ServeConfig) -> FastAPI:
             form = await read_form(request, config, _QUERY_FIELDS)
             query = _query(form, config)
             entry |= {"query": subset_name(query.parts), "top_k": query.k}
-            await asyncio.to_thread(check_images, query.parts, config.max_pixels)
+            await asyncio.to_thread(check_images, query.parts, config.max_pixels, query.mask)
             result = await core.search(query)
             entry |= {
                 "query_subset": result.query_subset,
@@ -116,6 +116,7 @@ def make_api(core: Core, config: ServeConfig) -> FastAPI:
                 "gallery_version": result.gallery_version,
                 "hits": [h.id for h in result.hits],
                 "nothing_confident": result.nothing_confident,
+                "degraded": result.degraded,
             }
             body = result_json(result)
             body["took_ms"] = round((time.perf_counter() - started) * 1000, 2)
@@ -126,7 +127,7 @@ def make_api(core: Core, config: ServeConfig) -> FastAPI:
             form = await read_form(request, config, _ITEM_FIELDS)
             item = _new_item(form, item_id)
             entry |= {"id": item.id, "modalities": subset_name(item.parts)}
-            await asyncio.to_thread(check_images, item.parts, config.max_pixels)
+            await asyncio.to_thread(check_images, item.parts, config.max_pixels, item.mask)
             entry["gallery_version"] = version = await core.put(item)
         return {"id": item.id, "gallery_version": version}
 
@@ -181,6 +182,7 @@ def _query(form: Form, config: ServeConfig) -> Query:
         min_probability=chance(form.values, "min_probability"),
         fpr=chance(form.values, "fpr"),
         prior=chance(form.values, "prior"),
+        mask=form.mask,
     )
 
 
@@ -197,6 +199,7 @@ def _new_item(form: Form, item_id: str | None) -> NewItem:
         camid=whole_number(form.values, "camid", 0, _MAX_INT32),
         timestamp=_seconds(form.values.get("timestamp")),
         source=form.values.get("source", "http"),
+        mask=form.mask,
     )
 
 

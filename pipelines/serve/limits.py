@@ -23,6 +23,7 @@ from reid.modality import VISUAL, Modality
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _VISUAL_NAMES = tuple(m.value for m in VISUAL)
+MASK = "mask"
 _CLIENTS_REMEMBERED = 10_000
 _NOT_FETCHED = "Send the file's bytes as a form file; nothing is fetched from an address."
 
@@ -55,6 +56,7 @@ class Form:
 
     parts: dict[Modality, bytes | str] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
+    mask: bytes | None = None
 
 
 class BodyLimit:
@@ -144,7 +146,7 @@ def check_token(request: Request, token: str | None, token_env: str) -> None:
 
 
 async def read_form(request: Request, config: ServeConfig, fields: Sequence[str]) -> Form:
-    """Read a multipart form of modality fields and the named `fields`.
+    """Read a multipart form of modality fields, a mask, and the named `fields`.
 
     Raises ApiError naming the field: 415 for another content type, 413 for too large, 422
     otherwise.
@@ -152,10 +154,10 @@ async def read_form(request: Request, config: ServeConfig, fields: Sequence[str]
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
         raise ApiError(415, f"Content type {kind or 'missing'!r}.", remedy="Send multipart/form-data.")
-    known = [*(m.value for m in Modality), *fields]
+    known = [*(m.value for m in Modality), MASK, *fields]
     try:
         raw = await request.form(
-            max_files=len(VISUAL),
+            max_files=len(VISUAL) + 1,
             max_fields=len(known),
             # UTF-8 takes up to four bytes a character; the exact count is checked below.
             max_part_size=4 * config.max_text_chars + 1024,
@@ -164,7 +166,7 @@ async def read_form(request: Request, config: ServeConfig, fields: Sequence[str]
         raise ApiError(
             422,
             str(error.detail),
-            remedy=f"At most one file each of {', '.join(_VISUAL_NAMES)} and "
+            remedy=f"At most one file each of {', '.join((*_VISUAL_NAMES, MASK))} and "
             f"{config.max_text_chars} characters of text.",
         ) from None
     except ClientDisconnect:
@@ -187,12 +189,15 @@ async def _take(form: Form, name: str, value: Any, config: ServeConfig, known: l
     content = await value.read() if isinstance(value, UploadFile) else value.strip()
     if not content and not (isinstance(value, UploadFile) and value.filename):
         return  # a browser sends the inputs that were left empty, too
-    if name in form.values or name in {m.value for m in form.parts}:
+    if name in form.values or name in {m.value for m in form.parts} or (name == MASK and form.mask):
         raise ApiError(422, f"Field {name!r} occurs twice.", name, "Send each field once.")
-    if name in _VISUAL_NAMES:
+    if name in _VISUAL_NAMES or name == MASK:
         if not isinstance(content, bytes):
             raise ApiError(422, f"{name}: a file is expected, not text.", name, _NOT_FETCHED)
-        form.parts[Modality(name)] = content
+        if name == MASK:
+            form.mask = content
+        else:
+            form.parts[Modality(name)] = content
         return
     if isinstance(content, bytes):
         raise ApiError(422, f"{name}: text is expected, not a file.", name, "Send it as a plain form field.")
@@ -209,7 +214,7 @@ async def _take(form: Form, name: str, value: Any, config: ServeConfig, known: l
         form.values[name] = content
 
 
-def check_images(parts: Mapping[Modality, bytes | str], max_pixels: int) -> None:
+def check_images(parts: Mapping[Modality, bytes | str], max_pixels: int, mask: bytes | None = None) -> None:
     """Check format and pixel count by the header, then that each picture decodes.
 
     Raises ApiError naming the field: 413 for too many pixels, 422 for anything else.
@@ -218,10 +223,10 @@ def check_images(parts: Mapping[Modality, bytes | str], max_pixels: int) -> None
 
     from reid.data.images import open_image
 
-    for modality, content in parts.items():
+    named = {m.value: content for m, content in parts.items()} | ({} if mask is None else {MASK: mask})
+    for name, content in named.items():
         if not isinstance(content, bytes):
             continue
-        name = modality.value
         try:
             with PILImage.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
                 width, height = image.size

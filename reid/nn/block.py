@@ -45,12 +45,17 @@ def run_block(block: Any, tokens: Tensor, ffn: Replacement | None = None, class_
 
 
 def attention(
-    module: nn.MultiheadAttention, queries: Tensor, keys: Tensor | None = None, ignored: Tensor | None = None
+    module: nn.MultiheadAttention,
+    queries: Tensor,
+    keys: Tensor | None = None,
+    ignored: Tensor | None = None,
+    causal: bool = False,
 ) -> Tensor:
     """What nn.MultiheadAttention computes: (b, Q, D), keys and values (b, K, D), default: self -> (b, Q, D).
 
-    `ignored` (b, K) bool keys get no attention; a row needs one that does. Used instead of the module's own
-    forward, which copies its weights once a key position when queries are not the keys.
+    `ignored` (b, K) bool keys get no attention; a row needs one that does. `causal`, not together with it: a
+    position attends to itself and those before. Used instead of the module's own forward, which copies its
+    weights once a key position when queries are not the keys.
     """
     width = queries.shape[-1]
     weight, bias = module.in_proj_weight, module.in_proj_bias
@@ -61,7 +66,7 @@ def attention(
         k, v = F.linear(keys, weight[width:], bias[width:]).chunk(2, dim=-1)
     q, k, v = (x.unflatten(-1, (module.num_heads, -1)).transpose(1, 2) for x in (q, k, v))  # (b, heads, ., d)
     mask = None if ignored is None else ~ignored[:, None, None]  # (b, 1, 1, K) bool, True takes part
-    mixed = F.scaled_dot_product_attention(q, k, v, mask)
+    mixed = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
     out: Tensor = module.out_proj(mixed.transpose(1, 2).flatten(2))
     return out
 

@@ -186,9 +186,12 @@ def _nearest(size: int, patch: int) -> int:
 
 
 class TextTower(nn.Module):
-    """Token ids (b, 77) -> projected tokens (b, 77, dim) and the feature at the end-of-text token."""
+    """Token ids (b, 77) -> projected tokens (b, 77, dim) and the feature at the end-of-text token.
 
-    def __init__(self, config: TextTowerConfig, dim: int) -> None:
+    Blocks listed in `without_ffn` have no FFN of their own, and `forward` does not do for them.
+    """
+
+    def __init__(self, config: TextTowerConfig, dim: int, without_ffn: Collection[int] = ()) -> None:
         super().__init__()
         from open_clip.transformer import TextTransformer
 
@@ -203,15 +206,32 @@ class TextTower(nn.Module):
             output_dim=dim,
             act_layer=QuickGELU if config.quick_gelu else nn.GELU,
         )
+        for layer in without_ffn:
+            self.blocks[layer].mlp = nn.Identity()
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer's causal residual attention blocks, first to last."""
+        blocks: nn.ModuleList = self.text.transformer.resblocks
+        return blocks
+
+    def embed_ids(self, tokens: Tensor) -> Tensor:
+        """(b, L) ids -> (b, L, width) before the first block; L may be cut to the batch's longest text."""
+        positioned: Tensor = (
+            self.text.token_embedding(tokens) + self.text.positional_embedding[: tokens.shape[1]]
+        )
+        return positioned
+
+    def project(self, x: Tensor) -> Tensor:
+        """ln_final and the projection to the shared space, on whichever tokens are given."""
+        projected: Tensor = self.text.ln_final(x) @ self.text.text_projection
+        return projected
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(b, L) ids -> (b, L, dim) projected tokens; L may be cut to the longest text of the batch."""
         length = tokens.shape[1]
-        x = self.text.token_embedding(tokens) + self.text.positional_embedding[:length]
         mask = self.text.attn_mask[:length, :length]
-        x = self.text.ln_final(self.text.transformer(x, attn_mask=mask))
-        projected: Tensor = x @ self.text.text_projection
-        return projected
+        return self.project(self.text.transformer(self.embed_ids(tokens), attn_mask=mask))
 
     def feature(self, tokens: Tensor) -> Tensor:
         """(b, L) ids -> (b, dim), taken at the end-of-text token, which has the largest id.

@@ -40,6 +40,11 @@ def local_statistics() -> Iterator[None]:
         _LOCAL.reset(token)
 
 
+def shares_statistics() -> bool:
+    """Whether there are other ranks, and `local_statistics()` does not keep them apart."""
+    return world_size() > 1 and not _LOCAL.get()
+
+
 class _AllGather(torch.autograd.Function):
     """all_gather of equally shaped tensors; the backward all-reduces and keeps this rank's slice."""
 

@@ -19,12 +19,13 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from reid import storage
+from reid.auxiliaries import recorded
 from reid.config import Config
 from reid.data.batches import BatchStream, StreamPlace
 from reid.data.collate import Collator, PixelCache
 from reid.data.shards import ShardSet
 from reid.errors import TrainingError
-from reid.models.base import Output, ReIDModel, build_model, parameter_counts
+from reid.models.base import Auxiliary, Output, ReIDModel, build_model, parameter_counts
 from reid.nn.distributed import local_statistics, rank, world_size
 from reid.runs import RunFolder, model_context, write_run
 from reid.train.calibrate import calibration_of
@@ -78,11 +79,11 @@ def train(
     model.to(device).train()
     optimizer = build_optimizer(model, config.train.optim)
     progress = load_state(resume, model, optimizer) if resume else Progress()
-    stream = training_stream(config, shards, labels)
+    stream = training_stream(config, shards, labels, model.auxiliary)
     steps = config.train.steps_per_epoch or stream.natural_steps
     validator = None
     if held_out and rank() == 0:
-        collator = Collator(config.data, labels.camera_labels)
+        collator = Collator(config.data, labels.camera_labels, auxiliary=model.auxiliary)
         validator = Validator(shards, held_out, collator, protocol, config.train.val.gallery)
     wrapped = distribute(model, config, device)
     while progress.epoch < config.train.epochs:
@@ -101,13 +102,16 @@ def train(
     return {**(progress.history[-1] if progress.history else {}), "steps": progress.step}
 
 
-def training_stream(config: Config, shards: ShardSet, labels: LabelMap) -> BatchStream:
-    """This rank's training batches."""
+def training_stream(
+    config: Config, shards: ShardSet, labels: LabelMap, auxiliary: frozenset[Auxiliary] = frozenset()
+) -> BatchStream:
+    """This rank's training batches, with the auxiliary inputs that the model uses."""
     collator = Collator(
         config.data,
         labels.camera_labels,
         config.train.augment,
         cache=PixelCache(config.data.cache_mib * 2**20),
+        auxiliary=auxiliary,
     )
     place = StreamPlace(config.seed, rank(), world_size())
     return BatchStream(shards, labels.labels, config.data.modalities, config.train.batch, collator, place)
@@ -246,6 +250,7 @@ def finish_run(
         "steps": progress.step,
         "data_fingerprint": shards.fingerprint,
         "generators": shards.manifest.generators,
+        "auxiliary": recorded(model.auxiliary, shards.manifest.generators),
         "parameters": parameter_counts(model),
     }
     device = next(model.parameters()).device

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from reid.data.auxiliary import attach
 from reid.data.batches import sample_part
 from reid.data.collate import Collator, Row
 from reid.data.schema import Sample
@@ -104,8 +105,10 @@ def validation_pairings(
 
 
 def row_of(work: Work, samples: dict[str, Sample]) -> Row:
-    """The contents of a vector's parts."""
-    return Row({m: sample_part(samples[p.sample_id], m, p.caption_index or 0) for m, p in work.parts.items()})
+    """The contents of a vector's parts, with the auxiliary inputs of the first of them."""
+    parts = {m: (samples[p.sample_id], p.caption_index or 0) for m, p in work.parts.items()}
+    row = Row({m: sample_part(sample, m, caption) for m, (sample, caption) in parts.items()})
+    return attach(row, parts[canonical(parts)[0]][0])
 
 
 def _free(row: SampleLabels) -> SampleLabels:

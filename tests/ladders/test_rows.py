@@ -130,12 +130,15 @@ def rows_of(name: str) -> list[str]:
     return [row.name for row in load_ladder(name).rows]
 
 
+PAPER = {"flexireid": "cuhk-pedes", "mixer": "sysu-mm01"}
+"""A public set that a ladder's system has a preset for, when it is not RGBNT201."""
 SHIPPED = [
     (ladder, f"{ladder}/{data}", row)
     for ladder in ladders()
-    for data in ("synthetic", "rgbnt201")
+    for data in ("synthetic", PAPER.get(ladder, "rgbnt201"))
     for row in rows_of(ladder)
 ]
+CONCATENATED = [ladder for ladder in ladders() if rows_of(ladder)[0] == "baseline"]
 
 
 def resolved(preset: str, ladder: str, row: str) -> Config:
@@ -152,8 +155,9 @@ def counts(config: Config) -> dict[str, Any]:
     return parameter_counts(model)
 
 
-def test_the_ladders_of_both_papers_are_shipped() -> None:
-    assert ladders() == ["mfrnet", "signal"]
+def test_the_ladders_of_the_papers_are_shipped() -> None:
+    assert {"flexireid", "mfrnet", "mixer", "signal", "stmi"} <= set(ladders())
+    assert rows_of("flexireid")[0] == "zero-shot CLIP"
     assert rows_of("mfrnet")[:4] == ["baseline", "+FFM", "+FRM", "+FFM+FRM"]
     assert rows_of("signal")[:4] == ["baseline", "+SIM", "+SIM+GAM", "+SIM+GAM+LAM"]
 
@@ -166,7 +170,7 @@ def test_every_shipped_row_makes_a_model_and_its_optimiser(ladder: str, preset: 
 
 
 @pytest.mark.parametrize("data", ["synthetic", "rgbnt201"])
-@pytest.mark.parametrize("ladder", ladders())
+@pytest.mark.parametrize("ladder", CONCATENATED)
 def test_the_first_row_is_the_concatenated_baseline_to_the_parameter(ladder: str, data: str) -> None:
     first = counts(resolved(f"{ladder}/{data}", ladder, "baseline"))
     plain = counts(load(f"baseline/{data}", ["model.weights=random"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,19 @@ from reid.train.loop import distribute, total_loss
 WORLD = 2
 HEIGHT, WIDTH = 32, 16
 CAMERAS, EVERYTHING = "rgb+nir+tir", "rgb+nir+tir+sketch+text"
+QUERIES = "rgb+nir+sketch+text"
 CLASSES = 5
 
 STILL = {"dropout": 0.0, "router": {"score": "cosine", "noise": 0.0, "dim": 8}}  # nothing random
 STILL_FFM, STILL_FRM = {**STILL, "hidden": 24}, {**STILL, "hidden": 12}
+SMALL_MOE = {"hidden": 8, "init": "conv", "scale": 1.0}
 SMALL_SIM = {"k1": 5, "heads": 4, "hidden": 24}
+STILL_STMI = {"heads": 2, "caption_dropout": 0.0, "sfm": {"flip": 0.0}}
+BARE = {"stmi, captions and masks on one rank only": (1,), "stmi, no caption at all": (0, 1)}
+"""Ranks whose rows have no caption and no mask."""
+SMALL_RESNET = {"backbone": "resnet18", "base_width": 4}
+AMPLIFIED = {"mixer", "mixer, a modality on one rank only", "mixer, an untouched branch", "mixer, local"}
+"""Run in float64: batch norms over a few values make much of a rounding difference in float32."""
 
 # case -> (model fields, modalities, global statistics, per rank: (pid, subset) of each row)
 CASES: dict[str, tuple[dict[str, Any], str, bool, list[list[tuple[int, str]]]]] = {
@@ -84,6 +93,96 @@ CASES: dict[str, tuple[dict[str, Any], str, bool, list[list[tuple[int, str]]]]] 
         True,
         [[(0, CAMERAS), (0, CAMERAS), (1, CAMERAS)], [(2, CAMERAS), (2, CAMERAS), (1, CAMERAS)]],
     ),
+    "mixer": (
+        {"name": "mixer", **SMALL_RESNET},
+        "rgb+nir",
+        True,
+        [[(0, "rgb"), (0, "nir"), (1, "nir"), (1, "rgb")], [(2, "rgb"), (2, "nir"), (1, "rgb+nir")]],
+    ),
+    "mixer, a modality on one rank only": (
+        {
+            "name": "mixer",
+            **SMALL_RESNET,
+            "backbone": "resnet50",
+            "pooling": "gem",
+            "dual_norm": True,
+            "two_stream_stem": True,
+            "orthogonality": {"form": "correlation"},
+        },
+        "rgb+nir",
+        True,
+        [[(0, "rgb"), (0, "rgb"), (1, "rgb")], [(0, "nir"), (1, "nir"), (2, "rgb+nir"), (2, "nir")]],
+    ),
+    "mixer, an untouched branch": (
+        {
+            "name": "mixer",
+            **SMALL_RESNET,
+            "branch_layout": "e_r_base",
+            "orthogonality": {"form": "projection"},
+            "reversal": {"ramp_steps": 2},
+            "metric": {"kind": "centre"},
+        },
+        "rgb+nir",
+        True,
+        [[(0, "rgb"), (0, "nir"), (1, "nir"), (1, "rgb")], [(2, "rgb"), (2, "nir")]],
+    ),
+    "mixer, tower": (
+        {"name": "mixer", "backbone": "tower"},
+        "rgb+nir",
+        True,
+        [[(0, "rgb"), (0, "rgb"), (1, "rgb")], [(0, "nir"), (1, "nir"), (2, "rgb+nir")]],
+    ),
+    "mixer, local": (
+        {"name": "mixer", **SMALL_RESNET},
+        "rgb+nir",
+        False,
+        [
+            [(0, "rgb"), (0, "nir"), (1, "nir"), (1, "rgb")],
+            [(2, "rgb"), (2, "nir"), (3, "nir"), (3, "rgb")],
+        ],
+    ),
+    "stmi": (
+        {"name": "stmi", **STILL_STMI},
+        CAMERAS,
+        True,
+        [[(0, CAMERAS), (0, CAMERAS), (1, CAMERAS), (1, CAMERAS)], [(2, CAMERAS), (2, CAMERAS)]],
+    ),
+    "stmi, captions and masks on one rank only": (
+        {"name": "stmi", **STILL_STMI, "chi": {"tau_mode": "quantile", "layers": 2}, "share_backbone": False},
+        CAMERAS,
+        True,
+        [[(0, CAMERAS), (0, CAMERAS), (1, CAMERAS)], [(2, CAMERAS), (2, CAMERAS), (1, CAMERAS)]],
+    ),
+    "stmi, no caption at all": (
+        {"name": "stmi", **STILL_STMI},
+        CAMERAS,
+        True,
+        [[(0, CAMERAS), (0, CAMERAS), (1, CAMERAS)], [(2, CAMERAS), (2, CAMERAS), (1, CAMERAS)]],
+    ),
+    "flexireid": (
+        {"name": "flexireid", "freeze_backbone": False, "moe": SMALL_MOE, "id_weight": 0.5},
+        QUERIES,
+        True,
+        [[(0, QUERIES), (1, QUERIES), (2, QUERIES), (3, "rgb+sketch")], [(4, QUERIES), (2, QUERIES)]],
+    ),
+    "flexireid, modalities on one rank only": (
+        {"name": "flexireid", "moe": SMALL_MOE, "balance_weight": 0.1, "ada_reduction": "sum_layers"},
+        QUERIES,
+        True,
+        [[(0, "rgb+text"), (1, "rgb+text"), (2, "rgb")], [(3, "rgb+nir+sketch"), (4, "rgb+nir"), (0, "nir")]],
+    ),
+    "flexireid, a rank without pictures": (
+        {
+            "name": "flexireid",
+            "freeze_backbone": False,
+            "moe": {**SMALL_MOE, "unit": "sample_mean"},
+            "fusion": {"kind": "hierarchical", "lef_scope": "per_mode"},
+            "sdm_scale": 20,  # 50 makes much of rounding
+        },
+        QUERIES,
+        True,
+        [[(0, "text"), (1, "text")], [(3, QUERIES), (4, "rgb+nir+text"), (0, QUERIES)]],
+    ),
     "concat, local": (
         {"fusion": "concat"},
         CAMERAS,
@@ -108,7 +207,7 @@ def config_of(case: str) -> Config:
     tower = {"arch": None, "patch": 8, "width": 32, "layers": 2, "heads": 2, "dim": 16}
     text = {"width": 16, "layers": 1, "heads": 1, "vocab": 64, "context": 12}
     sections: dict[str, Any] = {"name": "baseline", "tower": tower, **fields}
-    if sections["name"] == "baseline":
+    if sections["name"] in ("baseline", "stmi", "flexireid"):
         sections["text"] = text
     return load(
         {
@@ -155,13 +254,33 @@ def batch_of(case: str, rank: int) -> Batch:
         images={m: pictures[m][rows] for m, rows in index.items() if m.is_visual},
         index=index,
         tokens=tokens[index[Modality.TEXT]] if Modality.TEXT in index else None,
+        **(described(tokens, drawn) if case.startswith("stmi") and rank not in BARE.get(case, ()) else {}),
     )
+
+
+def described(tokens: Tensor, drawn: torch.Generator) -> dict[str, Any]:
+    """Auxiliary inputs: captions, of which the last is missing, and masks, of which the first is."""
+    n = len(tokens)
+    mask = torch.zeros(n, 1, HEIGHT, WIDTH)
+    for row, top in enumerate(torch.randint(0, 16, (n,), generator=drawn).tolist()):
+        mask[row, :, top : top + 16, 4:12] = 1
+    place = torch.arange(n)
+    return {
+        "caption": tokens,
+        "caption_present": place < n - 1,
+        "mask": mask,
+        "mask_present": place > 0,
+    }
 
 
 def step(case: str, batch: Batch) -> dict[str, dict[str, Tensor]]:
     """Losses, gradients and running statistics of one forward and backward, alone or as a rank."""
     config = config_of(case)
     model = model_of(config)
+    if case in AMPLIFIED:
+        model = model.double()
+        batch = batch.completed(config.data.modalities, HEIGHT, WIDTH)
+        batch = replace(batch, images={m: x.double() for m, x in batch.images.items()})
     wrapped = distribute(model, config, torch.device("cpu"))
     with nullcontext() if config.train.global_statistics else local_statistics():
         output = wrapped(batch)
