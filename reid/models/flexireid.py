@@ -101,8 +101,10 @@ class Model(ReIDModel):
         if Modality.TEXT in self.modalities:
             texts = config.text.layers
             self.text_tower = TextTower(config.text, self.dim, range(texts) if bare else ())
-        self.class_bias = ClassBias(self.image_tower.width, 0, config.modality_embedding)
-        self.class_bias.requires_grad_(not config.freeze_backbone)
+        self.class_bias: ClassBias | None = None
+        if config.modality_embedding:
+            self.class_bias = ClassBias(self.image_tower.width, 0, modalities=True)
+            self.class_bias.requires_grad_(not config.freeze_backbone)
         freeze_towers(
             [tower for tower in (self.image_tower, self.text_tower) if tower is not None],
             config.freeze_backbone,
@@ -141,7 +143,7 @@ class Model(ReIDModel):
                 "train.epochs=0."
             )
         load_tower_weights(config.weights, self.image_tower, self.text_tower, config.tower.arch)
-        if config.modality_embedding and config.weights != "random":
+        if self.class_bias is not None and config.weights != "random":
             load_modality_embedding(config.weights, self.class_bias)
 
     def forward(self, batch: Batch) -> Output:
@@ -278,7 +280,7 @@ class Model(ReIDModel):
             short: list[Modality] = []  # RGB is first
             if prune and not (moe.enabled and moe.unit == "sample_mean"):
                 short = [m for m in here if m is RGB or not local]
-            bias = self.class_bias(batch, here)
+            bias = None if self.class_bias is None else self.class_bias(batch, here)
             streams, uses = picture_streams(
                 self.image_tower, self.image_moe, batch, here, self.style, short, bias
             )

@@ -134,6 +134,6 @@ def test_every_row_of_the_ladder_makes_a_model_and_none_is_another_twice(preset:
     assert names[0] == "one branch"
     assert resolved["MixER"] == base
     models = {name: config.model.model_dump_json() for name, config in resolved.items()}
-    own = {"synthetic": "ResNet-18", "sysu-mm01": ""}.get(preset, "")  # the preset's own backbone
-    different = [models[name] for name in names if name != own]
+    own = {"synthetic": "ResNet-18", "synthetic-warm": "norms of each modality", "sysu-mm01": "ResNet-50"}
+    different = [models[name] for name in names if name != own[preset]]
     assert len(set(different)) == len(different)
