@@ -9,14 +9,12 @@ MFRNet had one shared set, zeroed at loading. The `official` switches reproduce 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, pairwise
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from reid.config import Plugin, Section
@@ -24,56 +22,19 @@ from reid.data.batch import Batch
 from reid.errors import ConfigError
 from reid.losses.identity import IdentityTerms, identity_losses
 from reid.losses.routing import LoadOf, balance_loss
-from reid.modality import ORDER, Modality, Subset, subset_name
+from reid.modality import Modality, Subset, subset_name
 from reid.models.base import ModelContext, Output, Regime, ReIDModel, Routed, Side
 from reid.nn.block import Replacement, quick_gelu
 from reid.nn.buffers import to_buffers
 from reid.nn.class_bias import ClassBias
 from reid.nn.clip import ImageTower, ImageTowerConfig, resolved_image_config
 from reid.nn.distributed import gather_rows
-from reid.nn.experts import BottleneckExperts, Init
+from reid.nn.experts import Init
+from reid.nn.ffm import FFM, FFMConfig, Made, MixtureConfig, Tokens, Used
 from reid.nn.heads import BNNeck
-from reid.nn.moe import Dispatch, Mixed, MoE
-from reid.nn.routing import Router, RouterConfig
+from reid.nn.moe import Mixed
+from reid.nn.routing import RouterConfig
 from reid.nn.weights import load_tower_weights
-
-
-class MixtureConfig(Section):
-    """One kind of mixture: its experts and its router."""
-
-    enabled: bool = True
-    experts: int = Field(3, ge=1)
-    hidden: int = Field(1024, ge=1)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    init: Init = "conv"
-    shared: bool = Field(False, description="one set of weights for all experts, as in public MFRNet")
-    capacity: float | None = Field(
-        None, gt=0, description="factor of an even share beyond which tokens are dropped; null: dropless"
-    )
-    dispatch: Dispatch = "auto"
-    router: RouterConfig = RouterConfig(score="cosine", noise=1.0)
-
-    @model_validator(mode="after")
-    def _enough_experts(self) -> MixtureConfig:
-        if self.router.select == "top_k" and self.router.top_k > self.experts:
-            raise ValueError(
-                f"router.top_k = {self.router.top_k} of {self.experts} experts; use at most that"
-            )
-        return self
-
-    def build(self, width: int, residual: bool) -> MoE:
-        """The layer for tokens of this width."""
-        experts = BottleneckExperts(
-            self.experts, width, self.hidden, "none", self.dropout, residual, self.shared, self.init
-        )
-        return MoE(Router(self.router, width, self.experts), experts, self.dispatch, self.capacity)
-
-
-class FFMConfig(MixtureConfig):
-    """Fusion before the encoder (or further in)."""
-
-    keep: float = Field(0.5, ge=0, le=1, description="lambda: weight of a modality's own tokens")
-    after_block: int = Field(0, ge=0, description="0: before ln_pre, as in the paper; n: after n blocks")
 
 
 class FRMConfig(MixtureConfig):
@@ -116,99 +77,6 @@ class Config(IdentityTerms, Plugin):
     frm: FRMConfig = FRMConfig()
     balance: BalanceConfig = BalanceConfig()
     official: OfficialConfig = OfficialConfig()
-
-
-Tokens = dict[Modality, Tensor]
-Made = dict[tuple[Modality, Modality], Tensor]
-
-
-@dataclass(frozen=True)
-class _Used:
-    """How a mixture routed: the modality of each token, and the tokens of each of its calls."""
-
-    name: str
-    result: Mixed
-    kinds: Tensor  # (S,) int64 index of the modality
-    calls: Sequence[slice] = (slice(None),)
-
-
-class FFM(nn.Module):
-    """Each modality's tokens from its own and the others' (paper Eq. 3-6).
-
-    X'_M = keep * X_M + sum over sources S of a_S * G(X_S), where a is the softmax of learned weights of the
-    sources that a row has. A missing M has no first term; a row with one modality keeps that as it is. The
-    directions share two mixtures: in canonical order of target and source, the first half and the second.
-    """
-
-    def __init__(self, config: FFMConfig, width: int, modalities: list[Modality], raw_alone: bool) -> None:
-        super().__init__()
-        self.config = config
-        self.modalities = modalities
-        self.raw_alone = raw_alone
-        pairs = [(s, t) for t in modalities for s in modalities if s is not t]
-        half = (len(pairs) + 1) // 2
-        self.calls = [pairs[:half], pairs[half:]]
-        self.generators = nn.ModuleList(config.build(width, residual=False) for _ in self.calls)
-        self.weights = nn.ModuleDict({f"{s.value}_to_{t.value}": nn.Linear(width, 1) for s, t in pairs})
-
-    def forward(self, tokens: Tokens, batch: Batch) -> tuple[Tokens, list[_Used]]:
-        """Packed tokens m -> (b_m, T, D) to complete ones m -> (B, T, D), and how the mixtures routed."""
-        made, mixed = self.generate(tokens)
-        return self.fuse(tokens, made, batch), mixed
-
-    def generate(self, tokens: Tokens) -> tuple[Made, list[_Used]]:
-        """Every direction's generation (source, target) -> (b_source, T, D), whatever the target has."""
-        made: Made = {}
-        mixed: list[_Used] = []
-        length = next(iter(tokens.values())).shape[1]
-        for i, (generator, pairs) in enumerate(zip(self.generators, self.calls, strict=True)):
-            sizes = [len(tokens[s]) for s, _ in pairs]
-            counts = [n * length for n in sizes]
-            result: Mixed = generator(torch.cat([tokens[s] for s, _ in pairs]), calls=counts)
-            made |= dict(zip(pairs, result.tokens.split(sizes), strict=True))
-            calls = [slice(a, b) for a, b in pairwise(accumulate(counts, initial=0))]
-            kinds = torch.cat(
-                [
-                    result.routing.logits.new_full((n,), self.modalities.index(s), dtype=torch.int64)
-                    for n, (s, _) in zip(counts, pairs, strict=True)
-                ]
-            )
-            mixed.append(_Used(f"ffm{i}", result, kinds, calls))
-        return made, mixed
-
-    def fuse(self, tokens: Tokens, made: Made, batch: Batch) -> Tokens:
-        """Complete tokens m -> (B, T, D) from packed ones and what is generated from them."""
-        return {t: self._fused(t, tokens, made, batch) for t in self.modalities}
-
-    def _fused(
-        self,
-        target: Modality,
-        tokens: Tokens,
-        made: Made,
-        batch: Batch,
-    ) -> Tensor:
-        sources = [s for s in self.modalities if s is not target]
-        has = batch.present[:, [ORDER.index(s) for s in sources]]  # (B, sources)
-        logits = torch.stack([self._weight(s, target, tokens, batch) for s in sources], dim=1)  # (B, sources)
-        alone = ~has.any(1)  # nothing to receive from
-        share = logits.masked_fill(~(has | alone[:, None]), -torch.inf).softmax(1) * has
-        if self.raw_alone:
-            only_rgb = has.sum(1) == 1
-            only_rgb &= batch.present[:, ORDER.index(Modality.RGB)]
-            only_rgb &= ~batch.present[:, ORDER.index(target)]
-            share = torch.where(only_rgb[:, None], logits * has, share)
-        keep = torch.where(alone, 1.0, self.config.keep)
-        own = keep[batch.index[target]][:, None, None] * tokens[target]
-        total = batch.spread(target, own)
-        for column, source in enumerate(sources):
-            scale = share[batch.index[source], column][:, None, None]
-            total = total + batch.spread(source, scale.to(total.dtype) * made[source, target])
-        return total
-
-    def _weight(self, source: Modality, target: Modality, tokens: Tokens, batch: Batch) -> Tensor:
-        """(B,) raw weight of a direction from the source's mean token, 0 where it is missing."""
-        raw = self.weights[f"{source.value}_to_{target.value}"](tokens[source].mean(1))[:, 0]
-        return batch.spread(source, raw.float())
 
 
 class Model(ReIDModel):
@@ -349,10 +217,10 @@ class Model(ReIDModel):
                 found[f"{used.name}/{modality.value}"] = Routed(grid, routing.experts)
         return found
 
-    def _features(self, batch: Batch, class_only: bool) -> tuple[dict[Modality, Tensor], list[_Used]]:
+    def _features(self, batch: Batch, class_only: bool) -> tuple[dict[Modality, Tensor], list[Used]]:
         """m -> (B, dim) features, zero where a missing one is not completed; and how every mixture routed."""
         batch = self._own(batch)
-        mixed: list[_Used] = []
+        mixed: list[Used] = []
         tokens, fuses = self._prefix(batch, mixed)
         generated = self.ffm.generate(tokens) if self.ffm is not None and fuses else None
         return self._encode(tokens, batch, class_only, generated, mixed), mixed
@@ -364,7 +232,7 @@ class Model(ReIDModel):
     def _bypasses(self, batch: Batch) -> bool:
         return self.config.official.bypass_single and len(batch) == 1
 
-    def _prefix(self, batch: Batch, mixed: list[_Used]) -> tuple[Tokens, bool]:
+    def _prefix(self, batch: Batch, mixed: list[Used]) -> tuple[Tokens, bool]:
         """Packed tokens m -> (b_m, T, width) as FFM takes them, and whether it is to."""
         sizes = [len(batch.index[m]) for m in self.modalities]
         images = torch.cat([batch.images[m] for m in self.modalities])
@@ -380,8 +248,8 @@ class Model(ReIDModel):
         tokens: Tokens,
         batch: Batch,
         class_only: bool,
-        generated: tuple[Made, list[_Used]] | None,
-        mixed: list[_Used],
+        generated: tuple[Made, list[Used]] | None,
+        mixed: list[Used],
     ) -> dict[Modality, Tensor]:
         """FFM's fusion of what it generated, if anything, and the remaining blocks: m -> (B, dim)."""
         tower, start = self.image_tower, 0
@@ -399,7 +267,7 @@ class Model(ReIDModel):
             features[modality] = feature if len(x) == len(batch) else batch.spread(modality, feature)
         return features
 
-    def _refining(self, sizes: list[int], batch: Batch, mixed: list[_Used]) -> dict[int, Replacement]:
+    def _refining(self, sizes: list[int], batch: Batch, mixed: list[Used]) -> dict[int, Replacement]:
         """FRM in place of its blocks' FFN, for so many sequences of each modality."""
         if self._bypasses(batch):
             return {}
@@ -409,12 +277,12 @@ class Model(ReIDModel):
 
         def refine(layer: int, tokens: Tensor) -> Tensor:
             result: Mixed = self.frm[str(layer)](tokens)
-            mixed.append(_Used(f"frm{layer}", result, kinds.repeat_interleave(tokens.shape[1])))
+            mixed.append(Used(f"frm{layer}", result, kinds.repeat_interleave(tokens.shape[1])))
             return result.tokens
 
         return {layer: partial(refine, layer) for layer in self.frm_layers}
 
-    def _balance(self, mixed: list[_Used]) -> Tensor:
+    def _balance(self, mixed: list[Used]) -> Tensor:
         """FFM's two mixtures (mean or last of their calls) times their factor, plus FRM's."""
         config = self.config.balance
         terms = []

@@ -90,6 +90,7 @@ class OptimConfig(Section):
         1.0, gt=0, description="lr of biases outside `groups`, relative to the base lr"
     )
     weight_decay: float = Field(1e-4, ge=0)
+    eps: float = Field(1e-8, gt=0, description="of Adam's denominator; some text-to-image recipes have 1e-3")
     groups: tuple[GroupConfig, ...] = Field((), description="peaks by parameter name")
     warmup_epochs: float = Field(0.0, ge=0, description="linear warm-up, before any schedule")
     warmup_factor: float = Field(0.1, ge=0, le=1, description="lr at the start, see warmup_reference")

@@ -42,7 +42,7 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
         for (lr, decay), params in buckets.items()
     ]
     kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return kind(groups, lr=config.lr)
+    return kind(groups, lr=config.lr, eps=config.eps)
 
 
 def _rates(config: OptimConfig, row: GroupConfig | None, bias: bool) -> tuple[float, float]:

@@ -274,3 +274,7 @@ def test_the_schedule_is_applied_to_every_group() -> None:
     optimizer = build_optimizer(Small(), config)
     set_learning_rates(optimizer, config, 5, 45)
     assert sorted(g["lr"] for g in optimizer.param_groups) == pytest.approx([2.0e-5, 1.925e-4, 3.675e-4])
+
+
+def test_the_denominators_floor_is_the_configs() -> None:
+    assert build_optimizer(nn.Linear(2, 2), OptimConfig(eps=1e-3)).defaults["eps"] == 1e-3
