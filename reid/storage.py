@@ -158,13 +158,19 @@ def stamp(uri: str) -> str:
     return "missing" if info.type == pafs.FileType.NotFound else f"{info.size}@{info.mtime_ns}"
 
 
-def list_files(uri: str, suffix: str = "") -> list[str]:
-    """Sorted uris of the finished files directly below a folder; empty if the folder is missing."""
+def list_infos(uri: str) -> list[pafs.FileInfo]:
+    """What lies directly below a folder, with sizes and times; empty if the folder is missing."""
     fs, path = resolve(uri)
     try:
-        infos = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        infos: list[pafs.FileInfo] = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
     except OSError as error:
         raise _unreachable(uri, error) from error
+    return infos
+
+
+def list_files(uri: str, suffix: str = "") -> list[str]:
+    """Sorted uris of the finished files directly below a folder; empty if the folder is missing."""
+    infos = list_infos(uri)
     prefix = "s3://" if is_remote(uri) else ""
     files = (i.path for i in infos if i.type == pafs.FileType.File)
     return sorted(prefix + path for path in files if path.endswith(suffix) and not path.endswith(_PARTIAL))
@@ -172,11 +178,7 @@ def list_files(uri: str, suffix: str = "") -> list[str]:
 
 def list_folders(uri: str) -> list[str]:
     """Sorted uris of the folders directly below a folder; empty if it is missing."""
-    fs, path = resolve(uri)
-    try:
-        infos = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
-    except OSError as error:
-        raise _unreachable(uri, error) from error
+    infos = list_infos(uri)
     prefix = "s3://" if is_remote(uri) else ""
     return sorted(prefix + i.path for i in infos if i.type == pafs.FileType.Directory)
 

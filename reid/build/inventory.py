@@ -49,12 +49,7 @@ def listing(root: str) -> Listing:
 
 def list_folder(uri: str) -> Listing:
     """Name -> size and age of the files directly below a folder; empty when it is missing."""
-    fs, path = storage.resolve(uri)
-    try:
-        infos = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
-    except OSError as error:
-        raise StorageError(f"{uri}: cannot be listed ({error}).") from error
-    files = (i for i in infos if i.type == pafs.FileType.File)
+    files = (i for i in storage.list_infos(uri) if i.type == pafs.FileType.File)
     return {i.base_name: Listed(i.size or 0, (i.mtime_ns or 0) / 1e9) for i in files}
 
 

@@ -79,7 +79,7 @@ def check_shard(root: str, shard: Shard, share: float = 1.0, seed: int = 0) -> S
         return ShardCheck(key=shard.key, problems=[f"not readable as a shard ({error})"])
     samples = [s for group in groups for s in group]
     problems = [*_index_problems(shard, groups), *_few(_row_problems(shard, samples))]
-    chosen = _chosen(samples, share, seed)
+    chosen = _chosen(samples, share, f"{seed}/{shard.key}")
     problems += _few(_picture_problems(chosen))
     ids = np.array([_id_hash(s.labels.sample_id) for s in samples], dtype=np.uint64)
     return ShardCheck(
@@ -199,7 +199,7 @@ def _picture_problems(samples: Sequence[Sample]) -> Iterator[str]:
                 yield str(error)
 
 
-def _chosen(samples: Sequence[Sample], share: float, seed: int) -> list[Sample]:
+def _chosen(samples: Sequence[Sample], share: float, seed: str) -> list[Sample]:
     if share >= 1:
         return list(samples)
     draw = random.Random(seed)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipelines.compact import compact
+from pipelines.verify import verify
 from reid import storage
+from reid.addresses import shards_uri
+from reid.build.verify import give_up
 from reid.data.shards import ShardSet
+from reid.errors import DataError, StorageError
 from tests.build.photos import build_here, config, photos, rows_of
 from tests.build.test_kill import dies
+from tests.s3 import Relay
 
 SIGMA = "build.generate.sketch.params={sigma: 3.0}"
 
@@ -31,3 +38,53 @@ def test_sets_on_s3_give_rows_to_each_other_and_resume(
     assert [s.sha256 for s in second.shards.manifest.shards] == [s.sha256 for s in local.manifest.shards]
     assert len(rows_of(ShardSet.open(second.shards.root), "train")) == 6
     assert build_here(config(root, tmp_path, *there)).cleaned == [stray]
+
+
+def test_a_server_that_goes_away_ends_a_build_with_one_error_and_the_next_run_finishes_it(
+    bucket: str, relay: Relay, tmp_path: Path
+) -> None:
+    root = photos(tmp_path / "in")
+    local = build_here(config(root, tmp_path)).shards
+    there = config(root, tmp_path, "data.shards=null", f"workdir={bucket}/work", "build.clean_after_s=0")
+    cut, told = 0, []
+    while True:  # a little later each time: while listing, in a shard, in its statistics, in the manifest
+        relay.cut_after(400 + 1800 * cut)
+        try:
+            built = build_here(there)
+        except (StorageError, DataError) as error:
+            told.append(str(error))
+        else:
+            break
+        relay.restore()
+        cut += 1
+        with pytest.raises(DataError, match="no shard set here"):
+            ShardSet.open(shards_uri(there))
+    assert cut >= 4 and all(bucket in text for text in told)
+    assert [s.sha256 for s in built.shards.manifest.shards] == [s.sha256 for s in local.manifest.shards]
+    assert rows_of(built.shards, "train") == rows_of(local, "train")
+
+
+def test_a_wrong_secret_is_one_error_that_keeps_it(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = config(photos(tmp_path / "in"), tmp_path, "data.shards=null", f"workdir={bucket}/work")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
+    with pytest.raises(StorageError, match=f"{bucket}.*AWS credentials") as caught:
+        build_here(there)
+    assert "not-the-secret" not in str(caught.value)
+
+
+def test_a_set_on_s3_is_verified_repaired_and_compacted(bucket: str, tmp_path: Path) -> None:
+    there = config(photos(tmp_path / "in"), tmp_path, "data.shards=null", f"workdir={bucket}/work")
+    built = build_here(there).shards
+    quiet: dict[str, Any] = {"parallel": False, "out": lambda _: None}
+    assert verify(built, **quiet).sound
+    storage.write_bytes(storage.join(built.root, "data", built.manifest.shards[0].file), b"damaged")
+    found = verify(built, **quiet)
+    assert found.damaged == [built.manifest.shards[0].key]
+    give_up(built, found.damaged)
+    again = build_here(there)
+    assert again.built == 1 and verify(again.shards, **quiet).sound
+    small = compact(again.shards, f"{bucket}/compact", 1000, 64, **quiet)
+    assert verify(small, **quiet).sound
+    assert rows_of(small, "train") == rows_of(again.shards, "train")
