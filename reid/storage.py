@@ -96,7 +96,7 @@ def exists(uri: str) -> bool:
     try:
         return bool(fs.get_file_info(path).type != pafs.FileType.NotFound)
     except OSError as error:
-        raise _unreachable(uri, error) from error
+        raise unreachable(uri, error) from error
 
 
 def read_bytes(uri: str) -> bytes:
@@ -108,7 +108,7 @@ def read_bytes(uri: str) -> bytes:
     except FileNotFoundError as error:
         raise StorageError(f"{uri}: no such file.") from error
     except OSError as error:
-        raise _unreachable(uri, error) from error
+        raise unreachable(uri, error) from error
 
 
 def write_bytes(uri: str, data: bytes) -> None:
@@ -132,7 +132,7 @@ def write_bytes(uri: str, data: bytes) -> None:
                 os.remove(partial)
             raise
     except OSError as error:
-        raise _unreachable(uri, error) from error
+        raise unreachable(uri, error) from error
 
 
 def read_json(uri: str) -> Any:
@@ -154,7 +154,7 @@ def stamp(uri: str) -> str:
     try:
         info = fs.get_file_info(path)
     except OSError as error:
-        raise _unreachable(uri, error) from error
+        raise unreachable(uri, error) from error
     return "missing" if info.type == pafs.FileType.NotFound else f"{info.size}@{info.mtime_ns}"
 
 
@@ -164,7 +164,7 @@ def list_infos(uri: str) -> list[pafs.FileInfo]:
     try:
         infos: list[pafs.FileInfo] = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
     except OSError as error:
-        raise _unreachable(uri, error) from error
+        raise unreachable(uri, error) from error
     return infos
 
 
@@ -197,7 +197,7 @@ def delete_file(uri: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise _unreachable(uri, error) from error
+        raise unreachable(uri, error) from error
 
 
 def sha256(data: bytes) -> str:
@@ -205,7 +205,8 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _unreachable(uri: str, error: Exception) -> StorageError:
+def unreachable(uri: str, error: Exception) -> StorageError:
+    """What to raise when a storage refuses or fails: names the uri and, for S3, where to look."""
     hint = ""
     if is_remote(uri):
         hint = " Check AWS_ENDPOINT_URL, AWS_REGION and the AWS credentials."

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from reid import storage
 from reid.build.inventory import list_folder
 from reid.data.manifest import MANIFEST, QUARANTINE
+from reid.uploads import abort_uploads
 
 _OURS = re.compile(r"(?P<key>[0-9a-f]{12}(-[0-9a-f]{12})?)\.(parquet|json)")
 _PARTIAL = re.compile(
@@ -22,12 +23,13 @@ _PARTIAL = re.compile(
 def clean(root: str, needed: Iterable[str], superseded: bool, age_s: float) -> list[str]:
     """Delete leftovers of a set's folder; `needed` are the keys of shards to keep. Returns their uris.
 
-    Half-done: files that were never renamed to their name, and shards without statistics or the other way
-    round. Finished shards that are not needed go only if `superseded` ones are to go.
+    Half-done: files that were never renamed to their name, shards without statistics or the other way round,
+    and on S3 uploads that nobody finished. Finished shards that are not needed go only if `superseded` ones
+    are to go.
     """
     latest = time.time() - age_s
     keep = set(needed)
-    gone: list[str] = []
+    gone = abort_uploads(root, age_s)
     for folder in (root, storage.join(root, "data")):
         files = list_folder(folder)
         for name, file in sorted(files.items()):

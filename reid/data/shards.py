@@ -233,6 +233,8 @@ def _read(uri: str, read: Callable[[pq.ParquetFile], pa.Table], footers: _Footer
                     footers.put(uri, file.metadata)
             return read(file)
     except (OSError, pa.ArrowInvalid) as error:
+        if "AWS Error" in str(error):  # the store failed; the shard may be whole
+            raise storage.unreachable(uri, error) from error
         raise DataError(f"{uri}: not a readable shard ({error}). Rebuild the set.") from None
 
 

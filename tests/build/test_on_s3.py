@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from pipelines.compact import compact
@@ -14,6 +16,7 @@ from reid.addresses import shards_uri
 from reid.build.verify import give_up
 from reid.data.shards import ShardSet
 from reid.errors import DataError, StorageError
+from reid.uploads import abort_uploads
 from tests.build.photos import build_here, config, photos, rows_of
 from tests.build.test_kill import dies
 from tests.s3 import Relay
@@ -54,12 +57,17 @@ def test_a_server_that_goes_away_ends_a_build_with_one_error_and_the_next_run_fi
         except (StorageError, DataError) as error:
             told.append(str(error))
         else:
+            relay.cut_after(1 << 60)
             break
         relay.restore()
         cut += 1
         with pytest.raises(DataError, match="no shard set here"):
             ShardSet.open(shards_uri(there))
     assert cut >= 4 and all(bucket in text for text in told)
+    relay.cut()
+    with pytest.raises(StorageError, match=f"{bucket}.*AWS_ENDPOINT_URL"):
+        built.shards.read_group(built.shards.groups("train")[0])
+    relay.restore()
     assert [s.sha256 for s in built.shards.manifest.shards] == [s.sha256 for s in local.manifest.shards]
     assert rows_of(built.shards, "train") == rows_of(local, "train")
 
@@ -88,3 +96,24 @@ def test_a_set_on_s3_is_verified_repaired_and_compacted(bucket: str, tmp_path: P
     small = compact(again.shards, f"{bucket}/compact", 1000, 64, **quiet)
     assert verify(small, **quiet).sound
     assert rows_of(small, "train") == rows_of(again.shards, "train")
+
+
+def test_uploads_that_nobody_finished_are_ended_below_the_set_and_nowhere_else(
+    bucket: str, tmp_path: Path
+) -> None:
+    there = config(photos(tmp_path / "in"), tmp_path, "data.shards=null", f"workdir={bucket}/work")
+    built = build_here(there).shards
+    client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    name, inside = bucket.removeprefix("s3://"), built.root.removeprefix(f"{bucket}/") + "/data/x.parquet"
+    for key in (inside, "elsewhere/y.parquet"):
+        begun = client.create_multipart_upload(Bucket=name, Key=key)
+        client.upload_part(
+            Bucket=name, Key=key, UploadId=begun["UploadId"], PartNumber=1, Body=b"x" * (5 << 20)
+        )
+    assert abort_uploads(built.root, 3600) == [], "one that may still be running is left alone"
+    assert abort_uploads(built.root, -60) == [f"{bucket}/{inside}"]
+    left = client.list_multipart_uploads(Bucket=name).get("Uploads", [])
+    assert [u["Key"] for u in left] == ["elsewhere/y.parquet"]
+    client.abort_multipart_upload(Bucket=name, Key=left[0]["Key"], UploadId=left[0]["UploadId"])
+    assert verify(built, parallel=False, out=lambda _: None).sound
+    assert abort_uploads(str(tmp_path), 0) == []

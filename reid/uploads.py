@@ -1,0 +1,46 @@
+"""Multipart uploads that nobody finished: killed writers leave them in an object store, unseen, to be paid."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from reid import storage
+from reid.errors import StorageError
+
+
+def abort_uploads(uri: str, age_s: float) -> list[str]:
+    """End the uploads below an s3:// prefix that began longer ago than `age_s`; returns their files' uris.
+
+    Local folders have none. Raises StorageError when the store refuses.
+    """
+    if not storage.is_remote(uri):
+        return []
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, prefix = storage.absolute(uri).removeprefix("s3://").partition("/")
+    latest = datetime.now(UTC) - timedelta(seconds=age_s)
+    ended = []
+    try:
+        client = _client()
+        pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=f"{prefix}/")
+        for upload in [u for page in pages for u in page.get("Uploads", [])]:
+            if upload["Initiated"] <= latest:
+                client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+                ended.append(f"s3://{bucket}/{upload['Key']}")
+    except (BotoCoreError, ClientError) as error:
+        raise StorageError(
+            f"{uri}: its unfinished uploads cannot be ended ({error}). Check AWS_ENDPOINT_URL, AWS_REGION "
+            "and the AWS credentials, or set build.clean=never and give the bucket a lifecycle rule for them."
+        ) from error
+    return ended
+
+
+def _client() -> Any:
+    """By the same variables as `storage.resolve`."""
+    import boto3
+
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    return boto3.client("s3", endpoint_url=endpoint, region_name=region)
