@@ -1,4 +1,4 @@
-"""Multipart uploads that nobody finished: killed writers leave them in an object store, unseen, to be paid."""
+"""Multipart uploads that nobody finished: killed writers leave them in a store, unseen, to be paid for."""
 
 from __future__ import annotations
 
