@@ -1,6 +1,7 @@
-"""Measure speed as ratios taken in one run: `model`, `moe`, `evaluate`, `stream` and `build`.
+"""Measure speed as ratios taken in one run: `model`, `sharing`, `moe`, `evaluate`, `stream` and `build`.
 
 python -m jobs.benchmark model --system mfrnet
+python -m jobs.benchmark sharing --rows 2           # all six systems: shared passes, training steps
 python -m jobs.benchmark evaluate                  # minutes: two large evaluations for their memory
 python -m jobs.benchmark stream                    # training batches, row groups by size
 python -m jobs.benchmark build                     # shards on Ray against a plain loop
@@ -19,13 +20,13 @@ from reid.config import RayConfig
 from reid.errors import UsageError
 from reid.sections import did_you_mean
 
-GROUPS = ("model", "moe", "evaluate", "stream", "build")
+GROUPS = ("model", "sharing", "moe", "evaluate", "stream", "build")
 
 
 def benchmark(
     group: Annotated[str, typer.Argument(help=f"What to measure: {', '.join(GROUPS)}.")],
-    system: Annotated[list[str] | None, typer.Option(help="model: only these systems.")] = None,
-    rows: Annotated[int, typer.Option(min=2, help="model: triples in a batch.")] = 8,
+    system: Annotated[list[str] | None, typer.Option(help="model, sharing: only these systems.")] = None,
+    rows: Annotated[int, typer.Option(min=2, help="model, sharing: captures in a batch.")] = 8,
     repeats: Annotated[int, typer.Option(min=1, help="Turns of each competitor; the best counts.")] = 5,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     compiled: Annotated[bool, typer.Option("--compiled", help="model: torch.compile, too.")] = False,
@@ -39,18 +40,22 @@ def benchmark(
     from reid.benchmarks.evaluate import evaluate_rows
     from reid.benchmarks.model import SYSTEMS, model_rows
     from reid.benchmarks.moe import moe_rows
+    from reid.benchmarks.sharing import PRESETS, sharing_rows
     from reid.benchmarks.stream import stream_rows
 
     if group not in GROUPS:
         raise UsageError(f"Unknown group {group!r}.{did_you_mean(group, GROUPS)}")
+    known = list(PRESETS) if group == "sharing" else list(SYSTEMS)
     for name in system or ():
-        if name not in SYSTEMS:
-            raise UsageError(f"--system: unknown {name!r}.{did_you_mean(name, SYSTEMS)}")
+        if name not in known:
+            raise UsageError(f"--system: unknown {name!r}.{did_you_mean(name, known)}")
     place = torch.device(device)
     if place.type == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch sees no GPU here.")
     if group == "moe":
         measured = moe_rows(repeats, place)
+    elif group == "sharing":
+        measured = sharing_rows(system or known, rows, repeats, place)
     elif group == "evaluate":
         measured = evaluate_rows(repeats)
     elif group == "stream":
