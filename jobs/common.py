@@ -61,13 +61,15 @@ def run_verb(verb: Callable[..., None]) -> None:
 
 
 def first_cause(error: Exception) -> str:
-    """What to act on. A worker's error comes as the text of its traceback: the first message is the cause."""
+    """What to act on. A worker's error comes as the text of its traceback: the first message of ours in it
+    (it may explain an earlier one of the system's), else the first of all, which is the cause.
+    """
     text = str(error).strip()
-    told = re.search(r"^(?:\w+\.)*(\w+): (.+)$", text, re.MULTILINE) if _from_worker(error) else None
-    if told is None:
+    told = re.findall(r"^(?:\w+\.)*(\w+): (.+)$", text, re.MULTILINE) if _from_worker(error) else []
+    if not told:
         return f"{type(error).__name__}: {text.partition(chr(10))[0]}"
-    known = getattr(reid.errors, told[1], None)
-    return told[2] if known else f"{told[1]}: {told[2]}"
+    ours = next((message for name, message in told if hasattr(reid.errors, name)), None)
+    return ours or f"{told[0][0]}: {told[0][1]}"
 
 
 def _from_worker(error: Exception) -> bool:
@@ -132,8 +134,9 @@ def _quiet() -> None:
     """Keep the libraries' own chatter off the terminal; warnings and errors of ours still show."""
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     warnings.filterwarnings("ignore", module=r"ray\.", category=DeprecationWarning)
-    for name in ("ray.data", "ray.serve", "ray.tune", "ray.train", "optuna"):
+    for name in ("ray.serve", "ray.tune", "ray.train", "optuna"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a failed task is told by us
 
 
 def worker_environment() -> dict[str, str]:

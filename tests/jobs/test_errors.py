@@ -197,12 +197,21 @@ class Unable:
 
 
 @pytest.mark.usefixtures("ray_session")
+def cut_off(batch: pa.Table) -> pa.Table:
+    """The system's error, explained by ours."""
+    try:
+        raise OSError("curlCode: 7")
+    except OSError as error:
+        raise StorageError("s3://b/x: cannot be accessed.") from error
+
+
 @pytest.mark.parametrize(
     ("function", "told"),
     [
         (unreachable, "s3://bucket/x: cannot be accessed (timeout)."),
         (broken, "KeyError: 'column'"),
         (Unable, "/mnt/weights: no such file."),
+        (cut_off, "s3://b/x: cannot be accessed."),
     ],
 )
 def test_an_error_in_a_worker_is_told_by_its_first_cause(function: Any, told: str) -> None:
