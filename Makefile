@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-from-lock
 
-.PHONY: install demo test test-all serve lint lock clean
+.PHONY: install demo test test-all serve lint bench lock clean
 
 install: $(STAMP)
 
@@ -30,6 +30,9 @@ lint: install  ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy reid pipelines jobs
+
+bench: install  ## speed and memory as ratios, on a quiet machine: minutes to tens of minutes
+	for group in model sharing moe evaluate stream build; do $(BIN)/python -m jobs.benchmark $$group || exit 1; done
 
 lock:  ## rewrite requirements.lock (needs uv); names no package host
 	uv pip compile pyproject.toml --extra dev --universal --generate-hashes \
