@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
+from reid.config import BatchConfig
+from reid.data.batches import BatchStream, StreamPlace
+from reid.data.collate import Collator
 from reid.data.schema import Sample
 from reid.errors import ConfigError, TrainingError
 from reid.modality import Modality
-from tests.data.making import make_identities, make_sample, make_shards
+from tests.data.making import data_config, make_identities, make_sample, make_shards
 from tests.data.streams import (
     names,
     once_over,
@@ -159,3 +163,17 @@ def test_streamed_tuples_of_two_ranks_are_distinct_and_show_almost_every_anchor_
             seen.update(names(batch))
         assert len(seen) > 0.97 * sum(sizes)
         assert seen.total() - len(seen) < 0.03 * sum(sizes), "a rank with less to show begins again"
+
+
+def test_a_mask_and_pictures_of_other_captures_do_not_go_together(tmp_path: Path) -> None:
+    shards = make_shards(tmp_path, [make_identities([2, 2], [RGB, NIR])])
+    labels = {identity: i for i, identity in enumerate(shards.identities("train"))}
+    masked = Collator(data_config([RGB, NIR]), auxiliary=frozenset({"mask"}))
+
+    def tuples(pairing: Literal["same_id", "same_sample"]) -> BatchStream:
+        batch = BatchConfig(sampler="tuple", identities=2, pairing=pairing)
+        return BatchStream(shards, labels, (RGB, NIR), batch, masked, StreamPlace(0))
+
+    with pytest.raises(ConfigError, match=r"train\.batch\.pairing: .*same_sample"):
+        tuples("same_id")
+    assert tuples("same_sample").natural_steps == 2
