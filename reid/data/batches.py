@@ -83,8 +83,8 @@ class BatchStream:
             )
         if config.sampler == "tuple" and config.pairing == "same_id" and "mask" in collator.auxiliary:
             raise ConfigError(
-                "train.batch.pairing: same_id lays pictures of several captures into a row, and the model's mask "
-                "fits one of them; use same_sample, or sampler pk."
+                "train.batch.pairing: same_id lays pictures of several captures into a row, and the model's "
+                "mask fits one of them; use same_sample, or sampler pk."
             )
         self.shards, self.labels, self.modalities = shards, labels, modalities
         self.config, self.collator, self.place = config, collator, place
