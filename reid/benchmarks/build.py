@@ -23,7 +23,8 @@ from reid.data.plan import plan_shards
 from reid.data.readers.base import open_reader
 from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
 
-SHARDS, ROWS_PER_SHARD = 24, 48
+SHARDS, ROWS_PER_SHARD = 12, 256
+"""A shard is about a second of work: below that, Ray's scheduling leaves a second worker idle."""
 DIFFERENT = 32
 """Pictures that are rendered; each is a file several times."""
 OVERHEAD = 1.15
