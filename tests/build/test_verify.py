@@ -113,9 +113,19 @@ def test_generated_pictures_of_other_parameters_are_told(tmp_path: Path, shards:
     sample = make_sample(0)
     made = replace(sample.images[RGB], origin="generated", generator="dog", params_hash="old")
     drawn = replace(sample, images={**sample.images, SKETCH: made})
-    by = {"sketch": MadeBy(key="k", generator="dog", params_hash="new")}
+    by = {"sketch": MadeBy(key="k", generator="dog", params_hash="new", missing_only=False)}
     replaced(tmp_path, [drawn], made=by)
+    rewritten(tmp_path, lambda tree: tree["counts"].update(train={"rows": 7}))
     assert "sketch was made with other parameters" in verdict(tmp_path).problems["data/s0.parquet"][0]
+
+
+def test_a_generated_picture_that_the_source_brought_along_is_no_fault(tmp_path: Path) -> None:
+    sample = make_sample(0)
+    made = replace(sample.images[RGB], origin="generated", generator="dog", params_hash="old")
+    brought = replace(sample, images={**sample.images, SKETCH: made})
+    make_shards(tmp_path, [[brought]], counts={"train": {"rows": 1}})
+    replaced(tmp_path, [brought], made={"sketch": MadeBy(key="k", generator="dog", params_hash="new")})
+    assert verdict(tmp_path).sound
 
 
 def test_one_id_in_two_rows_and_wrong_counts_are_problems_of_the_set(tmp_path: Path) -> None:
