@@ -39,6 +39,10 @@ class TrainingError(AnyReIDError):
     """Training cannot start or cannot go on (non-finite loss, too few identities)."""
 
 
+class ResourceError(AnyReIDError):
+    """The cluster had no room for what was asked of it within the time that the configuration gives."""
+
+
 class GalleryError(AnyReIDError):
     """A gallery is missing, belongs to another model, or is inconsistent."""
 

@@ -48,8 +48,16 @@ class ServeConfig(Section):
 
 
 class RayConfig(Section):
-    """How Ray is started and set when there is no cluster to join (RAY_ADDRESS is honoured)."""
+    """How Ray is started and set when there is no cluster to join (RAY_ADDRESS is honoured), and how long
+    verbs wait for room on either."""
 
     profile: Literal["small", "cluster"] = "small"
     num_cpus: int | None = Field(None, ge=1, description="logical CPUs of a local Ray; default: cores + 1")
     object_store_mib: int = Field(512, ge=80)
+    wait_s: float = Field(
+        1800,
+        gt=0,
+        description="how long a verb waits for room on the cluster (also for new nodes) before it fails; "
+        "time of work does not count",
+    )
+    tell_every_s: float = Field(30, gt=0, description="while it waits: seconds from line to line")
