@@ -43,6 +43,7 @@ def demo(
     config = load(PRESET, [*(overrides or []), f"serve.port={chosen}"])
     started = time.monotonic()
     timed("ray", lambda: start_ray(config.ray))
+    check_room(config)
     shards = timed("1 build", lambda: build(config)).shards
     trained = timed("2 train", lambda: train_run(config)).run
     run = load_run(trained.uri)
@@ -62,6 +63,21 @@ def demo(
             ended.wait()
     finally:
         stop_serving()
+
+
+def check_room(config: Config) -> None:
+    """Raise ConfigError before the first step for what a later one can never have on this cluster."""
+    from pipelines.build_stages import build_requests
+    from pipelines.embed import embed_requests
+    from pipelines.resources import check
+    from pipelines.serve.app import serve_requests
+    from pipelines.train import train_requests
+    from pipelines.tune import tune_requests
+
+    embed = embed_requests(config.evaluate.actors, config.evaluate.gpus_per_actor)
+    steps = [*build_requests(config), *train_requests(config), *embed, *tune_requests(config)]
+    check(steps, together=False)
+    check(serve_requests(config.serve))
 
 
 def timed(name: str, step: Callable[[], T]) -> T:

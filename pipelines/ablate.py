@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
+from pipelines.embed import embed_requests
 from pipelines.evaluate import choose_pairings, evaluate_run
 from pipelines.progress import Say, duration, say
-from pipelines.train import pick_device, resolve_run, train_run
+from pipelines.train import pick_device, resolve_run, train_requests, train_run
 from reid import storage
 from reid.addresses import run_fingerprint, shards_uri
 from reid.config import Config, fingerprint, override
@@ -167,6 +168,7 @@ def ablate_runs(
     A run that fails is listed and the others go on, unless `raise_errors`.
     """
     plan, to_train = campaign.plan, {uri for _, uri in campaign.unfinished}
+    _check_room(campaign)
     measured: list[Measured] = []
     pace, count = _Pace(len(to_train)), 0
     table = _table(plan, measured)
@@ -186,6 +188,18 @@ def ablate_runs(
         to_train.discard(uri)
         out(f"ablate: {len(measured)}/{len(campaign.cells)} runs: {_told(found, trained, table)}; {left}")
     return AblationResult(table, campaign.uri, count)
+
+
+def _check_room(campaign: Campaign) -> None:
+    """Raise ConfigError for what some run will ask of the cluster and can never have."""
+    if not campaign.needs_ray:
+        return
+    from pipelines.resources import check
+
+    training = [request for cell, _ in campaign.unfinished for request in train_requests(cell.config)]
+    settings = [cell.config.evaluate for cell, _ in campaign.cells]
+    embedding = [request for s in settings for request in embed_requests(s.actors, s.gpus_per_actor)]
+    check([*training, *embedding], together=False)
 
 
 def _measure(cell: Cell, out: Say) -> tuple[Measured, bool]:

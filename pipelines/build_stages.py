@@ -17,6 +17,9 @@ import pyarrow as pa
 import ray.data
 
 from pipelines.context import map_blocks
+from pipelines.progress import Say, say
+from pipelines.resources import Request
+from pipelines.waiting import wait_for, watched
 from reid.build.recipe import Recipe, Step, make_recipe
 from reid.build.rows import READ, WRITE, Work, pack, unpack
 from reid.build.running import Stages
@@ -43,8 +46,10 @@ class Segment:
     gpus: float = 0.0
 
 
-def run_shards(config: Config, root: str, tasks: Sequence[ShardTask]) -> Iterator[Shard]:
+def run_shards(config: Config, root: str, tasks: Sequence[ShardTask], out: Say = say) -> Iterator[Shard]:
     """Stream tasks through the stages; yields each shard as it is written."""
+    requests = build_requests(config)
+    wait_for("build", requests, config.ray, out, together=False)  # stages take turns where room is short
     tables = [pa.table({"task": [task.to_json()]}, schema=TASKS) for task in tasks]
     dataset: ray.data.Dataset = ray.data.from_arrow(tables)
     text, run = config.model_dump_json(), uuid.uuid4().hex
@@ -59,8 +64,28 @@ def run_shards(config: Config, root: str, tasks: Sequence[ShardTask]) -> Iterato
             compute = ray.data.TaskPoolStrategy(size=segment.concurrency)
             given["run"] = run
             dataset = map_blocks(dataset, segment_task, compute=compute, fn_kwargs=given, **options)
-    for row in dataset.iter_rows():
-        yield Shard.model_validate_json(row["shard"])
+    with watched("build", requests, config.ray, out):
+        for row in dataset.iter_rows():
+            yield Shard.model_validate_json(row["shard"])
+
+
+def build_requests(config: Config) -> list[Request]:
+    """What each stage asks of the cluster: a pool all its processes, tasks that one of them fits."""
+    found = []
+    for segment in segments(config, make_recipe(config)):
+        needs = {"CPU": segment.cpus, "GPU": segment.gpus}
+        if segment.actors:
+            where = f"build.generate.{segment.parts[0][0]}"
+            count = segment.concurrency or 1
+            fields = {"concurrency": count, "cpus": segment.cpus, "gpus": segment.gpus}
+            what = "process" if count == 1 else "processes"
+            told = {f"{where}.{k}": v for k, v in fields.items()}
+            found.append(Request(f"{what} of {segment.parts[0][0]}", count, needs, told, least=1))
+        else:
+            places = [p[0] if p in {(READ,), (WRITE,)} else "light" for p in segment.parts]
+            told = {f"build.{place}.cpus": segment.cpus for place in places}
+            found.append(Request("task", 1, needs, told))
+    return found
 
 
 def segments(config: Config, recipe: Recipe) -> list[Segment]:

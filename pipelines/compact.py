@@ -9,8 +9,11 @@ import ray.data
 
 from pipelines.context import map_blocks
 from pipelines.progress import Progress, Say, say
+from pipelines.resources import Request
+from pipelines.waiting import wait_for, watched
 from reid import storage
 from reid.build.compact import NewShard, check_target, plan_compaction, publish_compacted, write_compacted
+from reid.config import RayConfig
 from reid.data.manifest import Shard
 from reid.data.shards import ShardSet
 
@@ -32,8 +35,12 @@ def compact(
     plans = plan_compaction(shards, rows_per_shard, rows_per_group)
     progress = Progress("compact", sum(p.rows for p in plans), out=out)
     made = []
-    written = _parallel if parallel else _here
-    for shard in written(shards, plans, root, rows_per_group):
+    written: Iterator[Shard] = (
+        _parallel(shards, plans, root, rows_per_group, out)
+        if parallel
+        else _here(shards, plans, root, rows_per_group)
+    )
+    for shard in written:
         made.append(shard)
         progress.add(shard.rows)
     order = {plan.key: place for place, plan in enumerate(plans)}
@@ -52,9 +59,13 @@ def _here(shards: ShardSet, plans: list[NewShard], root: str, rows_per_group: in
     return (write_compacted(shards, plan, root, rows_per_group) for plan in plans)
 
 
-def _parallel(shards: ShardSet, plans: list[NewShard], root: str, rows_per_group: int) -> Iterator[Shard]:
+def _parallel(
+    shards: ShardSet, plans: list[NewShard], root: str, rows_per_group: int, out: Say
+) -> Iterator[Shard]:
     if not plans:
         return
+    requests = [Request("task", 1, {"CPU": 1}, {"--workers": "0 (this process)"})]
+    wait_for("compact", requests, RayConfig(), out)
     dataset = map_blocks(
         ray.data.from_arrow([pa.table({"plan": [p.model_dump_json()]}) for p in plans]),
         compact_stage,
@@ -62,5 +73,6 @@ def _parallel(shards: ShardSet, plans: list[NewShard], root: str, rows_per_group
         batch_size=None,
         num_cpus=1,
     )
-    for row in dataset.iter_rows():
-        yield Shard.model_validate_json(row["shard"])
+    with watched("compact", requests, RayConfig(), out):
+        for row in dataset.iter_rows():
+            yield Shard.model_validate_json(row["shard"])

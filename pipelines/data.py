@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pipelines.build_stages import run_shards
@@ -76,7 +77,7 @@ class _Planned:
 
 
 def build(
-    config: Config, out: Say = say, ready: Callable[[], None] = lambda: None, run: Runner = run_shards
+    config: Config, out: Say = say, ready: Callable[[], None] = lambda: None, run: Runner | None = None
 ) -> BuildResult:
     """Bring the config's shard set up to date; finished shards are reused.
 
@@ -95,7 +96,7 @@ def build(
         out(f"build: {len(plans)} shards, {there} already there, {total} rows to do{taken}")
         ready()
         progress = Progress("build", total, out=out)
-        for shard in run(config, root, tasks):
+        for shard in (run or partial(run_shards, out=out))(config, root, tasks):
             finished[shard.key] = shard
             made.append(shard)
             progress.add(shard.rows + len(shard.quarantined))

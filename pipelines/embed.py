@@ -10,7 +10,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from pipelines.context import map_blocks
 from pipelines.progress import Progress, Say, say
 from reid import storage
+from reid.config import RayConfig
 from reid.data.auxiliary import attach
 from reid.data.batches import sample_part
 from reid.data.collate import Row
@@ -30,6 +31,9 @@ from reid.evaluate.evaluator import Work
 from reid.evaluate.items import Part
 from reid.modality import Modality, canonical
 from reid.runs import Run, load_run
+
+if TYPE_CHECKING:
+    from pipelines.resources import Request
 
 Vector = npt.NDArray[np.float32]
 FEATURE_SCHEMA = pa.schema([("key", pa.string()), ("side", pa.string()), ("vector", pa.list_(pa.float32()))])
@@ -81,6 +85,7 @@ def embed_work(
     actors: int,
     gpus_per_actor: float = 0,
     batch_size: int = 64,
+    ray_config: RayConfig | None = None,
     out: Say = say,
 ) -> dict[str, Vector]:
     """Vectors of the worklist by key; stored ones are reused. `actors=0`: in this process."""
@@ -98,6 +103,11 @@ def embed_work(
         return features
     import ray.data
 
+    from pipelines.waiting import wait_for, watched
+
+    settings = ray_config or RayConfig()
+    requests = embed_requests(actors, gpus_per_actor, len(tasks))
+    wait_for("embed", requests, settings, out)
     tables = [pa.table({"task": [task]}, schema=TASK_SCHEMA) for task in tasks]
     dataset = map_blocks(
         ray.data.from_arrow(tables),
@@ -113,9 +123,22 @@ def embed_work(
         num_cpus=None if gpus_per_actor else 1,
         compute=ray.data.ActorPoolStrategy(size=min(actors, len(tasks))),
     )
-    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-        features |= _take(batch, progress)
+    with watched("embed", requests, settings, out):
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            features |= _take(batch, progress)
     return features
+
+
+def embed_requests(actors: int, gpus_per_actor: float, tasks: int = 1) -> list[Request]:
+    """What embedding asks of the cluster for so many tasks; nothing when it is done in this process."""
+    if actors == 0:
+        return []
+    from pipelines.resources import Request
+
+    fields = {"evaluate.actors": actors, "evaluate.gpus_per_actor": gpus_per_actor}
+    count = min(actors, tasks)
+    what = "embedding actor" if count == 1 else "embedding actors"
+    return [Request(what, count, {"CPU": 1, "GPU": gpus_per_actor}, fields, least=1)]
 
 
 class Embedder:

@@ -146,6 +146,7 @@ def _embed(
             actors=settings.actors,
             gpus_per_actor=settings.gpus_per_actor,
             batch_size=settings.batch_size,
+            ray_config=config.ray,
             out=out,
         )
     return features

@@ -72,6 +72,7 @@ def index_run(config: Config, run: Run, out: Say = say) -> IndexResult:
         actors=config.evaluate.actors,
         gpus_per_actor=config.evaluate.gpus_per_actor,
         batch_size=settings.batch_size,
+        ray_config=config.ray,
         out=out,
     )
     _add(config, shards, gallery, {n: vectors_of[n] for n in wanted}, features, out)

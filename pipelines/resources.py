@@ -138,10 +138,9 @@ def check(requests: Sequence[Request], together: bool = True, cluster: Cluster |
 
 def look() -> Cluster:
     """The cluster as it is now."""
-    import ray._private.state
+    from ray._private.state import state
 
-    state: Any = ray._private.state.state
-    free_of: dict[str, dict[str, float]] = state.available_resources_per_node()
+    free_of: dict[str, dict[str, float]] = state.available_resources_per_node()  # type: ignore[no-untyped-call]
     table: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     living = [node for node in table if node["Alive"]]
     config = state.get_cluster_config()
@@ -151,9 +150,7 @@ def look() -> Cluster:
     return Cluster(
         nodes=[node["Resources"] for node in living],
         free=[free_of.get(node["NodeID"], {}) for node in living],
-        kinds=[
-            NodeKind(dict(g.resources), math.inf if g.max_count < 0 else g.max_count) for g in groups
-        ],
+        kinds=[NodeKind(dict(g.resources), math.inf if g.max_count < 0 else g.max_count) for g in groups],
         limits=dict(config.max_resources) if config else None,
         autoscales=not groups and _autoscaler_runs(living),
         grown=grown,

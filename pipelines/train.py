@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,11 +22,13 @@ from reid import storage
 from reid.addresses import run_fingerprint, run_uri, shards_uri
 from reid.config import Config, load, override
 from reid.data.shards import ShardSet
-from reid.errors import AnyReIDError, TrainingError
 from reid.runs import RUN_FILE, RunFolder
 from reid.train.loop import EpochReport, train
 from reid.train.state import STATE_FILE
 from reid.train.validate import validation_protocol
+
+if TYPE_CHECKING:
+    from pipelines.resources import Request
 
 
 @dataclass(frozen=True)
@@ -174,33 +176,54 @@ def _train_on_ray(config: Config, uri: str, out: Say) -> None:
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    from pipelines.attempts import fit
+
     fs, path = storage.resolve(uri)
     storage.make_dir(uri)
     settings = config.train
     shards = ShardSet.open(str(config.data.shards))
-    trainer = TorchTrainer(
-        worker,
-        train_loop_config={"config": config.model_dump(mode="json"), "run": uri},
-        torch_config=TorchConfig(timeout_s=1800),
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=settings.workers,
-            use_gpu=settings.gpus_per_worker > 0,
-            resources_per_worker={"CPU": settings.cpus_per_worker}
-            | ({"GPU": settings.gpus_per_worker} if settings.gpus_per_worker else {}),
-        ),
-        run_config=ray.train.RunConfig(
-            name=f"{config.name}-{run_fingerprint(config, shards.fingerprint)}",
-            storage_path=path,
-            storage_filesystem=fs,
-            failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-        ),
-    )
-    try:
-        with RunLog(uri).shown(out):
-            trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        raise TrainingError(first_cause(error)) from error
+
+    def trainer(failures: ray.train.FailureConfig, callbacks: list[Any]) -> TorchTrainer:
+        return TorchTrainer(
+            worker,
+            train_loop_config={"config": config.model_dump(mode="json"), "run": uri},
+            torch_config=TorchConfig(timeout_s=1800),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=settings.workers,
+                use_gpu=settings.gpus_per_worker > 0,
+                resources_per_worker={"CPU": settings.cpus_per_worker}
+                | ({"GPU": settings.gpus_per_worker} if settings.gpus_per_worker else {}),
+            ),
+            run_config=ray.train.RunConfig(
+                name=f"{config.name}-{run_fingerprint(config, shards.fingerprint)}",
+                storage_path=path,
+                storage_filesystem=fs,
+                failure_config=failures,
+                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+                callbacks=callbacks,
+            ),
+        )
+
+    with RunLog(uri).shown(out):
+        fit(trainer, train_requests(config), config.ray, settings.max_failures, out)
+
+
+def train_requests(config: Config) -> list[Request]:
+    """What training asks of the cluster; nothing when it is done in this process."""
+    settings = config.train
+    if settings.workers == 0:
+        return []
+    from pipelines.resources import Request
+
+    fields = ("workers", "cpus_per_worker", "gpus_per_worker")
+    return [
+        Request(
+            what="worker" if settings.workers == 1 else "workers",
+            count=settings.workers,
+            bundle={"CPU": settings.cpus_per_worker, "GPU": settings.gpus_per_worker},
+            fields={f"train.{name}": getattr(settings, name) for name in fields},
+        )
+    ]
 
 
 def worker(arguments: dict[str, Any]) -> None:
@@ -245,16 +268,3 @@ def pick_device(config: Config) -> torch.device:
     if config.train.gpus_per_worker and torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("cpu")
-
-
-def first_cause(error: BaseException) -> str:
-    """The innermost message of a worker failure: what a person can act on."""
-    failures = getattr(error, "worker_failures", None) or {}
-    for cause in failures.values():
-        inner: BaseException = cause
-        while isinstance(deeper := getattr(inner, "cause", None), BaseException):
-            inner = deeper
-        if isinstance(inner, AnyReIDError):
-            return str(inner)
-        return f"{type(inner).__name__}: {inner}"
-    return str(error)

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.progress import Say, say
+from pipelines.resources import Request
 from pipelines.train import pick_device, resolve_run
+from pipelines.waiting import give_up, wait_for, watched
 from reid import storage
 from reid.addresses import tune_uri
 from reid.config import Config, load, override
@@ -52,6 +54,8 @@ def tune_runs(config: Config, out: Say = say) -> TuneResult:
     uri = tune_uri(config, shards.fingerprint)
     fs, path = storage.resolve(uri)
     storage.make_dir(uri)
+    requests = tune_requests(config)
+    wait_for("tune", requests, config.ray, out)
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus = int(resources.get("CPU", 1))
     # One CPU stays free for the driver; a trial trains in its own single worker.
@@ -97,7 +101,12 @@ def tune_runs(config: Config, out: Say = say) -> TuneResult:
                 callbacks=[trial_lines(out, settings.trials)],
             ),
         )
-    grid = tuner.fit()
+    with watched("tune", requests, config.ray, out):
+        try:
+            grid = tuner.fit()
+        except Exception:
+            give_up()  # Tune wraps the error that ended it for want of room
+            raise
     results = [grid[i] for i in range(len(grid))]
     trials = [_row(result, settings.metric) for result in results]
     finished = [t for t in trials if t["score"] is not None]
@@ -108,6 +117,13 @@ def tune_runs(config: Config, out: Say = say) -> TuneResult:
     rows = finished + [t for t in trials if t["score"] is None]
     _write_tables(uri, rows, settings.metric)
     return TuneResult(rows, uri, settings.metric)
+
+
+def tune_requests(config: Config) -> list[Request]:
+    """What a search asks of the cluster to begin: room for one trial."""
+    needs = {"CPU": config.train.cpus_per_worker, "GPU": config.train.gpus_per_worker}
+    fields = {f"train.{name}": getattr(config.train, name) for name in ("cpus_per_worker", "gpus_per_worker")}
+    return [Request("trial", 1, needs, fields)]
 
 
 def trial(params: dict[str, Any], tree: dict[str, Any], epochs: int) -> None:
@@ -189,6 +205,9 @@ def trial_lines(out: Say, total: int) -> Any:
 
     class Lines(Callback):
         done = 0
+
+        def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
+            give_up()
 
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
             Lines.done += 1

@@ -9,7 +9,10 @@ import ray.data
 
 from pipelines.context import map_blocks
 from pipelines.progress import Progress, Say, say
+from pipelines.resources import Request
+from pipelines.waiting import wait_for, watched
 from reid.build.verify import ShardCheck, Verdict, check_shard, judge
+from reid.config import RayConfig
 from reid.data.manifest import Shard
 from reid.data.shards import ShardSet
 
@@ -24,7 +27,7 @@ def verify(shards: ShardSet, share: float = 1.0, parallel: bool = True, out: Say
             progress.add(sizes[check.key])
             yield check
 
-    checks = _parallel(shards, share) if parallel else _here(shards, share)
+    checks = _parallel(shards, share, out) if parallel else _here(shards, share)
     return judge(shards, counted(checks))
 
 
@@ -38,10 +41,12 @@ def _here(shards: ShardSet, share: float) -> Iterator[ShardCheck]:
     return (check_shard(shards.root, shard, share) for shard in shards.manifest.shards)
 
 
-def _parallel(shards: ShardSet, share: float) -> Iterator[ShardCheck]:
+def _parallel(shards: ShardSet, share: float, out: Say) -> Iterator[ShardCheck]:
     tables = [pa.table({"shard": [s.model_dump_json()]}) for s in shards.manifest.shards]
     if not tables:
         return
+    requests = [Request("task", 1, {"CPU": 1}, {"--workers": "0 (this process)"})]
+    wait_for("verify", requests, RayConfig(), out)
     dataset = map_blocks(
         ray.data.from_arrow(tables),
         check_stage,
@@ -49,5 +54,6 @@ def _parallel(shards: ShardSet, share: float) -> Iterator[ShardCheck]:
         batch_size=None,
         num_cpus=1,
     )
-    for row in dataset.iter_rows():
-        yield ShardCheck.model_validate_json(row["check"])
+    with watched("verify", requests, RayConfig(), out):
+        for row in dataset.iter_rows():
+            yield ShardCheck.model_validate_json(row["check"])

@@ -175,6 +175,7 @@ def watched(
     finally:
         ended.set()
         _watched.remove(watch)
+        thread.join(timeout=5)
 
 
 def give_up() -> None:

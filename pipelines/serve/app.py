@@ -13,6 +13,7 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -20,14 +21,18 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
+from pipelines.progress import Say, say
+from pipelines.resources import Request, check, look
 from pipelines.serve.api import audit, make_api
 from pipelines.serve.core import HandleCore, describe
+from pipelines.waiting import wait_for, watched
 from reid import storage
 from reid.config import Config, ServeConfig
 from reid.errors import AnyReIDError, ServiceError
 from reid.retrieve import NewItem, Query, Retriever, SearchResult
 
 APP_NAME = "anyreid"
+_INGRESS_CPUS = 0.1
 _REFRESH_S = 2.0
 _READY_S = 180.0
 _REQUEST_TIMEOUT_S = 60.0
@@ -148,7 +153,7 @@ def build(args: dict[str, Any]) -> Application:
         max_ongoing_requests=ongoing,
         max_queued_requests=8 * ongoing,
         max_constructor_retry_count=2,
-        ray_actor_options={"num_cpus": 0.1},
+        ray_actor_options={"num_cpus": _INGRESS_CPUS},
     )
     app: Application = ingress.bind(
         embedder.bind(checked.model_dump(mode="json")), config.model_dump(mode="json")
@@ -161,6 +166,7 @@ def run(
     blocking: bool = False,
     run_uri: str | None = None,
     gallery_uri: str | None = None,
+    out: Say = say,
 ) -> str:
     """Deploy on the Ray that is already initialised, wait until it answers, and return its URL.
 
@@ -192,9 +198,15 @@ def run(
         "port": port,
         "request_timeout_s": _REQUEST_TIMEOUT_S,
     }
+    requests = serve_requests(settings)
+    if APP_NAME in serve.status().applications:
+        check(requests)  # what runs already gives its room to what replaces it
+    else:
+        wait_for("serve", requests, config.ray, out)
     try:
         serve.start(http_options=options, proxy_location="HeadOnly")
-        serve.run(build(args.model_dump(mode="json")), name=APP_NAME, route_prefix=settings.route_prefix)
+        with watched("serve", requests, config.ray, out, replicas_wait):
+            serve.run(build(args.model_dump(mode="json")), name=APP_NAME, route_prefix=settings.route_prefix)
     except RuntimeError as error:
         raise ServiceError(f"The endpoint did not start: {error}") from error
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
@@ -205,6 +217,25 @@ def run(
             threading.Event().wait()
         stop()
     return url
+
+
+def serve_requests(settings: ServeConfig) -> list[Request]:
+    """What the endpoint asks of the cluster, all at the same time."""
+    fields = {f"serve.{name}": getattr(settings, name) for name in ("replicas", "gpus_per_replica")}
+    needs = {"CPU": 1, "GPU": settings.gpus_per_replica}
+    return [
+        Request("embedder" if settings.replicas == 1 else "embedders", settings.replicas, needs, fields),
+        Request("HTTP replica", settings.replicas, {"CPU": _INGRESS_CPUS}, fields),
+    ]
+
+
+def replicas_wait(requests: Sequence[Request]) -> bool:
+    """Whether replicas start, and there is no room for one of them."""
+    found = serve.status().applications.get(APP_NAME)
+    states = [d.replica_states for d in found.deployments.values()] if found else []
+    starting = any(count for state in states for name, count in state.items() if name == "STARTING")
+    cluster = look()
+    return starting and any(cluster.room(request.needs) == 0 for request in requests)
 
 
 def stop() -> None:

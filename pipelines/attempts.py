@@ -1,0 +1,84 @@
+"""One training on Ray Train, to its end or its first error that another attempt cannot mend.
+
+Ray by itself starts a worker group again for ever when there is no room for it, and again after any error of
+a worker, also one that names a wrong setting.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import ray.train
+from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
+
+from pipelines.progress import Say, say
+from pipelines.resources import Request
+from pipelines.waiting import late, wait_for, watched
+from reid.config import RayConfig
+from reid.errors import AnyReIDError, ResourceError, TrainingError, UsageError
+
+_START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+
+
+class StopAtUsageErrors(ray.train.UserCallback):
+    """Runs beside Ray's controller: what it raises ends the run, whatever `max_failures` says."""
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Pass a worker's UsageError on."""
+        for error in worker_exceptions.values():
+            if isinstance(inner := innermost(error), UsageError):
+                raise inner
+
+
+def fit(
+    make: Callable[[ray.train.FailureConfig, list[Any]], Any],
+    requests: list[Request],
+    settings: RayConfig,
+    max_failures: int,
+    out: Say = say,
+) -> None:
+    """Wait for room and fit the trainer that `make` gives.
+
+    Raises ConfigError for room that the cluster can never have, ResourceError after `ray.wait_s` without it
+    (also for workers that lost theirs), UsageError of a worker, TrainingError with the first cause else.
+    """
+    os.environ[_START_TIMEOUT] = f"{settings.wait_s:g}"  # Ray hands it on to its controller
+    # Without a limit Ray would wait anew each time; what may pass is tried again below.
+    limits: dict[str, int] = {"max_failures": max_failures, "controller_failure_limit": 0}
+    failures = ray.train.FailureConfig(**limits)
+    for left in range(max_failures, -1, -1):
+        wait_for("train", requests, settings, out)
+        try:
+            with watched("train", requests, settings, out):
+                make(failures, [StopAtUsageErrors()]).fit()
+            return
+        except ray.train.TrainingFailedError as error:
+            cause = innermost(getattr(error, "controller_failure", None) or error)
+            if isinstance(cause, WorkerGroupStartupTimeoutError):
+                raise ResourceError(late("train", requests, settings)) from error
+            if isinstance(cause, UsageError):
+                raise type(cause)(str(cause)) from error
+            if not isinstance(cause, WorkerGroupStartupFailedError) or not left:
+                raise TrainingError(first_cause(error)) from error
+            out("train: a worker was lost while it started; starting again")
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The error that Ray's own ones wrap."""
+    while isinstance(
+        deeper := getattr(error, "cause", None) or getattr(error, "_base_exc", None), BaseException
+    ):
+        error = deeper
+    return error
+
+
+def first_cause(error: BaseException) -> str:
+    """The innermost message of a worker's failure, or of the controller's: what a person can act on."""
+    failures = getattr(error, "worker_failures", None) or {}
+    controller = getattr(error, "controller_failure", None)
+    for cause in [*failures.values(), *([controller] if controller is not None else [])]:
+        inner = innermost(cause)
+        return str(inner) if isinstance(inner, AnyReIDError) else f"{type(inner).__name__}: {inner}"
+    return str(error)

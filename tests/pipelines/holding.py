@@ -1,0 +1,69 @@
+"""Another program on the same Ray, which holds CPUs until it is told to end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+_PROGRAM = """
+import logging, sys, ray
+ray.init(address=sys.argv[1], logging_level=logging.ERROR, log_to_driver=False)
+
+@ray.remote
+class Holder:
+    def here(self):
+        return True
+
+holder = Holder.options(num_cpus=float(sys.argv[2])).remote()
+ray.get(holder.here.remote())
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+class Holding:
+    """The program; `release` ends it."""
+
+    def __init__(self, cpus: float) -> None:
+        address = ray.get_runtime_context().gcs_address
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, address, str(cpus)],
+            env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "held\n"
+
+    def release(self) -> None:
+        """Let go; once or more often."""
+        assert self._process.stdin is not None
+        if not self._process.stdin.closed:
+            self._process.stdin.close()
+
+    def wait(self) -> None:
+        """Until the program has ended and what it held is free."""
+        self._process.wait(timeout=60)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        deadline = time.monotonic() + 30
+        while ray.available_resources().get("CPU", 0) < 1 and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+@contextmanager
+def held(cpus: float) -> Iterator[Holding]:
+    """While the block runs, unless it is released before."""
+    holding = Holding(cpus)
+    try:
+        yield holding
+    finally:
+        holding.release()
+        holding.wait()
