@@ -46,8 +46,8 @@ def fit(
     """
     os.environ[_START_TIMEOUT] = f"{settings.wait_s:g}"  # Ray hands it on to its controller
     # Without a limit Ray would wait anew each time; what may pass is tried again below.
-    limits: dict[str, int] = {"max_failures": max_failures, "controller_failure_limit": 0}
-    failures = ray.train.FailureConfig(**limits)
+    settled: Any = ray.train.FailureConfig  # its types are an older Ray's
+    failures = settled(max_failures=max_failures, controller_failure_limit=0)
     for left in range(max_failures, -1, -1):
         wait_for("train", requests, settings, out)
         try:

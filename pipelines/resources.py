@@ -122,11 +122,10 @@ def check(requests: Sequence[Request], together: bool = True, cluster: Cluster |
     if cluster.autoscales:
         return
     for request in requests:
-        most = cluster.most(request.needs)
-        totals = [cluster.total(name) / amount for name, amount in request.needs.items()]
-        most = math.floor(min([most, *totals]) + 1e-6) if math.isfinite(most) else most
-        if most < request.count:
-            raise ConfigError(_refusal([request], cluster, f"at most {most:g} can ever fit"))
+        totals = (cluster.total(name) / amount for name, amount in request.needs.items())
+        most = min([cluster.most(request.needs), *totals])
+        if most + 1e-6 < request.count:
+            raise ConfigError(_refusal([request], cluster, f"at most {math.floor(most + 1e-6)} can ever fit"))
     if together and len(requests) > 1:
         for name in dict.fromkeys(name for request in requests for name in request.needs):
             wanted = sum(request.count * request.needs.get(name, 0) for request in requests)

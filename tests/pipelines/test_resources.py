@@ -22,7 +22,9 @@ from pipelines.tune import tune_runs
 from reid.data.shards import ShardSet
 from reid.errors import ConfigError
 from reid.runs import Run
-from tests.build.making import build_config, made_up
+from tests.build.making import made_up
+from tests.build.photos import config as photo_config
+from tests.build.photos import photos
 from tests.pipelines.tiny import config_of, silent
 
 EIGHTS = Cluster(nodes=[{"CPU": 8.0}, {"CPU": 8.0}], free=[{}, {"CPU": 8.0}])
@@ -145,7 +147,8 @@ def test_training_that_can_never_start_is_refused(shards: ShardSet, tmp_path: Pa
 
 def test_a_build_whose_network_wants_a_gpu_is_refused_without_one(ray_session: None, tmp_path: Path) -> None:
     with made_up():
-        config = build_config(tmp_path, {"mask": {"generator": "net_mask", "gpus": 1, "concurrency": 2}})
+        network = "build.generate.mask={generator: net_mask, gpus: 1, concurrency: 2}"
+        config = photo_config(photos(tmp_path / "in"), tmp_path / "work", network)
         refused(
             lambda: build(config, out=silent),
             "build.generate.mask.gpus=1",
@@ -182,8 +185,7 @@ def test_serving_is_refused_where_its_replicas_never_fit_together(
 
 
 def test_a_ladder_is_refused_before_its_first_run(shards: ShardSet, tmp_path: Path) -> None:
-    rows = "rows: [{name: base}]"
-    (tmp_path / "ladder.yaml").write_text(f"name: tiny\n{rows}\n")
+    (tmp_path / "ladder.yaml").write_text("- {name: base}\n")
     config = config_of(
         tmp_path,
         f"data.shards={shards.root}",
