@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -145,15 +147,29 @@ def worker_environment() -> dict[str, str]:
 
 
 def stop_serving() -> None:
-    """Take the endpoint down; a Ray of our own goes with it."""
+    """Take the endpoint down once it has answered what is in flight; a Ray of our own goes with it."""
     import ray
 
     from pipelines.serve.app import stop
 
-    if os.environ.get("RAY_ADDRESS"):
-        stop()
-    else:
+    stop()
+    if not os.environ.get("RAY_ADDRESS"):
         ray.shutdown()
+
+
+def stop_asked() -> threading.Event:
+    """What the first Ctrl-C or SIGTERM from now on sets; a second one ends the process as usual, at once."""
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    asked = threading.Event()
+
+    def told(*_: Any) -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        asked.set()
+
+    for number in usual:
+        signal.signal(number, told)
+    return asked
 
 
 def run_uri_of(config: Config) -> str:

@@ -6,15 +6,13 @@ make serve         (python -m jobs.demo --serve): leaves the endpoint running wi
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from jobs.common import DebugOption, OverridesArgument, run_verb, start_ray, stop_serving
+from jobs.common import DebugOption, OverridesArgument, run_verb, start_ray, stop_asked, stop_serving
 from pipelines.progress import duration, say
 from reid.config import Config, load
 from reid.modality import Modality, subset_name
@@ -56,11 +54,9 @@ def demo(
         for line in summary(evaluated, tuned, answers, time.monotonic() - started):
             print(line)
         if serve:
-            ended = threading.Event()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: ended.set())
+            asked = stop_asked()
             print(f"\nserving on {url}  (open it in a browser); Ctrl-C stops it", flush=True)
-            ended.wait()
+            asked.wait()
     finally:
         stop_serving()
 

@@ -16,6 +16,7 @@ from jobs.common import (
     run_uri_of,
     run_verb,
     start_ray,
+    stop_asked,
     stop_serving,
 )
 
@@ -27,10 +28,7 @@ def serve(
     dry_run: DryRunOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Deploy the endpoint and serve until Ctrl-C."""
-    import signal
-    import threading
-
+    """Deploy the endpoint and serve until Ctrl-C or SIGTERM; requests in flight are still answered."""
     from pipelines.serve.app import run as deploy
 
     settings = load_config(config, preset, overrides)
@@ -39,12 +37,11 @@ def serve(
         return
     run = run_uri_of(settings)
     start_ray(settings.ray)
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    asked = stop_asked()
     url = deploy(settings, run_uri=run)
     print(f"serving on {url}  (page: {url}/ , health: {url}/healthz); Ctrl-C stops it", flush=True)
-    ended.wait()
+    asked.wait()
+    print("stopping once the requests in flight are answered; a second Ctrl-C drops them", flush=True)
     stop_serving()
 
 

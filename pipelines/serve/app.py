@@ -1,8 +1,10 @@
 """The Ray Serve application: an HTTP ingress over embedders that hold the model and the gallery.
 
 A Serve config file names it as `import_path: pipelines.serve.app:build`, for `serve deploy` and RayService.
-(`serve build` takes built applications only, not builders.) The token is read from the environment of the
-ingress replicas; it is never an argument, since arguments are shown on the dashboard.
+(`serve build` takes built applications only, not builders.) Serve is then started by somebody else: its
+proxies need the variable of `pipelines.serve.headers` in the environment of the cluster's nodes, or in the
+file's `controller_options`. The token is read from the environment of the ingress replicas; it is never an
+argument, since arguments are shown on the dashboard.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import threading
 import time
@@ -25,6 +28,7 @@ from pipelines.progress import Say, say
 from pipelines.resources import Request, check, look
 from pipelines.serve.api import audit, make_api
 from pipelines.serve.core import HandleCore, describe
+from pipelines.serve.headers import IMPORT_PATH, TIMEOUT_HEADER, VARIABLE
 from pipelines.waiting import wait_for, watched
 from reid import storage
 from reid.config import Config, ServeConfig
@@ -35,7 +39,8 @@ APP_NAME = "anyreid"
 _INGRESS_CPUS = 0.1
 _REFRESH_S = 2.0
 _READY_S = 180.0
-_REQUEST_TIMEOUT_S = 60.0
+_STOP_CHECK_S = 0.2
+_STOP_MARGIN_S = 5.0
 
 log = logging.getLogger("anyreid.serve")
 
@@ -135,13 +140,20 @@ def build(args: dict[str, Any]) -> Application:
     """The application for `ServeArgs`-shaped arguments: {run, gallery, search, serve: {…}}."""
     checked = ServeArgs.model_validate(args)
     config = checked.serve
-    # A batch cannot grow beyond the requests that a replica holds, at either of the two stations.
-    ongoing = max(16, 2 * config.batch_size)
+    # A batch cannot grow beyond the requests that a replica holds, at either of the two stations. Full
+    # replicas are worse than a long queue in one: the routers then wait longer and longer between tries.
+    ongoing = max(config.max_ongoing_requests, 2 * config.batch_size)
+    # Nothing in flight outlives its time limit, so that a replica which stops can answer all it holds.
+    stopping: dict[str, Any] = {
+        "graceful_shutdown_wait_loop_s": _STOP_CHECK_S,
+        "graceful_shutdown_timeout_s": config.request_timeout_s + _STOP_MARGIN_S,
+    }
     deployment: Any = serve.deployment  # its overloads do not know a bare class
     embedder = deployment(Embedder).options(
         name="Embedder",
         num_replicas=config.replicas,
         max_ongoing_requests=ongoing,
+        **stopping,
         health_check_period_s=5,
         health_check_timeout_s=30,
         max_constructor_retry_count=2,
@@ -151,7 +163,8 @@ def build(args: dict[str, Any]) -> Application:
         name="Ingress",
         num_replicas=config.replicas,
         max_ongoing_requests=ongoing,
-        max_queued_requests=8 * ongoing,
+        max_queued_requests=ongoing,
+        **stopping,
         max_constructor_retry_count=2,
         ray_actor_options={"num_cpus": _INGRESS_CPUS},
     )
@@ -196,15 +209,21 @@ def run(
     options = {
         "host": settings.host,
         "port": port,
-        "request_timeout_s": _REQUEST_TIMEOUT_S,
+        "request_timeout_s": settings.request_timeout_s,
     }
     requests = serve_requests(settings)
     if APP_NAME in serve.status().applications:
         check(requests)  # what runs already gives its room to what replaces it
     else:
         wait_for("serve", requests, config.ray, out)
+    # The proxies inherit the controller's environment. Whoever names middleware of their own wins.
+    environment = {VARIABLE: os.environ.get(VARIABLE, IMPORT_PATH)}
     try:
-        serve.start(http_options=options, proxy_location="HeadOnly")
+        serve.start(
+            http_options=options,
+            proxy_location="HeadOnly",
+            controller_options={"runtime_env": {"env_vars": environment}},
+        )
         with watched("serve", requests, config.ray, out, replicas_wait):
             serve.run(build(args.model_dump(mode="json")), name=APP_NAME, route_prefix=settings.route_prefix)
     except RuntimeError as error:
@@ -212,6 +231,15 @@ def run(
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     url = f"http://{shown}:{port}{settings.route_prefix.rstrip('/')}"
     wait_ready(url)
+    if timeout_is_clients(url):
+        log.warning(
+            "Any client can switch serve.request_timeout_s off with the header %s: Serve was started on this "
+            "cluster without our middleware. Set %s=%s in the environment of the cluster's nodes before Ray "
+            "starts there, or shut Serve down and start this endpoint first.",
+            TIMEOUT_HEADER,
+            VARIABLE,
+            IMPORT_PATH,
+        )
     if blocking:
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
@@ -239,8 +267,26 @@ def replicas_wait(requests: Sequence[Request]) -> bool:
 
 
 def stop() -> None:
-    """Shut Serve down on this cluster; nothing happens if it does not run."""
-    serve.shutdown()  # type: ignore[no-untyped-call]
+    """Take the endpoint down once it has answered what is in flight, and Serve with it if nothing else is
+    served on this cluster. Nothing happens if it does not run.
+    """
+    # `serve.shutdown` alone, as the end of Ray, drops what is in flight; the deletion of an application
+    # waits for its replicas, which stop when they hold no request, or after their graceful timeout.
+    while APP_NAME in serve.status().applications:
+        try:
+            serve.delete(APP_NAME)
+        except TimeoutError:  # Serve waits a minute; the replicas' own limit may be longer
+            log.warning("still answering requests; the endpoint stops after serve.request_timeout_s at most")
+    if not serve.status().applications:
+        serve.shutdown()  # type: ignore[no-untyped-call]
+
+
+def timeout_is_clients(url: str) -> bool:
+    """Whether the endpoint obeys a client that chooses its own time limit (see `pipelines.serve.headers`)."""
+    import httpx
+
+    answer = httpx.get(f"{url}/healthz", headers={TIMEOUT_HEADER: "0.000001"}, trust_env=False, timeout=30)
+    return answer.status_code == 408
 
 
 def wait_ready(url: str, timeout_s: float = _READY_S) -> dict[str, Any]:

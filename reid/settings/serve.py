@@ -37,6 +37,15 @@ class ServeConfig(Section):
     requests_per_minute: int = Field(600, ge=1, description="per client address, per replica")
     batch_size: int = Field(8, ge=1)
     batch_wait_s: float = Field(0.005, ge=0)
+    max_ongoing_requests: int = Field(
+        256,
+        ge=1,
+        description="requests that a replica holds at once (never under twice batch_size); as many more "
+        "wait in the proxy, the rest get 503",
+    )
+    request_timeout_s: float = Field(
+        60, gt=0, description="a request unanswered for so long is ended with 408"
+    )
     replicas: int = Field(1, ge=1)
     gpus_per_replica: float = Field(0, ge=0)
     prior: float | None = Field(
