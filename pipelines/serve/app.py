@@ -21,13 +21,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve import Application
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from pipelines.progress import Say, say
 from pipelines.resources import Request, check, look
 from pipelines.serve.api import audit, make_api
 from pipelines.serve.core import HandleCore, describe
+from pipelines.serve.gate import Gate, Gated
 from pipelines.serve.headers import IMPORT_PATH, TIMEOUT_HEADER, VARIABLE
 from pipelines.waiting import wait_for, watched
 from reid import storage
@@ -130,10 +133,17 @@ class Ingress:
     def __init__(self, embedder: DeploymentHandle[Any], config: dict[str, Any]) -> None:
         self._embedder = embedder
         self._config = ServeConfig.model_validate(config)
+        self._gate = Gate()
         _log_to_stderr()
 
     def __serve_build_asgi_app__(self) -> Any:
-        return make_api(HandleCore(self._embedder), self._config)
+        api = make_api(HandleCore(self._embedder), self._config)
+        api.add_middleware(Gated, gate=self._gate)
+        return api
+
+    async def close(self) -> int:
+        """Let no more requests in and wait for those that are; how many are left after their time limit."""
+        return await self._gate.close(self._config.request_timeout_s + _STOP_MARGIN_S)
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -272,6 +282,8 @@ def stop() -> None:
     """
     # `serve.shutdown` alone, as the end of Ray, drops what is in flight; the deletion of an application
     # waits for its replicas, which stop when they hold no request, or after their graceful timeout.
+    if APP_NAME in serve.status().applications:
+        _close()
     while APP_NAME in serve.status().applications:
         try:
             serve.delete(APP_NAME)
@@ -279,6 +291,17 @@ def stop() -> None:
             log.warning("still answering requests; the endpoint stops after serve.request_timeout_s at most")
     if not serve.status().applications:
         serve.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _close() -> None:
+    """Let no more requests into the ingress, and wait until it has answered those that it holds."""
+    try:
+        left = serve.get_app_handle(APP_NAME).broadcast("close").results()
+    except (RayError, RayServeException) as error:
+        log.warning("the ingress cannot be emptied, requests being sent may be lost: %s", error)
+        return
+    if sum(left):
+        log.warning("%d requests were not answered within serve.request_timeout_s", sum(left))
 
 
 def timeout_is_clients(url: str) -> bool:

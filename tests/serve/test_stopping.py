@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,8 +39,13 @@ def endpoint(retriever: Retriever, tmp_path: Path) -> Iterator[Endpoint]:
 @pytest.mark.parametrize("pause_s", [0.0, 2.0], ids=["in the batch", "half uploaded"])
 def test_requests_in_flight_are_answered(endpoint: Endpoint, number: signal.Signals, pause_s: float) -> None:
     with ThreadPoolExecutor(REQUESTS) as pool:
-        asked = [pool.submit(Upload.of(endpoint.url, picture(n)).send, pause_s) for n in range(REQUESTS)]
-        time.sleep(1)
+        started = threading.Semaphore(0)
+        asked = [
+            pool.submit(Upload.of(endpoint.url, picture(n)).send, pause_s, started) for n in range(REQUESTS)
+        ]
+        for _ in range(REQUESTS):
+            assert started.acquire(timeout=60)
+        time.sleep(0.5)  # from the sockets to the replicas
         assert not any(future.done() for future in asked)
         if number == signal.SIGINT:
             os.killpg(endpoint.process.pid, number)  # a terminal sends Ctrl-C to the whole group

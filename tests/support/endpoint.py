@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -82,15 +83,17 @@ class Upload:
         kept = {"content-type": made.headers["content-type"]}
         return Upload(str(made.url), {**kept, **headers}, made.read())
 
-    def send(self, pause_s: float = 0.0, timeout_s: float = 60.0) -> httpx.Response:
-        """The answer; half of the body is sent `pause_s` before the other half."""
+    def send(self, pause_s: float = 0.0, started: threading.Semaphore | None = None) -> httpx.Response:
+        """The answer. A pause comes before the second half of the body; `started` is released at that time."""
 
         def halves() -> Iterator[bytes]:
             middle = len(self.body) // 2
             yield self.body[:middle]
+            if started is not None:
+                started.release()
             time.sleep(pause_s)
             yield self.body[middle:]
 
         headers = {**self.headers, "content-length": str(len(self.body))}
-        with httpx.Client(trust_env=False, timeout=timeout_s) as client:
+        with httpx.Client(trust_env=False, timeout=120, verify=False) as client:
             return client.post(self.url, content=halves(), headers=headers)
