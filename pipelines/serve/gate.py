@@ -41,7 +41,10 @@ class Gated:
         self.gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self.gate.closed:
+        if scope["type"] != "http":  # the lifespan lasts as long as the application
+            await self.app(scope, receive, send)
+            return
+        if self.gate.closed:
             refusal = ApiError(503, "The endpoint is being stopped.", remedy="Try again shortly.")
             headers = {"Retry-After": "2", "Connection": "close"}
             await JSONResponse(refusal.body(), refusal.status, headers)(scope, receive, send)

@@ -84,7 +84,7 @@ class Upload:
         return Upload(str(made.url), {**kept, **headers}, made.read())
 
     def send(self, pause_s: float = 0.0, started: threading.Semaphore | None = None) -> httpx.Response:
-        """The answer. A pause comes before the second half of the body; `started` is released at that time."""
+        """The answer. A pause comes before the second half of the body; `started` is released there."""
 
         def halves() -> Iterator[bytes]:
             middle = len(self.body) // 2
