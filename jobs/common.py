@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +18,7 @@ import typer
 import reid.errors
 from reid import storage
 from reid.config import Config, RayConfig, load
+from reid.data.shards import MANIFEST
 from reid.errors import AnyReIDError, UsageError
 
 ConfigOption = Annotated[str | None, typer.Option("--config", help="YAML file with the configuration.")]
@@ -100,6 +101,16 @@ def load_config(config: str | None, preset: str | None, overrides: list[str] | N
 def print_dry_run(config: Config, **extra: Any) -> None:
     """The resolved configuration, as JSON."""
     print(json.dumps({**extra, "config": config.model_dump(mode="json")}, indent=1))
+
+
+def checked(check: Callable[[], Sequence[str]], built: str) -> dict[str, Any]:
+    """For a dry run: what a verb would check before it starts, as far as its data set is built.
+
+    Raises what the verb itself would raise.
+    """
+    if not storage.exists(storage.join(built, MANIFEST)):
+        return {"checks": [f"not checked: no shard set at {built}"]}
+    return {"checks": list(check())}
 
 
 def start_ray(config: RayConfig, dashboard: bool = False) -> None:

@@ -18,6 +18,7 @@ from jobs.common import (
     JsonOption,
     OverridesArgument,
     PresetOption,
+    checked,
     load_config,
     print_dry_run,
     run_uri_of,
@@ -57,16 +58,19 @@ def evaluate(
     if out is not None:
         raise UsageError("--out goes with --compare; a run's own report lies in its folder.")
     from pipelines.evaluate import evaluate_run, report_lines
+    from reid.addresses import shards_uri
+    from reid.evaluate.plan import plan_evaluation
     from reid.runs import load_run
 
     settings = load_config(config, preset, overrides)
     if dry_run:
-        print_dry_run(settings)
+        print_dry_run(settings, **checked(lambda: plan_evaluation(settings).lines, shards_uri(settings)))
         return
     run = load_run(run_uri_of(settings))
+    plan = plan_evaluation(settings)
     if settings.evaluate.actors:
         start_ray(settings.ray)
-    result = evaluate_run(settings, run)
+    result = evaluate_run(settings, run, plan=plan)
     show({**result.evaluation.to_dict(), "files": result.files}, as_json, report_lines(result))
 
 

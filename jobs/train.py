@@ -12,6 +12,7 @@ from jobs.common import (
     JsonOption,
     OverridesArgument,
     PresetOption,
+    checked,
     load_config,
     print_dry_run,
     run_verb,
@@ -31,14 +32,17 @@ def train(
     """Train the run of a configuration into its run folder."""
     from pipelines.train import resolve_run, train_run
     from reid import storage
+    from reid.addresses import shards_uri
     from reid.runs import RUN_FILE
+    from reid.train.checks import check_run
 
     settings = load_config(config, preset, overrides)
     if dry_run:
-        print_dry_run(settings)
+        print_dry_run(settings, **checked(lambda: check_run(settings), shards_uri(settings)))
         return
     resolved, uri = resolve_run(settings)
     if settings.train.workers and not storage.exists(storage.join(uri, RUN_FILE)):
+        check_run(resolved)  # before Ray takes its seconds; train_run tells its lines
         start_ray(settings.ray)
     result = train_run(resolved)
     info = result.run.info

@@ -13,6 +13,7 @@ from jobs.common import (
     JsonOption,
     OverridesArgument,
     PresetOption,
+    checked,
     load_config,
     print_dry_run,
     run_verb,
@@ -31,12 +32,15 @@ def tune(
 ) -> None:
     """Run a search campaign and print the best trials."""
     from pipelines.tune import check_space, result_lines, tune_runs
+    from reid.addresses import shards_uri
+    from reid.train.checks import check_run
 
     settings = load_config(config, preset, overrides)
     check_space(settings)
     if dry_run:
-        print_dry_run(settings)
+        print_dry_run(settings, **checked(lambda: check_run(settings), shards_uri(settings)))
         return
+    check_run(settings)  # before Ray takes its seconds; tune_runs tells its lines
     start_ray(settings.ray)
     result = tune_runs(settings)
     show({"trials": result.trials, "uri": result.uri}, as_json, result_lines(result))

@@ -20,17 +20,17 @@ from pipelines.progress import Say, duration, say
 from pipelines.train import pick_device, resolve_run, train_requests, train_run
 from reid import storage
 from reid.addresses import run_fingerprint, shards_uri
-from reid.config import Config, fingerprint, override
-from reid.data.shards import ShardSet
-from reid.errors import AnyReIDError, ConfigError, DataError
-from reid.evaluate.items import SampleLabels
+from reid.config import AUTO_PROTOCOL, Config, fingerprint, override
+from reid.errors import AnyReIDError, ConfigError
+from reid.evaluate.plan import plan_evaluation
 from reid.evaluate.protocols import get_protocol
 from reid.evaluate.spelling import gallery_name, parse_gallery, split_pairing
 from reid.ladders import Ladder, apply, differences, load_ladder
 from reid.ladders.fitting import shell, used_groups, without_idle_groups
 from reid.ladders.table import AblationTable, Measured, TableRow
-from reid.modality import Subset, canonical, parse_subset, subset_name
+from reid.modality import canonical, parse_subset, subset_name
 from reid.runs import RUN_FILE, RunFolder, load_run
+from reid.train.checks import check_run
 
 Explain = Callable[[Exception], str]
 
@@ -132,7 +132,7 @@ def prepare(plan: Plan) -> Campaign:
     """Find data, weights and pairings of every row before any is trained.
 
     Raises DataError for a set that is not built, WeightsError for a run to start from that is not there,
-    ConfigError for an `ablate.subset` that is not evaluated.
+    ConfigError for an `ablate.subset` that is not evaluated, or a protocol that the labels cannot bear.
     """
     cells, prints = [], []
     for cell in plan.cells:
@@ -140,8 +140,12 @@ def prepare(plan: Plan) -> Campaign:
         cells.append((replace(cell, config=config), uri))
         prints.append([cell.row, cell.seed, uri.rpartition("/")[2]])
     for cell, _ in cells[: len(plan.rows)]:
-        get_protocol(cell.config.evaluate.protocol)
-        pairings = choose_pairings(cell.config, shell(cell.config), _present(cell.config))
+        check_run(cell.config)
+        known = plan_evaluation(cell.config)
+        if plan.config.evaluate.protocol == AUTO_PROTOCOL:  # the table names what was chosen
+            plan = replace(plan, config=override(plan.config, {"evaluate.protocol": known.protocol.name}))
+        present = canonical(m for row in known.labels for m in row.modalities)
+        pairings = choose_pairings(cell.config, shell(cell.config), present)
         _shown([(subset_name(p.query), p.gallery_name) for p in pairings], cell.config.ablate.subset)
     config = plan.config
     shown = config.ablate.model_dump(mode="json", include={"metrics", "subset"})
@@ -282,15 +286,6 @@ def _resolved(cell: Cell) -> tuple[Config, str]:
     if cell.config.train.init_from:
         pins["train.init_from"] = RunFolder.open(cell.config.train.init_from).uri
     return resolve_run(override(cell.config, pins))
-
-
-def _present(config: Config) -> Subset:
-    """The modalities of the evaluated split."""
-    shards, split = ShardSet.open(shards_uri(config)), config.evaluate.split
-    samples = shards.labels(split)
-    if not samples:
-        raise DataError(f"evaluate.split: {shards.root} has no {split!r} samples.")
-    return canonical(m for sample in samples for m in SampleLabels.of(sample).modalities)
 
 
 def _shown(pairs: Sequence[tuple[str, str]], wanted: str | None) -> int:

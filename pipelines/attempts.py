@@ -22,13 +22,13 @@ from reid.errors import AnyReIDError, ResourceError, TrainingError, UsageError
 _START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 
 
-class StopAtUsageErrors(ray.train.UserCallback):
-    """Runs beside Ray's controller: what it raises ends the run, whatever `max_failures` says."""
+class StopAtRefusals(ray.train.UserCallback):
+    """Runs in Ray's controller: what it raises ends the run, whatever `max_failures` says."""
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Pass a worker's UsageError on."""
+        """Raise what a worker refused: a usage error, or training that cannot start or go on."""
         for error in worker_exceptions.values():
-            if isinstance(inner := innermost(error), UsageError):
+            if isinstance(inner := innermost(error), UsageError | TrainingError):
                 raise inner
 
 
@@ -42,7 +42,8 @@ def fit(
     """Wait for room and fit the trainer that `make` gives.
 
     Raises ConfigError for room that the cluster can never have, ResourceError after `ray.wait_s` without it
-    (also for workers that lost theirs), UsageError of a worker, TrainingError with the first cause else.
+    (also for workers that lost theirs), a worker's own UsageError or TrainingError, TrainingError with the first
+    cause else.
     """
     os.environ[_START_TIMEOUT] = f"{settings.wait_s:g}"  # Ray hands it on to its controller
     # Without a limit Ray would wait anew each time; what may pass is tried again below.
@@ -52,13 +53,13 @@ def fit(
         wait_for("train", requests, settings, out)
         try:
             with watched("train", requests, settings, out):
-                make(failures, [StopAtUsageErrors()]).fit()
+                make(failures, [StopAtRefusals()]).fit()
             return
         except ray.train.TrainingFailedError as error:
             cause = innermost(getattr(error, "controller_failure", None) or error)
             if isinstance(cause, WorkerGroupStartupTimeoutError):
                 raise ResourceError(late("train", requests, settings)) from error
-            if isinstance(cause, UsageError):
+            if isinstance(cause, UsageError | TrainingError):
                 raise type(cause)(str(cause)) from error
             if not isinstance(cause, WorkerGroupStartupFailedError) or not left:
                 raise TrainingError(first_cause(error)) from error
@@ -67,7 +68,7 @@ def fit(
 
 def innermost(error: BaseException) -> BaseException:
     """The error that Ray's own ones wrap."""
-    while isinstance(
+    while not isinstance(error, AnyReIDError) and isinstance(
         deeper := getattr(error, "cause", None) or getattr(error, "_base_exc", None), BaseException
     ):
         error = deeper

@@ -14,20 +14,21 @@ from pipelines.pairings import choose_pairings
 from pipelines.progress import Say, say
 from pipelines.ranked import Pictures, ranked_lists
 from reid import storage
-from reid.addresses import evaluation_uri, shards_uri
+from reid.addresses import evaluation_uri
 from reid.config import Config, fingerprint
 from reid.data.images import decode_rgb
-from reid.data.schema import Sample
 from reid.data.shards import ShardSet
-from reid.errors import DataError
+from reid.evaluate.choice import Choice
 from reid.evaluate.evaluator import Pairing, Scored, Work, score, select, worklist
 from reid.evaluate.histogram import colour_histogram
 from reid.evaluate.items import SampleLabels
 from reid.evaluate.metrics import RetrievalMetrics, bootstrap_map
+from reid.evaluate.plan import EvaluationPlan, plan_evaluation
 from reid.evaluate.protocols import Protocol, get_protocol
 from reid.evaluate.published import published_rows
 from reid.evaluate.report import write_report
 from reid.evaluate.results import Evaluation, SubsetResult
+from reid.evaluate.support import check_support
 from reid.evaluate.trials import TrialMetrics
 from reid.modality import Modality, Subset, canonical, subset_name
 from reid.runs import Run
@@ -45,31 +46,37 @@ class EvaluationResult:
     files: dict[str, str]
 
 
-def evaluate_run(config: Config, run: Run, out: Say = say) -> EvaluationResult:
+def evaluate_run(
+    config: Config, run: Run, out: Say = say, plan: EvaluationPlan | None = None
+) -> EvaluationResult:
     """Measure a run on the config's shard set and write the report into the run folder.
 
-    Raises DataError for a split without samples, a configured pairing without a query or a gallery item,
-    and vectors that are not finite.
+    `plan` is `plan_evaluation(config)`, where that was asked before. Raises DataError for a split without
+    samples, a configured pairing without a query or a gallery item, and vectors that are not finite;
+    ConfigError, before anything is embedded, when no query has a right answer.
     """
+    plan = plan or plan_evaluation(config)
+    config, shards, protocol, labels = plan.config, plan.shards, plan.protocol, plan.labels
     settings = config.evaluate
-    shards = ShardSet.open(shards_uri(config))
-    protocol = get_protocol(settings.protocol).within(settings.split)
-    labels = [SampleLabels.of(s) for split in protocol.splits for s in _samples(shards, split)]
+    for line in plan.lines:
+        out(f"evaluate: {line}")
     present = canonical(m for row in labels for m in row.modalities)
     pairings = choose_pairings(config, run.model, present)
     pairings, empty = _answerable(protocol, labels, pairings, everything=settings.subsets is None)
+    check_support(Choice(protocol), labels, pairings, what=f"the {settings.split} split")
     features = _embed(config, run, shards, worklist(protocol, labels, pairings), labels, out)
     scored = [score(protocol, labels, pairing, features, settings.rerank) for pairing in pairings]
     for one in scored:
         out(f"evaluate: {one.pairing.name}: {_short(one.metrics)}")
     pictures = Pictures(shards, protocol.splits)
     results = tuple(_result(s) for s in scored)
+    reranked = ["Re-ranked by k-reciprocal neighbours."] if settings.rerank else []
     evaluation = Evaluation(
         run=f"{run.config.name} ({run.folder.info['steps']} steps)",
         dataset=config.data.name,
         split=settings.split,
         protocol=protocol.name,
-        summary=protocol.summary + (" Re-ranked by k-reciprocal neighbours." if settings.rerank else ""),
+        summary=" ".join([protocol.summary, *reranked, *plan.lines]),
         exclusions=protocol.exclusions,
         model_fingerprint=run.fingerprint,
         data_fingerprint=shards.fingerprint,
@@ -88,14 +95,6 @@ def evaluate_run(config: Config, run: Run, out: Say = say) -> EvaluationResult:
     )
     where = evaluation_uri(run.uri, f"{protocol.name}-{settings.split}-{_key(config, shards)}")
     return EvaluationResult(evaluation, write_report(evaluation, where))
-
-
-def _samples(shards: ShardSet, split: str) -> list[Sample]:
-    samples = shards.labels(split)
-    if not samples:
-        have = ", ".join(shards.manifest.counts)
-        raise DataError(f"evaluate.split: {shards.root} has no {split!r} samples; it has {have}.")
-    return samples
 
 
 def _sampling(protocol: Protocol) -> str | None:
@@ -209,9 +208,9 @@ def _data_warnings(shards: ShardSet, run: Run) -> list[str]:
 def _key(config: Config, shards: ShardSet) -> str:
     settings = config.evaluate
     rerank = settings.rerank.model_dump() if settings.rerank else None
-    protocol = get_protocol(settings.protocol).config
+    named = get_protocol(settings.protocol).config
     return fingerprint(
-        shards.fingerprint, settings.subsets, settings.gallery, protocol, rerank, settings.missing
+        shards.fingerprint, settings.subsets, settings.gallery, named, rerank, settings.missing
     )
 
 

@@ -17,9 +17,9 @@ from reid.data.images import thumbnail
 from reid.data.schema import Sample
 from reid.data.shards import ShardSet
 from reid.errors import DataError
+from reid.evaluate.choice import sides_of
 from reid.evaluate.evaluator import Work
 from reid.evaluate.items import SampleLabels, parts_key
-from reid.evaluate.protocols import get_protocol
 from reid.gallery.rows import Item
 from reid.gallery.store import Gallery
 from reid.modality import ORDER, Modality, Subset, all_subsets, canonical, parse_subset, subset_name
@@ -96,7 +96,7 @@ def _vectors(
     config: Config, labels: Sequence[SampleLabels], subsets: Sequence[Subset]
 ) -> dict[str, dict[str, Work]]:
     """{sample id: {subset: the vector to compute}} of the gallery side."""
-    protocol = get_protocol(config.evaluate.protocol)
+    protocol = sides_of(config.evaluate.protocol)
     found: dict[str, dict[str, Work]] = {}
     for subset in subsets:
         for item in protocol.gallery(labels, subset).items:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reid.config import Config
 from reid.errors import ConfigError, DataError
-from reid.evaluate.catalogue import protocol_config
+from reid.evaluate.choice import sides_of
 from reid.evaluate.pairing import Pairing, pair, parse_pairing
 from reid.evaluate.spec import ProtocolConfig
 from reid.evaluate.spelling import Kinds, parse_gallery
@@ -21,7 +21,7 @@ def choose_pairings(config: Config, model: ReIDModel, present: Subset) -> list[P
     RGB, and RGB, against RGB. Raises DataError when the model has none of the modalities, ConfigError for a
     gallery that does not fit the protocol, UnsupportedPairing for what the model cannot answer.
     """
-    settings, protocol = config.evaluate, protocol_config(config.evaluate.protocol)
+    settings, protocol = config.evaluate, sides_of(config.evaluate.protocol).config
     query_side = canonical(set(present) & model.query_modalities)
     gallery_side = canonical(set(present) & model.gallery_modalities)
     if not query_side or not gallery_side:

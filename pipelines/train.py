@@ -22,10 +22,12 @@ from reid import storage
 from reid.addresses import run_fingerprint, run_uri, shards_uri
 from reid.config import Config, load, override
 from reid.data.shards import ShardSet
+from reid.evaluate.choice import check_name
 from reid.runs import RUN_FILE, RunFolder
+from reid.train.checks import FIELD as VAL_PROTOCOL
+from reid.train.checks import check_run
 from reid.train.loop import EpochReport, train
 from reid.train.state import STATE_FILE
-from reid.train.validate import validation_protocol
 
 if TYPE_CHECKING:
     from pipelines.resources import Request
@@ -40,10 +42,14 @@ class TrainResult:
 
 
 def train_run(config: Config, out: Say = say) -> TrainResult:
-    """Train the config's run, or return it when it is finished. Raises TrainingError with the first cause."""
+    """Train the config's run, or return it when it is finished. Raises TrainingError with the first cause,
+    ConfigError, before any work, for a validation that the labels cannot bear.
+    """
     config, uri = resolve_run(config)
     if storage.exists(storage.join(uri, RUN_FILE)):
         return TrainResult(RunFolder.open(uri), trained=False)
+    for line in check_run(config):
+        out(f"train: {line}")
     if config.train.workers == 0:
         _train_here(config, uri, out)
     else:
@@ -56,7 +62,7 @@ def resolve_run(config: Config) -> tuple[Config, str]:
 
     Raises ConfigError for an unknown `train.val.protocol`, before any worker starts.
     """
-    validation_protocol(config.train.val.protocol)
+    check_name(config.train.val.protocol, VAL_PROTOCOL)
     shards = ShardSet.open(shards_uri(config))
     resolved = override(
         config,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from reid.addresses import tune_uri
 from reid.config import Config, load, override
 from reid.data.shards import ShardSet
 from reid.errors import ConfigError, TrainingError
+from reid.train.checks import check_run
 from reid.train.loop import EpochReport, train
 
 SPACES: dict[str, int | None] = {"choice": None, "uniform": 2, "loguniform": 2, "randint": 2}
@@ -48,6 +50,8 @@ def tune_runs(config: Config, out: Say = say) -> TuneResult:
     check_space(config)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     config, _ = resolve_run(config)
+    for line in check_run(config):
+        out(f"tune: {line}")
     settings = config.tune
     epochs = settings.epochs or config.train.epochs
     shards = ShardSet.open(str(config.data.shards))
@@ -109,12 +113,10 @@ def tune_runs(config: Config, out: Say = say) -> TuneResult:
             raise
     results = [grid[i] for i in range(len(grid))]
     trials = [_row(result, settings.metric) for result in results]
-    finished = [t for t in trials if t["score"] is not None]
-    if not finished:
+    if all(t["score"] is None for t in trials):
         first = next((str(r.error) for r in results if r.error), "no trial reported")
         raise TrainingError(f"tune: every trial failed; first: {first.strip().splitlines()[-1]}")
-    finished.sort(key=lambda t: t["score"], reverse=settings.mode == "max")
-    rows = finished + [t for t in trials if t["score"] is None]
+    rows = ranked(trials, settings.mode)
     _write_tables(uri, rows, settings.metric)
     return TuneResult(rows, uri, settings.metric)
 
@@ -218,6 +220,21 @@ def trial_lines(out: Say, total: int) -> Any:
             out(f"tune: trial {Lines.done}/{total}: {shown} ({drawn})")
 
     return Lines()
+
+
+def ranked(trials: Sequence[dict[str, Any]], mode: str) -> list[dict[str, Any]]:
+    """Best first, then the failed ones. Equal scores go by their drawn fields, then by the trial's name.
+
+    Ray lists the trials of a campaign that it reads again in another order: it may not decide.
+    """
+    sign = -1.0 if mode == "max" else 1.0
+
+    def place(trial: dict[str, Any]) -> tuple[bool, float, str, str]:
+        score = trial["score"]
+        drawn = json.dumps(trial["params"], sort_keys=True, default=str)
+        return score is None, 0.0 if score is None else sign * score, drawn, trial["trial"]
+
+    return sorted(trials, key=place)
 
 
 def _row(result: Any, metric: str) -> dict[str, Any]:

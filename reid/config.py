@@ -24,9 +24,17 @@ from reid.settings.evaluate import EvaluateConfig, RerankConfig
 from reid.settings.search import AblateConfig, TuneConfig
 from reid.settings.serve import IndexConfig, RayConfig, ServeConfig
 from reid.settings.train import AugmentConfig, BatchConfig, GroupConfig, OptimConfig, TrainConfig, ValConfig
-from reid.settings.types import DEFAULT_PROTOCOL, Modalities, ModelSection, ReaderSection, ResizeFilter
+from reid.settings.types import (
+    AUTO_PROTOCOL,
+    EXTENDED_PROTOCOL,
+    Modalities,
+    ModelSection,
+    ReaderSection,
+    ResizeFilter,
+)
 
 __all__ = [
+    "AUTO_PROTOCOL",
     "AblateConfig",
     "AugmentConfig",
     "BatchConfig",
@@ -170,7 +178,7 @@ def _assign(tree: dict[str, Any], path: list[str], value: Any, key: str) -> None
     for part in path[:-1]:
         child = tree.get(part)
         if part == "protocol" and not isinstance(child, dict):
-            child = {"extends": child or DEFAULT_PROTOCOL}
+            child = {"extends": EXTENDED_PROTOCOL if child in (None, AUTO_PROTOCOL) else child}
         elif child is None:
             child = {}
         elif isinstance(child, str) and part in {"model", "reader"}:

@@ -13,6 +13,7 @@ from reid.config import Config
 from reid.data.files import expand, file_name, visible
 from reid.data.readers.base import open_reader
 from reid.data.shards import MANIFEST, ShardSet
+from reid.doctor.bearing import chosen_protocol, too_few_to_validate, validation
 from reid.doctor.captions import check_captions
 from reid.doctor.counts import Counts, count
 from reid.doctor.duplicates import (
@@ -28,11 +29,12 @@ from reid.doctor.finding import Finding, Watch, ordered, unwatched
 from reid.doctor.identities import check_identities
 from reid.doctor.layout import recognise
 from reid.doctor.pictures import Looks, check_pictures
-from reid.doctor.recipes import shard_recipe
+from reid.doctor.recipes import Recipe, shard_recipe
 from reid.doctor.rows import check_rows
 from reid.doctor.source import Entry, ReaderSource, ShardSource, Source, whole_shards
 from reid.doctor.trial import Trial, camera_matters
-from reid.evaluate.protocols import get_protocol
+from reid.evaluate.choice import choose_protocol
+from reid.evaluate.items import SampleLabels
 from reid.modality import canonical
 
 SAMPLE = 1000
@@ -91,9 +93,8 @@ def examine(
         return Report(path, None, None, {}, 0, 0, match, None)
     source = ReaderSource(match.reader, match.records, match.config.build.max_pixels)
     found = unread_tables(match.config)
-    return _report(
-        root, match.name, source, match.config, match.recipe.command("build"), found, extent, watch
-    )
+    using = _fitting(match.recipe, given, source)
+    return _report(root, match.name, source, using.config(), using.command("build"), found, extent, watch)
 
 
 def examine_config(
@@ -116,8 +117,18 @@ def _examine_shards(root: str, given: Sequence[str], extent: Extent, watch: Watc
     whole, findings = whole_shards(shards, thorough)
     source = ShardSource(whole)
     present = canonical(m for e in source.entries for m in e.sample.modalities)
-    using = shard_recipe(shards.manifest.dataset, root, given, present)
+    using = _fitting(shard_recipe(shards.manifest.dataset, root, given, present), given, source)
     return _report(root, SHARD_SET, source, using.config(), using.command("train"), findings, extent, watch)
+
+
+def _fitting(recipe: Recipe, given: Sequence[str], source: Source) -> Recipe:
+    """The recipe without validation identities where there are too few to hold any out."""
+    said = any(one.startswith("train.val.fraction=") for one in given)
+    if said or not too_few_to_validate([(e.split, e.identity) for e in source.entries]):
+        return recipe
+    if not recipe.config().train.val.fraction:
+        return recipe
+    return Recipe(recipe.preset, (*recipe.overrides, "train.val.fraction=0"))
 
 
 def _report(
@@ -130,11 +141,14 @@ def _report(
     extent: Extent,
     watch: Watch,
 ) -> Report:
-    protocol = get_protocol(config.evaluate.protocol)
     kept, wrong = check_rows(source.entries)
     entries = [source.entries[i] for i in kept]
+    tested = [e for e in entries if e.split == config.evaluate.split]
+    chosen = choose_protocol(config.evaluate.protocol, [SampleLabels.of(e.sample) for e in tested])
+    protocol = chosen.protocol
     trial = Trial(protocol, entries)
     found = [*findings, *wrong, *check_identities(entries, camera_matters(protocol))]
+    found += [*chosen_protocol(config, chosen, tested), *validation(config, entries)]
     found += [*trial.findings(), *check_captions(entries, watch)]
     chosen = choose(entries, extent)
     place = {kept[i]: i for i in chosen}

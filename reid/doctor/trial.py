@@ -12,6 +12,7 @@ from reid.doctor.finding import Finding
 from reid.doctor.source import Entry
 from reid.evaluate.items import GalleryItem, Query, SampleLabels
 from reid.evaluate.protocols import Protocol, metas
+from reid.evaluate.support import is_asked
 from reid.modality import ORDER, Modality, canonical
 
 _ROWS = 512
@@ -31,7 +32,7 @@ class Trial:
         labels = [SampleLabels.of(e.sample) for e in self.entries]
         rank = {row.sample_id: (row.dataset, row.pid) for row in labels}
         present = canonical(m for row in labels for m in row.modalities)
-        asked = {(q, g) for q in present for g in present if _is_asked(protocol, q, g)}
+        asked = {(q, g) for q in present for g in present if is_asked(protocol, q, g)}
         queries: dict[Place, Query] = {}
         gallery: dict[Place, GalleryItem] = {}
         for m in present:
@@ -123,19 +124,6 @@ def camera_matters(protocol: Protocol) -> bool:
         return bool(len(q) and len(g) and protocol.exclude(q, g).all())
 
     return left_out(0) and not left_out(1)
-
-
-def _is_asked(protocol: Protocol, query: Modality, gallery: Modality) -> bool:
-    """Whether the protocol measures this pairing of single modalities."""
-    match protocol.config.asked:
-        case "to_rgb":
-            return query is not Modality.RGB and gallery is Modality.RGB
-        case "both":
-            return query is not gallery
-        case "same":
-            return query is gallery
-        case _:
-            return True
 
 
 def _probe(name: str, camid: int, modality: Modality) -> SampleLabels:

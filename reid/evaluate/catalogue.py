@@ -1,5 +1,7 @@
 """The registered protocols, as data, and how a configuration chooses or composes one.
 
+The default, `auto`, is none of them: it is `cross_camera` or, where no identity was seen by two cameras, `roles`.
+
 | data | name | queries → gallery | not counted, besides own sample and leakage | galleries |
 |---|---|---|---|---|
 | any | `cross_camera` | by roles | same identity and camera | one |
@@ -30,7 +32,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reid.config import merge
+from reid.config import AUTO_PROTOCOL, merge
 from reid.errors import ConfigError
 from reid.evaluate.spec import ProtocolConfig
 from reid.sections import Section, check, did_you_mean
@@ -49,21 +51,25 @@ def register(protocol: ProtocolConfig) -> ProtocolConfig:
 
 def named(name: str) -> ProtocolConfig:
     """The protocol of that name. Raises ConfigError naming the nearest and all known."""
+    if name == AUTO_PROTOCOL:
+        raise ConfigError(f"{FIELD}: auto is a choice by labels, no protocol; name cross_camera or roles.")
     if name not in PROTOCOLS:
-        raise ConfigError(f"{FIELD}: unknown protocol {name!r}.{did_you_mean(name, sorted(PROTOCOLS))}")
+        known = sorted([AUTO_PROTOCOL, *PROTOCOLS])
+        raise ConfigError(f"{FIELD}: unknown protocol {name!r}.{did_you_mean(name, known)}")
     return PROTOCOLS[name]
 
 
 def compose(value: Any) -> str | ProtocolConfig:
     """What `evaluate.protocol` says: a registered name stays one, a mapping becomes a protocol.
 
-    A mapping may say `extends: <name>`; its own keys win. Raises ConfigError naming the field and the
-    nearest known name, also for another protocol under a registered name.
+    `auto` stays, too: `reid.evaluate.choice` turns it into a protocol. A mapping may say `extends: <name>`;
+    its own keys win. Raises ConfigError naming the field and the nearest known name, also for another
+    protocol under a registered name.
     """
     if isinstance(value, ProtocolConfig):
         return value
     if isinstance(value, str):
-        return named(value).name
+        return value if value == AUTO_PROTOCOL else named(value).name
     if not isinstance(value, dict):
         raise ConfigError(f"{FIELD}: give a registered name or a mapping, not {value!r}.")
     tree = dict(value)

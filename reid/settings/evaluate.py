@@ -24,7 +24,9 @@ class EvaluateConfig(Section):
 
     split: Literal["train", "val", "test"] = "test"
     protocol: ProtocolSection = Field(
-        DEFAULT_PROTOCOL, description="registered name, or a mapping that composes one (extends: <name>)"
+        DEFAULT_PROTOCOL,
+        description="auto: cross_camera where an identity was seen by two cameras, else roles; a registered "
+        "name; or a mapping that composes one (extends: <name>)",
     )
     subsets: tuple[str, ...] | None = Field(
         None, description="default: what the protocol asks, or every subset that the model answers"

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from reid.modality import Modality
 from reid.sections import Section
-from reid.settings.types import Fraction, Modalities, ResizeFilter
+from reid.settings.types import DEFAULT_PROTOCOL, Fraction, Modalities, ResizeFilter
 
 
 class AugmentConfig(Section):
@@ -141,10 +141,17 @@ class OptimConfig(Section):
 class ValConfig(Section):
     """Identities held out of training for model selection and calibration."""
 
-    fraction: float = Field(0.0, ge=0, lt=1, description="share of the training identities; 0: keep the last")
+    fraction: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the training identities, two at least; 0: keep the last",
+    )
     every_epochs: int = Field(1, ge=1, description="also after the last epoch")
     protocol: str = Field(
-        "cross_camera", description="as evaluate.protocol; held-out rows have no query or gallery roles"
+        DEFAULT_PROTOCOL,
+        description="auto or a registered name, as evaluate.protocol; held-out rows have no query or gallery "
+        "roles",
     )
     gallery: Modalities = Field((Modality.RGB,), description="what any-to-any models are validated against")
     calibrate: bool = Field(True, description="after training, fit likelihood ratios to the held-out scores")

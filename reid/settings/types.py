@@ -10,7 +10,11 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 from reid.modality import Modality, parse_subset
 from reid.sections import Plugin, Section, plugin, told
 
-DEFAULT_PROTOCOL = "cross_camera"
+AUTO_PROTOCOL = "auto"
+"""As a protocol's name: the labels choose, see reid/evaluate/choice.py."""
+DEFAULT_PROTOCOL = AUTO_PROTOCOL
+EXTENDED_PROTOCOL = "cross_camera"
+"""What `evaluate.protocol.<field>=value` changes where no protocol was named."""
 
 
 def _protocol(value: Any) -> Any:

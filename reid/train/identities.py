@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reid.data.shards import Identity, ShardSet
+from reid.errors import ConfigError
+
+LEAST = 2
+"""Identities on each side of a split: among the pictures of a single one everything found is right."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,21 @@ class LabelMap:
 def split_identities(
     identities: Iterable[Identity], fraction: float, seed: int
 ) -> tuple[list[Identity], list[Identity]]:
-    """(training, validation) identities: the seeded-hash-smallest `fraction` validate. Both sorted."""
+    """(training, validation) identities: the seeded-hash-smallest `fraction` validate. Both sorted.
+
+    A fraction above 0 holds out LEAST at least. Raises ConfigError when fewer than LEAST are left to train.
+    """
 
     def draw(identity: Identity) -> str:
         return hashlib.sha256(f"{seed}|{identity[0]}|{identity[1]}".encode()).hexdigest()
 
     ranked = sorted(identities, key=draw)
-    count = round(len(ranked) * fraction)
+    count = max(round(len(ranked) * fraction), LEAST) if fraction else 0
+    if count and len(ranked) - count < LEAST:
+        raise ConfigError(
+            f"train.val.fraction: {len(ranked)} training identities are too few to hold out {count} and "
+            f"train on {LEAST} or more. Lower it, add identities, or set it to 0 to train without validation."
+        )
     return sorted(ranked[count:]), sorted(ranked[:count])
 
 

@@ -25,14 +25,16 @@ from reid.data.batches import BatchStream, StreamPlace
 from reid.data.collate import Collator, PixelCache
 from reid.data.shards import ShardSet
 from reid.errors import TrainingError
+from reid.evaluate.choice import check_name
 from reid.models.base import Auxiliary, Output, ReIDModel, build_model, parameter_counts
 from reid.nn.distributed import local_statistics, rank, world_size
 from reid.runs import RunFolder, model_context, write_run
 from reid.train.calibrate import calibration_of
+from reid.train.checks import FIELD as VAL_PROTOCOL
 from reid.train.identities import LabelMap, training_labels
 from reid.train.optim import build_optimizer, set_learning_rates
 from reid.train.state import Progress, epoch_seed, load_state, save_state
-from reid.train.validate import Validator, validation_protocol
+from reid.train.validate import Validator
 
 
 @dataclass
@@ -63,10 +65,10 @@ def train(
 
     Returns the last epoch's metrics with `steps` in all. `finish=False` writes no run folder (searches).
     Raises TrainingError for a loss that is not finite or too few identities, ConfigError for an unknown
-    `train.val.protocol`.
+    `train.val.protocol` or one under which no validation query has a match.
     """
     device = device or torch.device("cpu")
-    protocol = validation_protocol(config.train.val.protocol)  # a typing mistake is told before any work
+    check_name(config.train.val.protocol, VAL_PROTOCOL)  # a typing mistake is told before any work
     torch.manual_seed(config.seed)  # equal initial weights on all ranks; epochs are seeded per rank
     shards = ShardSet.open(str(config.data.shards))
     labels, held_out = training_labels(shards, config.train.val.fraction, config.seed)
@@ -84,7 +86,9 @@ def train(
     validator = None
     if held_out and rank() == 0:
         collator = Collator(config.data, labels.camera_labels, auxiliary=model.auxiliary)
-        validator = Validator(shards, held_out, collator, protocol, config.train.val.gallery)
+        settings = config.train.val
+        validator = Validator(shards, held_out, collator, settings.protocol, settings.gallery)
+        validator.check(model)
     wrapped = distribute(model, config, device)
     while progress.epoch < config.train.epochs:
         metrics = _epoch(config, wrapped, optimizer, stream, progress, steps, device, tick)
@@ -246,6 +250,7 @@ def finish_run(
         "status": "finished",
         "selection": "last epoch" if progress.best_weights is None else "best val/mAP",
         "best_metric": progress.best_metric,
+        "validation": None if validator is None else validator.protocol.name,
         "epochs": progress.epoch,
         "steps": progress.step,
         "data_fingerprint": shards.fingerprint,

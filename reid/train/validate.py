@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
@@ -14,31 +13,28 @@ from reid.data.collate import Collator, Row
 from reid.data.schema import Sample
 from reid.data.shards import Identity, ShardSet
 from reid.embedding import Vectors, embed_rows
-from reid.errors import ConfigError, TrainingError
+from reid.errors import TrainingError
+from reid.evaluate.choice import Choice
 from reid.evaluate.evaluator import Pairing, Work, score, worklist
 from reid.evaluate.items import SampleLabels
-from reid.evaluate.protocols import Protocol, get_protocol
+from reid.evaluate.protocols import Protocol
 from reid.modality import Modality, Subset, canonical
 from reid.models.base import Regime, ReIDModel
-
-
-def validation_protocol(name: str) -> Protocol:
-    """The protocol that `train.val.protocol` names. Raises ConfigError with the nearest and all known."""
-    try:
-        return get_protocol(name)
-    except ConfigError as error:
-        raise ConfigError(f"train.val.protocol: {str(error).removeprefix('evaluate.protocol: ')}") from None
+from reid.train.checks import check_validation, choose_validation, free
 
 
 class Validator:
-    """Holds the validation samples and measures a model on them; every row is on both sides."""
+    """Holds the validation samples and measures a model on them; every row is on both sides.
+
+    `protocol` is one, or what `train.val.protocol` names: `auto` is chosen by the held-out labels.
+    """
 
     def __init__(
         self,
         shards: ShardSet,
         identities: Sequence[Identity],
         collator: Collator,
-        protocol: Protocol,
+        protocol: Protocol | str,
         gallery: Subset = (Modality.RGB,),
     ) -> None:
         wanted = set(identities)
@@ -48,8 +44,9 @@ class Validator:
         if not samples:
             raise TrainingError("train.val.fraction: no validation sample; raise it or set it to 0.")
         self.samples = {s.labels.sample_id: s for s in samples}
-        self.labels = [_free(SampleLabels.of(s)) for s in samples]
-        self.protocol = protocol
+        self.labels = [free(SampleLabels.of(s)) for s in samples]
+        chosen = choose_validation(protocol, self.labels) if isinstance(protocol, str) else Choice(protocol)
+        self.protocol, self.note = chosen.protocol, chosen.note
         self.collator = collator
         self.gallery = gallery
 
@@ -58,10 +55,7 @@ class Validator:
 
         A pairing none of whose queries has a match counts nowhere; TrainingError if that is all of them.
         """
-        present = {m for row in self.labels for m in row.modalities}
-        pairings = validation_pairings(model, present, self.gallery)
-        if self.protocol.config.asked == "to_rgb":  # a photo would find itself: such protocols keep it
-            pairings = [p for p in pairings if p.query_used != p.gallery_used] or pairings
+        pairings = self._pairings(model)
         work = worklist(self.protocol, self.labels, pairings)
         features: dict[str, Vectors] = {}
         for side in ("query", "gallery"):
@@ -87,6 +81,17 @@ class Validator:
         results["val/R1"] = sum(firsts[i] for i in counted) / len(counted)
         return results
 
+    def check(self, model: ReIDModel) -> None:
+        """Before the first step: raise ConfigError when no query that the model answers has a match."""
+        check_validation(Choice(self.protocol), self.labels, self._pairings(model))
+
+    def _pairings(self, model: ReIDModel) -> list[Pairing]:
+        present = {m for row in self.labels for m in row.modalities}
+        pairings = validation_pairings(model, present, self.gallery)
+        if self.protocol.config.asked == "to_rgb":  # a photo would find itself: such protocols keep it
+            pairings = [p for p in pairings if p.query_used != p.gallery_used] or pairings
+        return pairings
+
 
 def validation_pairings(
     model: ReIDModel, present: set[Modality], gallery: Subset = (Modality.RGB,)
@@ -109,8 +114,3 @@ def row_of(work: Work, samples: dict[str, Sample]) -> Row:
     parts = {m: (samples[p.sample_id], p.caption_index or 0) for m, p in work.parts.items()}
     row = Row({m: sample_part(sample, m, caption) for m, (sample, caption) in parts.items()})
     return attach(row, parts[canonical(parts)[0]][0])
-
-
-def _free(row: SampleLabels) -> SampleLabels:
-    """Training rows have no query or gallery role."""
-    return replace(row, roles=None)

@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipelines.tune import check_space
+from pipelines.tune import check_space, ranked
 from reid.data.shards import ShardSet
 from reid.errors import ConfigError
 from tests.pipelines.tiny import config_of, write_yaml
@@ -56,6 +58,25 @@ def test_a_space_that_cannot_work_names_the_field(space: str, words: list[str]) 
         check_space(config_of("/w", f"tune.space={space}"))
     for word in words:
         assert word in str(caught.value)
+
+
+def outcome(trial: str, score: float | None, **params: Any) -> dict[str, Any]:
+    return {"trial": trial, "score": score, "params": params}
+
+
+@pytest.mark.parametrize(("mode", "order"), [("max", "cabdef"), ("min", "dcabef")])
+def test_equal_scores_have_one_order_however_the_trials_come(mode: str, order: str) -> None:
+    """By their drawn fields, then by name; Ray lists a finished campaign in any order."""
+    trials = [
+        outcome("a", 0.5, lr=0.02, name="adam"),
+        outcome("b", 0.5, name="adam", lr=0.02),
+        outcome("c", 0.5, name="adam", lr=0.01),
+        outcome("d", 0.25, lr=0.001),
+        outcome("e", None, lr=0.5),
+        outcome("f", None, lr=0.6),
+    ]
+    for shuffled in permutations(trials):
+        assert "".join(t["trial"] for t in ranked(shuffled, mode)) == order
 
 
 @pytest.mark.slow

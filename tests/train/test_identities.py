@@ -10,6 +10,7 @@ import pytest
 
 from reid.data.schema import Sample
 from reid.data.shards import ShardSet
+from reid.errors import ConfigError
 from reid.train.identities import LabelMap, split_identities, training_labels
 
 IDENTITIES = [("a", pid) for pid in range(60)] + [("b", pid) for pid in range(40)]
@@ -42,6 +43,19 @@ def test_identities_added_elsewhere_move_nobody_but_at_the_border() -> None:
     more = set(split_identities(IDENTITIES + [("c", pid) for pid in range(50)], 0.2, seed=0)[1])
     known = {i for i in more if i[0] != "c"}
     assert known <= before or before <= known
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "held"), [(5, 0.1, 2), (4, 0.01, 2), (20, 0.1, 2), (30, 0.1, 3)]
+)
+def test_a_fraction_holds_out_two_identities_at_least(count: int, fraction: float, held: int) -> None:
+    assert len(split_identities(IDENTITIES[:count], fraction, seed=0)[1]) == held
+
+
+@pytest.mark.parametrize(("count", "fraction"), [(3, 0.1), (1, 0.5), (10, 0.9)])
+def test_too_few_identities_to_hold_any_out_are_refused(count: int, fraction: float) -> None:
+    with pytest.raises(ConfigError, match=rf"train\.val\.fraction: {count} training identities are too few"):
+        split_identities(IDENTITIES[:count], fraction, seed=0)
 
 
 def test_nothing_is_held_out_at_zero() -> None:

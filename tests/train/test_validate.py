@@ -14,8 +14,9 @@ from reid.addresses import run_fingerprint
 from reid.config import Config
 from reid.data.schema import Sample
 from reid.data.shards import ShardSet
-from reid.errors import ConfigError, TrainingError
+from reid.errors import ConfigError
 from reid.runs import RunFolder
+from reid.train.checks import check_run
 from reid.train.loop import EpochReport, train
 from reid.train.state import STATE_FILE
 from tests.train.comparing import MEAN_WITH_TEXT, same
@@ -84,7 +85,7 @@ def test_validation_without_a_single_match_is_an_error_and_not_a_nan(
 ) -> None:
     alone = write_shards(tmp_path / "shards", [sample(pid, 0) for pid in range(8) for _ in (0,)])
     config = configure("train.val.fraction=0.25", f"data.shards={alone.root}", "train.epochs=1")
-    with pytest.raises(TrainingError, match=r"train\.val\.fraction: no validation query has a match"):
+    with pytest.raises(ConfigError, match=r"one capture only.*train\.val\.fraction=0"):
         train(config, str(tmp_path / "run"))
 
 
@@ -103,11 +104,22 @@ def test_validation_follows_its_own_protocol(
     taken = one_camera([sample(pid, number) for pid in range(8) for number in range(3)])
     shards = write_shards(tmp_path / "shards", taken)
     fields = ("train.val.fraction=0.25", f"data.shards={shards.root}", "train.epochs=1")
-    with pytest.raises(TrainingError, match=r"under cross_camera.*choose another train\.val\.protocol"):
-        train(configure(*fields, "evaluate.protocol=all"), str(tmp_path / "run"))
-    for protocol in ("roles", "all"):
+    across = configure(*fields, "train.val.protocol=cross_camera", "evaluate.protocol=all")
+    for refused in (lambda: check_run(across), lambda: train(across, str(tmp_path / "run"))):
+        with pytest.raises(ConfigError, match=r"^train\.val\.protocol: under cross_camera.*=auto"):
+            refused()
+    (told,) = check_run(configure(*fields))
+    assert told.startswith("validation: one camera: train.val.protocol=auto is the protocol roles")
+    for protocol in ("roles", "all", "auto"):
         metrics = train(configure(*fields, f"train.val.protocol={protocol}"), "", finish=False)
         assert 0 < metrics["val/mAP"] <= 1
+
+
+def test_two_at_least_are_held_out_and_the_run_says_so(configure: Configure) -> None:
+    """Among the pictures of one identity everything found is right."""
+    assert check_run(configure("train.val.fraction=0.25")) == []
+    (told,) = check_run(configure("train.val.fraction=0.01"))
+    assert "train.val.fraction=0.01 of 8 training identities is 0" in told and "2 are held out" in told
 
 
 def test_an_unknown_protocol_is_told_before_anything_is_read(configure: Configure, tmp_path: Path) -> None:

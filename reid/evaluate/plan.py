@@ -1,0 +1,69 @@
+"""What an evaluation consists of as far as labels and configuration tell, read before any work.
+
+`python -m jobs.evaluate` asks before it starts Ray, its dry run and the doctor ask the same, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reid.addresses import shards_uri
+from reid.config import AUTO_PROTOCOL, Config, override
+from reid.data.schema import Sample
+from reid.data.shards import ShardSet
+from reid.errors import DataError
+from reid.evaluate.choice import Choice, choose_protocol
+from reid.evaluate.items import SampleLabels
+from reid.evaluate.protocols import Protocol, get_protocol
+from reid.evaluate.support import check_support
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """The labels and the protocol that measures them."""
+
+    config: Config  # as given, but never with `auto`
+    shards: ShardSet
+    protocol: Protocol  # within the evaluated split
+    labels: Sequence[SampleLabels]
+    note: str | None  # why `auto` chose it, where that is worth a word
+
+    @property
+    def lines(self) -> list[str]:
+        """What a person should read."""
+        return [self.note] if self.note else []
+
+
+def plan_evaluation(config: Config) -> EvaluationPlan:
+    """Read the labels and settle the protocol.
+
+    Raises DataError for a split without samples, ConfigError when no query has a right answer.
+    """
+    settings = config.evaluate
+    shards = ShardSet.open(shards_uri(config))
+    splits: Sequence[str] = (settings.split,)
+    if settings.protocol != AUTO_PROTOCOL:
+        splits = get_protocol(settings.protocol).within(settings.split).splits
+    labels = [SampleLabels.of(s) for split in splits for s in _samples(shards, split)]
+    chosen = choose_evaluation(config, labels)
+    if settings.protocol == AUTO_PROTOCOL:
+        config = override(config, {"evaluate.protocol": chosen.protocol.name})
+    return EvaluationPlan(config, shards, chosen.protocol, labels, chosen.note)
+
+
+def choose_evaluation(config: Config, labels: Sequence[SampleLabels]) -> Choice:
+    """The protocol within the evaluated split; ConfigError when no query of it has a right answer."""
+    settings = config.evaluate
+    chosen = choose_protocol(settings.protocol, labels)
+    chosen = Choice(chosen.protocol.within(settings.split), chosen.note)
+    check_support(chosen, labels, what=f"the {settings.split} split")
+    return chosen
+
+
+def _samples(shards: ShardSet, split: str) -> list[Sample]:
+    samples = shards.labels(split)
+    if not samples:
+        have = ", ".join(shards.manifest.counts)
+        raise DataError(f"evaluate.split: {shards.root} has no {split!r} samples; it has {have}.")
+    return samples
