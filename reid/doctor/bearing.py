@@ -23,7 +23,7 @@ def chosen_protocol(config: Config, chosen: Choice, entries: Sequence[Entry]) ->
     if not entries:
         return []
     found = []
-    if chosen.note:
+    if chosen.note and any(e.sample.labels.camid is not None for e in entries):  # else told as no-cameras
         found.append(Finding("info", "protocol-by-labels", chosen.note, entries[0].name, _LABEL, 1))
     try:
         choose_evaluation(config, [SampleLabels.of(e.sample) for e in entries])

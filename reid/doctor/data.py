@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reid import storage
-from reid.config import Config
+from reid.config import AUTO_PROTOCOL, Config
 from reid.data.files import expand, file_name, visible
 from reid.data.readers.base import open_reader
 from reid.data.shards import MANIFEST, ShardSet
@@ -146,8 +146,10 @@ def _report(
     tested = [e for e in entries if e.split == config.evaluate.split]
     chosen = choose_protocol(config.evaluate.protocol, [SampleLabels.of(e.sample) for e in tested])
     protocol = chosen.protocol
+    known = any(e.sample.labels.camid is not None for e in entries)
     trial = Trial(protocol, entries)
-    found = [*findings, *wrong, *check_identities(entries, camera_matters(protocol))]
+    matters = camera_matters(protocol) or (config.evaluate.protocol == AUTO_PROTOCOL and not known)
+    found = [*findings, *wrong, *check_identities(entries, matters)]
     found += [*chosen_protocol(config, chosen, tested), *validation(config, entries)]
     found += [*trial.findings(), *check_captions(entries, watch)]
     chosen = choose(entries, extent)

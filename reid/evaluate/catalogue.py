@@ -1,7 +1,5 @@
 """The registered protocols, as data, and how a configuration chooses or composes one.
 
-The default, `auto`, is none of them: it is `cross_camera` or, where no identity was seen by two cameras, `roles`.
-
 | data | name | queries → gallery | not counted, besides own sample and leakage | galleries |
 |---|---|---|---|---|
 | any | `cross_camera` | by roles | same identity and camera | one |
@@ -25,7 +23,7 @@ The default, `auto`, is none of them: it is `cross_camera` or, where no identity
 
 Sources: the data sets' own protocols as in AGW and LLCM's code; Mix-* from MixER (arXiv 2501.13307), whose
 galleries are reconstructed from its tables. The names of SYSU-MM01 expect what its reader gives: camid 0 to 5
-for cam1 to cam6, and one location for cam2 and cam3.
+for cam1 to cam6, and one location for cam2 and cam3. The default, `auto`, is none of them: `reid.evaluate.choice`.
 """  # noqa: E501
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def test_leakage_may_be_named_as_a_rule_too() -> None:
 
 def test_an_unknown_protocol_names_the_nearest_and_all() -> None:
     with pytest.raises(
-        ConfigError, match=r"'cross_cam'.*mean 'cross_camera'.*all, cross_camera, cross_scene, .*, roles"
+        ConfigError, match=r"'cross_cam'.*mean 'cross_camera'.*all, auto, cross_camera, .*, roles"
     ):
         get_protocol("cross_cam")
 
