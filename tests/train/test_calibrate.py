@@ -82,7 +82,6 @@ def test_any_to_any_runs_calibrate_every_subset_against_the_validation_gallery(
     [
         ((), r"^no validation identities: train\.val\.fraction is 0"),
         (("train.val={fraction: 0.5, calibrate: false}",), r"^train\.val\.calibrate is false"),
-        (("train.val.fraction=0.125",), "^too few validation pairs under cross_camera: .*1 identities"),
     ],
 )
 def test_without_enough_to_tell_there_is_none_and_the_run_says_why(
@@ -95,6 +94,21 @@ def test_without_enough_to_tell_there_is_none_and_the_run_says_why(
     assert info["calibration"] is None
     assert re.match(why, info["uncalibrated"])
     assert run.folder.why_uncalibrated == info["uncalibrated"]
+
+
+def test_a_val_split_of_one_identity_tells_too_little(
+    configure: Configure,
+    tmp_path: Path,
+    write_shards: Callable[..., ShardSet],
+    sample: Callable[..., Sample],
+) -> None:
+    rows = [sample(pid, camera, "val" if pid == 6 else "train") for pid in range(7) for camera in (2, 5, 6)]
+    shards = write_shards(tmp_path / "shards", rows)
+    config = configure("train.epochs=1", "train.steps_per_epoch=1", f"data.shards={shards.root}")
+    run = trained(config, tmp_path / "run")
+    assert run.calibration is None
+    why = "^too few validation pairs under cross_camera: .*1 identities"
+    assert re.match(why, run.folder.why_uncalibrated)
     assert not (tmp_path / "run" / "calibration.json").exists()
 
 
