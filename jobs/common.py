@@ -128,7 +128,11 @@ def start_ray(config: RayConfig, dashboard: bool = False) -> None:
         _quiet()
     if not ray.is_initialized():
         if os.environ.get("RAY_ADDRESS"):
-            ray.init(logging_level=logging.ERROR, log_to_driver=debug)
+            ray.init(
+                logging_level=logging.ERROR,
+                log_to_driver=debug,
+                runtime_env={"env_vars": worker_environment()},
+            )
         else:
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a private, local, short-lived Ray
             ray.init(
@@ -153,8 +157,18 @@ def _quiet() -> None:
 
 
 def worker_environment() -> dict[str, str]:
-    """Quieter, deterministic workers."""
-    return {"PYTHONWARNINGS": "ignore", "TOKENIZERS_PARALLELISM": "false"}
+    """Quieter, deterministic workers that see no GPU but those that Ray granted them.
+
+    What the job that this process was submitted as sets for its workers is left to it.
+    """
+    own = {
+        "PYTHONWARNINGS": "ignore",
+        "TOKENIZERS_PARALLELISM": "false",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    }
+    job = json.loads(os.environ.get(IN_A_JOB) or "{}")
+    given = (job.get("runtime_env") or {}).get("env_vars") or {}
+    return {name: value for name, value in own.items() if name not in given}  # Ray refuses one set twice
 
 
 def stop_serving() -> None:

@@ -30,6 +30,7 @@ def demo(
 ) -> None:
     """Run the main path end to end on rendered data and print a short summary."""
     from pipelines.data import build
+    from pipelines.devices import device_beside_actors
     from pipelines.evaluate import evaluate_run
     from pipelines.index import index_run
     from pipelines.serve.app import run as deploy
@@ -44,7 +45,7 @@ def demo(
     check_room(config)
     shards = timed("1 build", lambda: build(config)).shards
     trained = timed("2 train", lambda: train_run(config)).run
-    run = load_run(trained.uri)
+    run = load_run(trained.uri, device_beside_actors(config))
     evaluated = timed("3 evaluate", lambda: evaluate_run(config, run))
     tuned = timed("4 tune", lambda: tune_runs(config))
     gallery = timed("5 index", lambda: index_run(config, run)).gallery

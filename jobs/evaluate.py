@@ -57,6 +57,7 @@ def evaluate(
         return
     if out is not None:
         raise UsageError("--out goes with --compare; a run's own report lies in its folder.")
+    from pipelines.devices import device_beside_actors
     from pipelines.evaluate import evaluate_run, report_lines
     from reid.addresses import shards_uri
     from reid.evaluate.plan import plan_evaluation
@@ -66,7 +67,7 @@ def evaluate(
     if dry_run:
         print_dry_run(settings, **checked(lambda: plan_evaluation(settings).lines, shards_uri(settings)))
         return
-    run = load_run(run_uri_of(settings))
+    run = load_run(run_uri_of(settings), device_beside_actors(settings))
     plan = plan_evaluation(settings)
     if settings.evaluate.actors:
         start_ray(settings.ray)

@@ -30,6 +30,7 @@ def index(
     debug: DebugOption = False,
 ) -> None:
     """Embed the gallery side and add what is missing."""
+    from pipelines.devices import device_beside_actors
     from pipelines.index import index_run
     from reid.runs import load_run
 
@@ -37,7 +38,7 @@ def index(
     if dry_run:
         print_dry_run(settings)
         return
-    run = load_run(run_uri_of(settings))
+    run = load_run(run_uri_of(settings), device_beside_actors(settings))
     if settings.evaluate.actors:
         start_ray(settings.ray)
     result = index_run(settings, run)

@@ -49,6 +49,7 @@ def search(
     debug: DebugOption = False,
 ) -> None:
     """Print the best gallery items for a query of any supported subset."""
+    from pipelines.devices import device_here
     from reid import storage
     from reid.addresses import gallery_uri
     from reid.data.images import open_image
@@ -70,7 +71,7 @@ def search(
         parts[Modality.TEXT] = text
     if not parts:
         raise UsageError("Nothing to search for: give at least one of --rgb --nir --tir --sketch --text.")
-    run = load_run(run_uri_of(settings))
+    run = load_run(run_uri_of(settings), device_here())
     store = Gallery.open(gallery_uri(settings, run.fingerprint))
     retriever = Retriever(run, store, settings.index.search, prior=settings.serve.prior)
     result = retriever.search(parts, top_k, gallery, min_probability=min_probability, fpr=fpr, prior=prior)

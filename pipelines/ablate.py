@@ -12,12 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
+from pipelines.devices import device_beside_actors
 from pipelines.embed import embed_requests
 from pipelines.evaluate import choose_pairings, evaluate_run
 from pipelines.progress import Say, duration, say
-from pipelines.train import pick_device, resolve_run, train_requests, train_run
+from pipelines.train import resolve_run, train_requests, train_run
 from reid import storage
 from reid.addresses import run_fingerprint, shards_uri
 from reid.config import AUTO_PROTOCOL, Config, fingerprint, override
@@ -209,8 +208,7 @@ def _check_room(campaign: Campaign) -> None:
 def _measure(cell: Cell, out: Say) -> tuple[Measured, bool]:
     config = cell.config
     result = train_run(config, out)
-    device = torch.device("cpu") if config.evaluate.actors else pick_device(config)
-    run = load_run(result.run.uri, device)
+    run = load_run(result.run.uri, device_beside_actors(config))
     done = evaluate_run(config, run, lambda line: None if line.startswith("evaluate: ") else out(line))
     results = done.evaluation.results
     pairs = [(r.query, r.gallery) for r in results]

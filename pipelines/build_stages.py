@@ -17,6 +17,7 @@ import pyarrow as pa
 import ray.data
 
 from pipelines.context import map_blocks
+from pipelines.devices import device_here
 from pipelines.progress import Say, say
 from pipelines.resources import Request
 from pipelines.waiting import wait_for, watched
@@ -118,7 +119,7 @@ class SegmentActor:
     """The same in an actor, which loads its generator once."""
 
     def __init__(self, config: str, root: str, parts: tuple[Part, ...]) -> None:
-        self.stages, self.parts = Stages(load_text(config), root), parts
+        self.stages, self.parts = Stages(load_text(config), root, _device), parts
         for part in parts:
             self.stages.load(_targets(part))
 
@@ -151,6 +152,10 @@ def _run(stages: Stages, batch: pa.Table, parts: tuple[Part, ...]) -> pa.Table:
             return pa.table({"shard": shards}, schema=DONE)
         work = [stages.generate(one, _targets(part)) for one in work]
     return pack(work)
+
+
+def _device(step: Step) -> str:
+    return device_here(step.section.gpus, f"build.generate.{step.target.value}.gpus").type
 
 
 def _names(group: Sequence[Step]) -> Part:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.context import map_blocks
+from pipelines.devices import device_here
 from pipelines.progress import Progress, Say, say
 from reid import storage
 from reid.config import RayConfig
@@ -117,6 +118,7 @@ def embed_work(
             "shards_uri": shards.root,
             "split": split,
             "batch_size": batch_size,
+            "gpus": gpus_per_actor,
         },
         batch_size=1,  # a task; with GPUs, Ray wants a number
         num_gpus=gpus_per_actor or None,
@@ -145,12 +147,15 @@ class Embedder:
     """Loads the model once; embeds one task (a row group's vectors) a call and stores them."""
 
     def __init__(
-        self, run_uri: str, shards_uri: str, split: str, batch_size: int, run: Run | None = None
+        self,
+        run_uri: str,
+        shards_uri: str,
+        split: str,
+        batch_size: int,
+        gpus: float = 0,
+        run: Run | None = None,
     ) -> None:
-        import torch
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.run = run or load_run(run_uri, device)
+        self.run = run or load_run(run_uri, device_here(gpus, "evaluate.gpus_per_actor"))
         self.shards = ShardSet.open(shards_uri)
         self.store = FeatureSet(self.run, self.shards.fingerprint)
         self.groups = self.shards.groups(split)

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from pipelines.devices import device_here
 from pipelines.progress import Say, duration, say
 from reid import storage
 from reid.addresses import run_fingerprint, run_uri, shards_uri
@@ -158,6 +157,7 @@ class RunLog:
 
 def _train_here(config: Config, uri: str, out: Say) -> None:
     """In this process; the state file in the run folder makes it resumable."""
+    device = device_here(config.train.gpus_per_worker, "train.gpus_per_worker")
     state = storage.join(uri, STATE_FILE)
     lines = TrainLines(config.train.epochs, out)
     with tempfile.TemporaryDirectory() as scratch:
@@ -173,7 +173,7 @@ def _train_here(config: Config, uri: str, out: Say) -> None:
                 storage.write_bytes(state, (Path(scratch) / STATE_FILE).read_bytes())
             lines.report(epoch)  # last: an epoch that was told is kept
 
-        train(config, uri, resume=resume, device=pick_device(config), report=report, tick=lines.tick)
+        train(config, uri, resume=resume, device=device, report=report, tick=lines.tick)
     storage.delete_file(state)
 
 
@@ -257,7 +257,10 @@ def worker(arguments: dict[str, Any]) -> None:
             ray.train.report(metrics)
         lines.report(epoch)  # last: an epoch that was told is kept
 
-    device = ray.train.torch.get_device() if config.train.gpus_per_worker else torch.device("cpu")
+    device = device_here(config.train.gpus_per_worker, "train.gpus_per_worker")
+    if device.type == "cuda":
+        # Workers of one node see each other's GPUs; this is the one of ours.
+        device = ray.train.torch.get_device()
     if checkpoint is None:
         train(config, uri, device=device, report=report, tick=lines.tick if main else None)
         return
@@ -269,8 +272,3 @@ def worker(arguments: dict[str, Any]) -> None:
         )
 
 
-def pick_device(config: Config) -> torch.device:
-    """The GPU when the config asks for one and there is one."""
-    if config.train.gpus_per_worker and torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("cpu")

@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.devices import device_here
 from pipelines.progress import Say, say
 from pipelines.resources import Request
-from pipelines.train import pick_device, resolve_run
+from pipelines.train import resolve_run
 from pipelines.waiting import give_up, wait_for, watched
 from reid import storage
 from reid.addresses import tune_uri
@@ -150,7 +151,8 @@ def trial(params: dict[str, Any], tree: dict[str, Any], epochs: int) -> None:
         score = last[metric]
         tune.report({"score": score if math.isfinite(score) else -1.0, "epoch": epoch.epoch, **last})
 
-    train(config, "", device=pick_device(config), report=report, finish=False)
+    device = device_here(config.train.gpus_per_worker, "train.gpus_per_worker")
+    train(config, "", device=device, report=report, finish=False)
 
 
 def check_space(config: Config) -> None:

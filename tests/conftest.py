@@ -56,7 +56,10 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
-    """One Ray for the whole run: starting one costs more than most of the tests that need it."""
+    """One Ray for the whole run: starting one costs more than most of the tests that need it.
+
+    Its two GPUs are names only: Ray grants them, and no process may see a real one because of it.
+    """
     os.environ["RAY_AUTH_MODE"] = "disabled"
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
@@ -64,14 +67,18 @@ def ray_session() -> Iterator[None]:
 
     from pipelines.context import configure_data_context
 
-    ray.init(
-        address="local",  # never a cluster that RAY_ADDRESS happens to name
-        num_cpus=3,  # logical: a two-worker trainer and its driver fit beside each other
-        include_dashboard=False,
-        object_store_memory=200 * 2**20,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-    )
+    with pytest.MonkeyPatch.context() as environment:
+        # Ray refuses to name more GPUs than this shows, and would name those of whoever set it.
+        environment.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        ray.init(
+            address="local",  # never a cluster that RAY_ADDRESS happens to name
+            num_cpus=3,  # logical: a two-worker trainer and its driver fit beside each other
+            num_gpus=2,
+            include_dashboard=False,
+            object_store_memory=200 * 2**20,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
     configure_data_context("small")
     yield
     ray.shutdown()

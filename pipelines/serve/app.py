@@ -26,6 +26,7 @@ from ray.serve import Application
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from pipelines.devices import device_here
 from pipelines.progress import Say, say
 from pipelines.resources import Request, check, look
 from pipelines.serve.api import audit, make_api
@@ -67,8 +68,7 @@ class Embedder:
         from reid.runs import load_run
 
         checked = ServeArgs.model_validate(args)
-        device = "cuda" if checked.serve.gpus_per_replica else "cpu"
-        run = load_run(checked.run, device)
+        run = load_run(checked.run, device_here(checked.serve.gpus_per_replica, "serve.gpus_per_replica"))
         gallery = Gallery.open(checked.gallery)
         self.retriever = Retriever(run, gallery, checked.search, checked.serve.prior)
         self.retriever.warm()

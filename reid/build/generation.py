@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,15 @@ _PIXELS = 16_000_000
 """Decoded at once: rows are handed over in smaller batches when their pictures are large."""
 
 
+DeviceOf = Callable[[Step], str]
+"""Where the network of a step computes."""
+
+
+def asked_device(step: Step) -> str:
+    """As configured, in a process whose GPUs are all its own."""
+    return "cuda" if step.section.gpus else "cpu"
+
+
 @dataclass(frozen=True)
 class _Maker:
     step: Step
@@ -31,9 +40,12 @@ class _Maker:
 class Generation:
     """Loaded generators that run together. A picture that several of them read is decoded once."""
 
-    def __init__(self, steps: Sequence[Step], seed: int, policy: CaptionPolicy) -> None:
+    def __init__(
+        self, steps: Sequence[Step], seed: int, policy: CaptionPolicy, device: DeviceOf = asked_device
+    ) -> None:
         self.seed, self.policy = seed, policy
-        self.makers = [_Maker(s, s.bound.load("cuda" if s.section.gpus else "cpu")) for s in steps]
+        # Only networks have a device: asking for that of a function could fail for nothing.
+        self.makers = [_Maker(s, s.bound.load(device(s)) if s.heavy else s.bound.load()) for s in steps]
 
     def __call__(self, rows: Sequence[Row], clock: Clock) -> list[Row]:
         """Rows with what was made of them; those that cannot be served are set aside with the reason.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from reid.build.generation import Generation
+from reid.build.generation import DeviceOf, Generation, asked_device
 from reid.build.reading import read_shard
 from reid.build.recipe import Recipe, make_recipe
 from reid.build.rows import Work
@@ -25,8 +25,8 @@ Runner = Callable[[Config, str, Sequence[ShardTask]], Iterator[Shard]]
 class Stages:
     """The stages of one build in one process; generators are loaded when they are first needed."""
 
-    def __init__(self, config: Config, root: str) -> None:
-        self.config, self.root = config, root
+    def __init__(self, config: Config, root: str, device: DeviceOf = asked_device) -> None:
+        self.config, self.root, self.device = config, root, device
         self.recipe: Recipe = make_recipe(config)
         self._reader: Reader | None = None
         self._generations: dict[tuple[Target, ...], Generation] = {}
@@ -46,7 +46,8 @@ class Stages:
         """The generators of these targets."""
         if targets not in self._generations:
             steps = [self.recipe.by_target[t] for t in targets]
-            self._generations[targets] = Generation(steps, self.config.build.seed, self.config.build.captions)
+            build = self.config.build
+            self._generations[targets] = Generation(steps, build.seed, build.captions, self.device)
         return self._generations[targets]
 
     def write(self, work: Work) -> Shard:

@@ -40,7 +40,7 @@ class EvaluateConfig(Section):
     rerank: RerankConfig | None = Field(None, description="k-reciprocal re-ranking before exclusions")
     batch_size: int = Field(64, ge=1)
     actors: int = Field(1, ge=0, description="embedding actors; 0 embeds in this process")
-    gpus_per_actor: float = Field(0, ge=0)
+    gpus_per_actor: float = Field(0, ge=0, description="GPUs of an actor; 0 embeds on the CPU")
     ranks_shown: int = Field(10, ge=1)
     queries_shown: int = Field(12, ge=0)
     histogram: bool = Field(True, description="also rank by colour histogram, as an orientation")

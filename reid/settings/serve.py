@@ -47,7 +47,7 @@ class ServeConfig(Section):
         60, gt=0, description="a request unanswered for so long is ended with 408"
     )
     replicas: int = Field(1, ge=1)
-    gpus_per_replica: float = Field(0, ge=0)
+    gpus_per_replica: float = Field(0, ge=0, description="GPUs of an embedder; 0 embeds on the CPU")
     prior: float | None = Field(
         None,
         gt=0,

@@ -167,7 +167,9 @@ class TrainConfig(Section):
     epochs: int = Field(45, ge=0, description="0 writes a run of the initial weights")
     steps_per_epoch: int | None = Field(None, ge=1, description="default: once over the training groups")
     workers: int = Field(1, ge=0, description="Ray Train workers; 0 trains in this process without Ray")
-    gpus_per_worker: int = Field(0, ge=0)
+    gpus_per_worker: int = Field(
+        0, ge=0, description="GPUs of a worker (or of this process); 0 trains on the CPU"
+    )
     cpus_per_worker: int = Field(1, ge=1)
     loader_threads: int = Field(1, ge=0, description="batches prepared ahead by this many threads")
     precision: Literal["fp32", "bf16"] = "fp32"
