@@ -81,7 +81,8 @@ def code_files(own: Path) -> list[Path]:
             if found is not None and found.origin and Path(found.origin) not in seen:
                 seen.add(Path(found.origin))
                 queue.append(Path(found.origin))
-    return sorted(seen, key=lambda file: file.name)  # not by path: the same code elsewhere is the same
+    # Not by path: the same code elsewhere is the same. Names alone are not an order: there are two unet.py.
+    return sorted(seen, key=lambda file: (file.name, file.parent.name))
 
 
 def _imported(file: Path) -> Iterator[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -182,6 +185,20 @@ def test_the_revision_of_a_cached_name_is_part_of_what_it_stands_for(
     head.parent.mkdir(parents=True)
     head.write_text("0123abcd")
     assert "0123abcd" in prints.weights_print("maker/model") != absent
+
+
+def test_files_of_one_name_have_an_order_in_every_process() -> None:
+    """Or the hash of a generator, and with it the name of a set, would be another one in each."""
+    code = (
+        "from pathlib import Path; from reid.generate import prints; "
+        "print([str(p) for p in prints.code_files(Path(prints.__file__).with_name('unet.py'))])"
+    )
+    orders = []
+    for seed in "1", "2", "3", "4":
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", code]
+        orders.append(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout)
+    assert len(set(orders)) == 1 and orders[0].count("unet.py") == 2
 
 
 def test_changed_code_that_a_generator_imports_changes_its_hash(
