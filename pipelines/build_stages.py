@@ -1,4 +1,4 @@
-"""The stages of a build on Ray Data. A block is a whole shard from the first stage to the last.
+"""The stages of a build on Ray Data. A row is a whole shard from the first stage to the last.
 
 Neighbouring stages that run in tasks of the same size are one stage here: rows pass between them as Python
 objects, and a picture is decoded once. A generator that loads a network has a pool of actors instead.
@@ -16,13 +16,14 @@ from typing import Any
 import pyarrow as pa
 import ray.data
 
+from pipelines.cells import in_cell, of_cell
 from pipelines.context import map_blocks
 from pipelines.devices import device_here
 from pipelines.progress import Say, say
 from pipelines.resources import Request
 from pipelines.waiting import wait_for, watched
 from reid.build.recipe import Recipe, Step, make_recipe
-from reid.build.rows import READ, WRITE, Work, pack, unpack
+from reid.build.rows import READ, WRITE, pack, unpack
 from reid.build.running import Stages
 from reid.build.tasks import ShardTask
 from reid.config import Config, load
@@ -56,10 +57,10 @@ def run_shards(config: Config, root: str, tasks: Sequence[ShardTask], out: Say =
     text, run = config.model_dump_json(), uuid.uuid4().hex
     for segment in segments(config, make_recipe(config)):
         given: dict[str, Any] = {"config": text, "root": root, "parts": segment.parts}
-        options: dict[str, Any] = {"batch_size": None, "num_cpus": segment.cpus}
+        options: dict[str, Any] = {"batch_size": 1, "num_cpus": segment.cpus}
         if segment.actors:
             compute: Any = ray.data.ActorPoolStrategy(size=segment.concurrency or 1)
-            options |= {"num_gpus": segment.gpus, "fn_constructor_kwargs": given}
+            options |= {"num_gpus": segment.gpus or None, "fn_constructor_kwargs": given}
             dataset = map_blocks(dataset, SegmentActor, compute=compute, **options)
         else:
             compute = ray.data.TaskPoolStrategy(size=segment.concurrency)
@@ -111,7 +112,7 @@ def segments(config: Config, recipe: Recipe) -> list[Segment]:
 
 
 def segment_task(batch: pa.Table, config: str, root: str, parts: tuple[Part, ...], run: str) -> pa.Table:
-    """One block through the parts of a segment, in a task."""
+    """One shard through the parts of a segment, in a task."""
     return _run(_stages(config, root, run), batch, parts)
 
 
@@ -124,13 +125,13 @@ class SegmentActor:
             self.stages.load(_targets(part))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """One block through the segment."""
+        """One shard through the segment."""
         return _run(self.stages, batch, self.parts)
 
 
 @lru_cache(maxsize=4)
 def _stages(config: str, root: str, run: str) -> Stages:
-    """Kept by a worker from one block of a run to the next; another run may find other files and code."""
+    """Kept by a worker from one shard of a run to the next; another run may find other files and code."""
     return Stages(load_text(config), root)
 
 
@@ -140,18 +141,18 @@ def load_text(config: str) -> Config:
 
 
 def _run(stages: Stages, batch: pa.Table, parts: tuple[Part, ...]) -> pa.Table:
-    work: list[Work] = []
+    """A task, or a shard in a cell, through the parts: a shard in a cell, or what became of it."""
     if parts[0] == (READ,):
-        work = [stages.read(ShardTask.from_json(text)) for text in batch["task"].to_pylist()]
+        (task,) = batch["task"].to_pylist()
+        work = stages.read(ShardTask.from_json(task))
         parts = parts[1:]
     else:
-        work = unpack(batch)
+        (work,) = unpack(of_cell(batch))
     for part in parts:
         if part == (WRITE,):
-            shards = [stages.write(one).model_dump_json() for one in work]
-            return pa.table({"shard": shards}, schema=DONE)
-        work = [stages.generate(one, _targets(part)) for one in work]
-    return pack(work)
+            return pa.table({"shard": [stages.write(work).model_dump_json()]}, schema=DONE)
+        work = stages.generate(work, _targets(part))
+    return in_cell(pack([work]))
 
 
 def _device(step: Step) -> str:
