@@ -42,8 +42,8 @@ def fit(
     """Wait for room and fit the trainer that `make` gives.
 
     Raises ConfigError for room that the cluster can never have, ResourceError after `ray.wait_s` without it
-    (also for workers that lost theirs), a worker's own UsageError or TrainingError, TrainingError with the first
-    cause else.
+    (also for workers that lost theirs), a worker's own UsageError or TrainingError, and TrainingError with
+    the first cause for all else.
     """
     os.environ[_START_TIMEOUT] = f"{settings.wait_s:g}"  # Ray hands it on to its controller
     # Without a limit Ray would wait anew each time; what may pass is tried again below.

@@ -270,5 +270,3 @@ def worker(arguments: dict[str, Any]) -> None:
         train(
             config, uri, resume=Path(folder), device=device, report=report, tick=lines.tick if main else None
         )
-
-
