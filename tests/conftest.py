@@ -14,8 +14,7 @@ import pytest
 import torch
 
 from tests.s3 import Relay
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.places import ROOT
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

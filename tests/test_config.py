@@ -18,6 +18,7 @@ from reid import config as module
 from reid.config import Config, fingerprint, load, merge, override
 from reid.errors import ConfigError, UsageError
 from reid.modality import Modality
+from tests.support.places import ROOT
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -272,7 +273,7 @@ def test_a_fingerprint_does_not_depend_on_the_process(small: str) -> None:
     printed = subprocess.run(
         [sys.executable, "-c", code, small],
         env=os.environ | {"PYTHONHASHSEED": "7"},
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=ROOT,
         capture_output=True,
         check=True,
         text=True,

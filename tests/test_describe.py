@@ -16,8 +16,9 @@ from reid.modality import Modality
 from reid.models.base import build_model
 from reid.runs import model_context
 from reid.train.identities import LabelMap
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "baseline.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "baseline.json").read_text())
 TINY = [
     "model.tower={arch: null, patch: 8, width: 32, layers: 2, heads: 2, dim: 16}",
     "data.height=32",

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.places import ROOT
+
 PRODUCT = ("reid", "pipelines", "jobs")
 
 # Who may not know whom: (importer, what it must never import), each with all that is below it.

@@ -21,8 +21,9 @@ from reid.modality import Modality
 from reid.models.base import ModelContext, Regime, build_model
 from reid.train.optim import build_optimizer, learning_rate
 from tests.data.annotated import write_set
+from tests.support.places import GOLDEN_FOLDER, ROOT
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "text_presets.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "text_presets.json").read_text())
 NAMES = sorted(GOLDEN["sets"])
 TINY = [
     "model.tower={arch: null, patch: 16, width: 32, layers: 1, heads: 2, dim: 16}",
@@ -96,7 +97,7 @@ def test_the_towers_are_clips_at_the_sets_size() -> None:
 
 
 def test_sketches_are_added_as_the_comment_says() -> None:
-    path = Path(__file__).parents[1] / "reid" / "presets" / "baseline" / "cuhk-pedes.yaml"
+    path = ROOT / "reid" / "presets" / "baseline" / "cuhk-pedes.yaml"
     shown = [line for line in path.read_text().splitlines() if line.startswith("#   ")]
     overrides = [
         "data.modalities=rgb+sketch+text",

@@ -11,8 +11,9 @@ import pytest
 from reid.config import load
 from reid.describe import describe_config
 from reid.evaluate.protocols import get_protocol
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "vehicle_presets.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "vehicle_presets.json").read_text())
 NAMES = sorted(GOLDEN["sets"])
 TINY = "model.tower={arch: null, patch: 8, width: 32, layers: 1, heads: 2, dim: 16}"
 

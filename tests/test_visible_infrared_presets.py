@@ -17,8 +17,9 @@ from reid.evaluate.protocols import get_protocol
 from reid.modality import Modality, parse_subset
 from reid.models.base import ModelContext, Regime, build_model
 from tests.data.making import SIDE, data_config, make_sample, make_shards
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "visible_infrared_presets.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "visible_infrared_presets.json").read_text())
 NAMES = sorted(GOLDEN["sets"])
 TINY = "model.tower={arch: null, patch: 16, width: 32, layers: 1, heads: 2, dim: 16}"
 

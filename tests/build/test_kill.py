@@ -19,8 +19,8 @@ from reid import storage
 from reid.config import Config
 from reid.data.shards import MANIFEST, ShardSet
 from tests.build.photos import build_here, config, photos, rows_of
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 Write = Callable[[str, bytes], None]
 
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from reid.config import load
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "cluster"
 MANIFESTS = sorted(CLUSTER.glob("*.yaml"))
 

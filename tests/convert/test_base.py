@@ -19,8 +19,9 @@ from reid.errors import ConfigError, StorageError, WeightsError
 from reid.models.base import ModelContext, build_model
 from tests.convert import public
 from tests.convert.public import blocks_expanded, config_of, saved, tiny_mfrnet, tiny_signal
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "public_checkpoints.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "public_checkpoints.json").read_text())
 State = dict[str, Tensor]
 Change = Callable[[State], None]
 GENERATOR = "BACKBONE.base.gfmoe.experts.conv_1.weight"

@@ -14,6 +14,7 @@ import pytest
 from reid.errors import GalleryError
 from reid.gallery.store import Gallery, Item, VersionGone
 from reid.modality import Modality
+from tests.support.places import ROOT
 
 DIM = 8
 MODEL = "model-a"
@@ -94,7 +95,7 @@ def test_survives_a_kill_between_adds(gallery: Gallery) -> None:
         "for n in range(1, 10_000):\n"
         "    g.add([item(2 * n), item(2 * n + 1)]); print(n, flush=True)\n"
     )
-    root = str(Path(__file__).parents[2])
+    root = str(ROOT)
     child = subprocess.Popen(
         [sys.executable, "-c", script, gallery.uri, root],
         stdout=subprocess.PIPE,

@@ -17,9 +17,9 @@ from reid.generate.base import Source, bind
 from reid.generate.teed import SketchTeed
 from reid.modality import Modality, Target
 from reid.nn.teed import Teed
+from tests.support.places import ROOT
 
 PARAMETERS = 58_910  # as the paper counts them (section 4)
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def source(pixels: Pixels) -> Source:

@@ -18,8 +18,8 @@ from reid.errors import ConfigError, StorageError
 from reid.runs import Run
 from tests.jobs.conftest import Call, Outcome, Verb
 from tests.pipelines.tiny import write_yaml
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PRESET = ("--preset", "baseline/synthetic")
 
 

@@ -22,8 +22,8 @@ from jobs import build, evaluate, index, search, train, tune
 from reid.config import load
 from reid.doctor.data import Extent, examine_config
 from tests.jobs.conftest import Call, Outcome, Verb
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 YAML = re.search(r"```yaml\n(# mine\.yaml.*?)```", README, re.DOTALL)
 SMALL = (

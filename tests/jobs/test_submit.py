@@ -19,10 +19,10 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from reid.data.shards import ShardSet
 from reid.runs import RunFolder
+from tests.support.places import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-for-this-test-only-0123456789"
 TINY = (
     "--preset baseline/synthetic data.reader.train_identities=8 data.reader.test_identities=4 "

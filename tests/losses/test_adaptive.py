@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,8 +14,9 @@ from reid.losses.routing import entropy_loss
 from reid.losses.sdm import EPSILON, sdm
 from reid.nn.routing import Router, RouterConfig, Routing, adaptive_experts
 from reid.nn.stream_encoder import Use
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "flexireid.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "flexireid.json").read_text())
 
 
 def routed(logits: Tensor, threshold: float = 0.6) -> Routing:

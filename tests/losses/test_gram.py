@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reid.losses.gram import gram_contrast, gram_volume
+from tests.support.places import GOLDEN_FOLDER
 
-TOLD = json.loads((Path(__file__).parents[1] / "golden" / "signal.json").read_text())
+TOLD = json.loads((GOLDEN_FOLDER / "signal.json").read_text())
 GOLDEN = TOLD["gram"]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +13,9 @@ from torch import Tensor
 from reid.losses.classification import smoothed_cross_entropy
 from reid.losses.sdm import EPSILON, sdm
 from reid.losses.triplet import batch_hard_triplet, euclidean
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "losses.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "losses.json").read_text())
 LABELS = torch.tensor(GOLDEN["labels"])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +11,9 @@ from torch import Tensor
 
 from reid.losses.routing import balance_loss, entropy_loss, expert_totals, squared_variation
 from reid.nn.routing import Router, RouterConfig, Routing, top_k_experts
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "moe.json").read_text())["a1"]
+GOLDEN = json.loads((GOLDEN_FOLDER / "moe.json").read_text())["a1"]
 
 
 def routing_of(logits: Tensor, k: int = 1, noisy: Tensor | None = None) -> Routing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +17,9 @@ from reid.modality import Modality, Target, all_subsets, parse_subset, subset_na
 from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
 from reid.models.flexireid import Config as FlexiReID
 from reid.train.optim import build_optimizer, learning_rate
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "flexireid.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "flexireid.json").read_text())
 PAPERS = sorted(GOLDEN["sets"])
 LAPTOP = ["synthetic", "synthetic-warm", "grocery"]
 ALL = "rgb+nir+sketch+text"

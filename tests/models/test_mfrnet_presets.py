@@ -16,8 +16,9 @@ from reid.modality import CAMERA
 from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
 from reid.nn.clip import ImageTower, ImageTowerConfig, resize_positions
 from reid.train.optim import build_optimizer
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "moe.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "moe.json").read_text())
 PARTS = {
     "presets": [],
     "frm_only": ["model.ffm.enabled=false"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,8 +19,9 @@ from reid.models.mixer import Config as MixerConfig
 from reid.models.mixer import Model
 from reid.sections import check
 from reid.train.optim import build_optimizer, learning_rate
+from tests.support.places import GOLDEN_FOLDER, ROOT
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "mixer.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "mixer.json").read_text())
 BOTH = parse_subset("rgb+nir")
 LAPTOP = ("synthetic", "synthetic-warm", "grocery")
 
@@ -110,7 +110,7 @@ def test_a_presets_comment_tells_its_parameters_and_its_model_can_be_trained(nam
     config = load(f"mixer/{name}")
     model = shell(config)
     assert len(build_optimizer(model, config.train.optim).param_groups) > 0
-    path = Path(__file__).parents[2] / "reid" / "presets" / "mixer" / f"{name}.yaml"
+    path = ROOT / "reid" / "presets" / "mixer" / f"{name}.yaml"
     if name not in LAPTOP:
         assert f"{parameter_counts(model)['total']:,}" in path.read_text()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,9 @@ from reid.modality import CAMERA, Modality
 from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
 from reid.models.signal import Config as Signal
 from reid.train.optim import build_optimizer
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "signal.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "signal.json").read_text())
 OFF = {"enabled": False}
 
 

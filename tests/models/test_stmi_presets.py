@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,8 +16,9 @@ from reid.modality import CAMERA, Modality, Target
 from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
 from reid.models.stmi import Config as Stmi
 from reid.train.optim import build_optimizer, learning_rate
+from tests.support.places import GOLDEN_FOLDER, ROOT
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "stmi.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "stmi.json").read_text())
 PAPERS = sorted(GOLDEN["recipes"])
 
 
@@ -47,7 +47,7 @@ def test_a_preset_has_the_parameters_that_its_parts_add_up_to(name: str) -> None
     assert counts["by_module"] == expected
     assert counts["total"] == sum(expected.values())
     assert counts["total"] - counts["trainable"] == 2 * joined + 512
-    text = (Path(__file__).parents[2] / "reid" / "presets" / "stmi" / f"{name}.yaml").read_text()
+    text = (ROOT / "reid" / "presets" / "stmi" / f"{name}.yaml").read_text()
     assert f"{counts['total']:,} parameters" in text
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +13,9 @@ from reid.errors import ConfigError
 from reid.nn.adapted import Sequences
 from reid.nn.aea import AEA, AEAConfig
 from reid.sections import check
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "flexireid.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "flexireid.json").read_text())
 DIM = 16
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -14,8 +13,9 @@ from torch import Tensor
 from reid.errors import ConfigError
 from reid.nn.chi import ChiConfig, HypergraphLayer, Interaction, Kind, hyperedges
 from reid.sections import check
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "stmi.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "stmi.json").read_text())
 LITERAL: dict[str, Any] = {"degree_norm": False, "feature_map": False, "activation": "none"}
 
 

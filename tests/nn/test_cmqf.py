@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,9 @@ from torch import Tensor, nn
 from reid.nn.cmqf import CMQF, FusionConfig
 from reid.nn.fusions import make_fusion, reads_tokens
 from reid.nn.streams import Stream, all_modes, resample_picture, resample_text
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "flexireid.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "flexireid.json").read_text())
 DIM, CONTEXT = 16, 12
 MODES = [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]
 KINDS = ["cmqf", "concat", "sum", "hierarchical"]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from reid.nn.deformable import DeformableSampler
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "signal.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "signal.json").read_text())
 
 
 def still(sampler: DeformableSampler, *to: float) -> DeformableSampler:

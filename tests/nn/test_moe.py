@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,9 @@ from torch import Tensor
 from reid.nn.experts import BottleneckExperts, Experts
 from reid.nn.moe import Mixed, MoE
 from reid.nn.routing import Router, RouterConfig, Routing
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "moe.json").read_text())["a1"]
+GOLDEN = json.loads((GOLDEN_FOLDER / "moe.json").read_text())["a1"]
 DIM, EXPERTS, HIDDEN = 12, 4, 7
 SELECTIONS: dict[str, dict[str, Any]] = {
     "top 1": {"top_k": 1},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +21,9 @@ from reid.nn.routing import (
     top_k_experts,
 )
 from reid.sections import check
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "moe.json").read_text())["a1"]
+GOLDEN = json.loads((GOLDEN_FOLDER / "moe.json").read_text())["a1"]
 DIM = 8
 
 

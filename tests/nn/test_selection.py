@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -20,8 +19,9 @@ from reid.nn.selection import (
     intra_selection,
     top,
 )
+from tests.support.places import GOLDEN_FOLDER
 
-TOLD = json.loads((Path(__file__).parents[1] / "golden" / "signal.json").read_text())
+TOLD = json.loads((GOLDEN_FOLDER / "signal.json").read_text())
 GOLDEN = TOLD["selection"]
 CAMERAS = ("rgb", "nir", "tir")
 ALL = torch.ones(3, 3, dtype=torch.bool)

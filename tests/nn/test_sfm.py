@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +15,9 @@ from reid.nn.clip import ImageTower, ImageTowerConfig
 from reid.nn.mask_tokens import TokenMask
 from reid.nn.sfm import Modulation, SfmConfig, _Modulated
 from reid.sections import check
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "stmi.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "stmi.json").read_text())
 modulated: Callable[..., Tensor] = _Modulated.apply
 TOWER = ImageTowerConfig(arch=None, patch=8, width=32, layers=4, heads=2, dim=16)
 

@@ -21,8 +21,7 @@ from reid.data.shards import ShardSet
 from reid.errors import TrainingError, UsageError
 from reid.runs import Run
 from tests.pipelines.tiny import config_of, silent
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.places import ROOT
 
 
 def with_cuda(seen: bool) -> None:

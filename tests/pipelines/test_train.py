@@ -17,8 +17,8 @@ from reid.errors import DataError
 from reid.runs import Run, RunFolder
 from reid.train.state import STATE_FILE
 from tests.pipelines.tiny import config_of, silent, write_yaml
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 LONG = ("train.epochs=6", "train.steps_per_epoch=30")
 STEPS = 180
 

@@ -17,8 +17,8 @@ from pipelines.tune import check_space, ranked
 from reid.data.shards import ShardSet
 from reid.errors import ConfigError
 from tests.pipelines.tiny import config_of, write_yaml
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SPACE = "tune.space={train.optim.lr: {loguniform: [1e-4, 1e-2]}, model.id_weight: {choice: [0.5, 1.0]}}"
 
 

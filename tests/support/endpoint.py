@@ -18,8 +18,8 @@ import httpx
 import yaml
 
 from reid.retrieve import Retriever
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 _START_S = 180.0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +13,9 @@ from torch import nn
 from reid.config import OptimConfig, load
 from reid.errors import ConfigError
 from reid.train.optim import build_optimizer, learning_rate, noise_factor, set_learning_rates
+from tests.support.places import GOLDEN_FOLDER
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "schedule.json").read_text())
+GOLDEN = json.loads((GOLDEN_FOLDER / "schedule.json").read_text())
 RECIPE = load("baseline/rgbnt201").train.optim
 PAPERS = OptimConfig(
     name="adam", lr=3.5e-4, warmup_epochs=10, warmup_reference="base", final_factor=1e-3, per="epoch"
