@@ -18,7 +18,7 @@ import typer
 from jobs.common import DebugOption, JsonOption, run_verb, start_ray
 from reid.config import RayConfig
 from reid.errors import UsageError
-from reid.sections import did_you_mean
+from reid.config.typed import did_you_mean
 
 GROUPS = ("model", "sharing", "moe", "evaluate", "stream", "build")
 

@@ -25,7 +25,7 @@ from jobs.common import (
     start_ray,
 )
 from reid.errors import UsageError
-from reid.sections import did_you_mean
+from reid.config.typed import did_you_mean
 
 SUB_VERBS = ("verify", "compact", "preview", "stats", "import", "export")
 """First words that are verbs of their own: `main_<verb>` in jobs/build_<verb>.py."""

@@ -32,7 +32,7 @@ def main_export(
     from reid.build.transfer_export import export
     from reid.data.schema import SPLITS
     from reid.data.shards import ShardSet
-    from reid.sections import did_you_mean
+    from reid.config.typed import did_you_mean
 
     if to is None:
         raise UsageError("export: give --to FOLDER, an empty folder or s3:// prefix.")

@@ -42,7 +42,7 @@ def main_preview(
     from reid.build.preview import choose, render_preview
     from reid.data.schema import SPLITS
     from reid.data.shards import ShardSet
-    from reid.sections import did_you_mean
+    from reid.config.typed import did_you_mean
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split: unknown {split!r}.{did_you_mean(split, SPLITS)}")
@@ -62,7 +62,7 @@ def main_preview(
 def set_uri(given: list[str] | None, config: str | None, preset: str | None) -> str:
     """The set that the arguments name: its own uri, or the one that a configuration builds."""
     if config or preset:
-        from reid.addresses import shards_uri
+        from reid.config.addresses import shards_uri
 
         return shards_uri(load_config(config, preset, given))
     if not given or len(given) > 1:

@@ -32,7 +32,7 @@ from jobs.common import (
 from reid.config import RayConfig
 from reid.doctor.finding import Check, Watch
 from reid.errors import UsageError
-from reid.sections import did_you_mean
+from reid.config.typed import did_you_mean
 
 WHAT = ("data", "env", "ray")
 RAY_SECONDS = 60

@@ -51,7 +51,7 @@ def search(
     """Print the best gallery items for a query of any supported subset."""
     from pipelines.devices import device_here
     from reid import storage
-    from reid.addresses import gallery_uri
+    from reid.config.addresses import gallery_uri
     from reid.data.images import open_image
     from reid.errors import UsageError
     from reid.gallery.store import Gallery

@@ -32,7 +32,7 @@ def train(
     """Train the run of a configuration into its run folder."""
     from pipelines.train import resolve_run, train_run
     from reid import storage
-    from reid.addresses import shards_uri
+    from reid.config.addresses import shards_uri
     from reid.runs import RUN_FILE
     from reid.train.checks import check_run
 

@@ -32,7 +32,7 @@ def tune(
 ) -> None:
     """Run a search campaign and print the best trials."""
     from pipelines.tune import check_space, result_lines, tune_runs
-    from reid.addresses import shards_uri
+    from reid.config.addresses import shards_uri
     from reid.train.checks import check_run
 
     settings = load_config(config, preset, overrides)

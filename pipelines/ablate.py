@@ -18,7 +18,7 @@ from pipelines.evaluate import choose_pairings, evaluate_run
 from pipelines.progress import Say, duration, say
 from pipelines.train import resolve_run, train_requests, train_run
 from reid import storage
-from reid.addresses import run_fingerprint, shards_uri
+from reid.config.addresses import run_fingerprint, shards_uri
 from reid.config import AUTO_PROTOCOL, Config, fingerprint, override
 from reid.errors import AnyReIDError, ConfigError
 from reid.evaluate.plan import plan_evaluation

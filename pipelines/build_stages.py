@@ -29,7 +29,7 @@ from reid.build.tasks import ShardTask
 from reid.config import Config, load
 from reid.data.manifest import Shard
 from reid.modality import Target
-from reid.settings.build import StageConfig
+from reid.config.sections.build import StageConfig
 
 TASKS = pa.schema([("task", pa.string())])
 DONE = pa.schema([("shard", pa.string())])

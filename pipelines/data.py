@@ -16,7 +16,7 @@ from typing import Any
 from pipelines.build_stages import run_shards
 from pipelines.progress import Progress, Say, say
 from reid import storage
-from reid.addresses import shards_folder, shards_uri
+from reid.config.addresses import shards_folder, shards_uri
 from reid.build.cleaning import clean
 from reid.build.inventory import find_donors, listing, read_statistics
 from reid.build.manifest import publish_build

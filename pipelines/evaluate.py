@@ -14,7 +14,7 @@ from pipelines.pairings import choose_pairings
 from pipelines.progress import Say, say
 from pipelines.ranked import Pictures, ranked_lists
 from reid import storage
-from reid.addresses import evaluation_uri
+from reid.config.addresses import evaluation_uri
 from reid.config import Config, fingerprint
 from reid.data.images import decode_rgb
 from reid.data.shards import ShardSet

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipelines.embed import Vector, embed_work
 from pipelines.progress import Progress, Say, say
-from reid.addresses import gallery_uri, shards_uri
+from reid.config.addresses import gallery_uri, shards_uri
 from reid.auxiliaries import recorded
 from reid.config import Config
 from reid.data.images import thumbnail

@@ -21,7 +21,7 @@ from pipelines.resources import Request
 from pipelines.train import resolve_run
 from pipelines.waiting import give_up, wait_for, watched
 from reid import storage
-from reid.addresses import tune_uri
+from reid.config.addresses import tune_uri
 from reid.config import Config, load, override
 from reid.data.shards import ShardSet
 from reid.errors import ConfigError, TrainingError

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reid.addresses import shards_uri
+from reid.config.addresses import shards_uri
 from reid.config import Config
 from reid.data.batch import Batch
 from reid.data.shards import ShardSet

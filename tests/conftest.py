@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.s3 import Relay
+from tests.support.s3 import Relay
 from tests.support.places import ROOT
 
 

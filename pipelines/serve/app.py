@@ -197,7 +197,7 @@ def run(
     serves until Ctrl-C. Raises ServiceError when the port is taken or the application does not come
     up, GalleryError or WeightsError when there is nothing to serve.
     """
-    from reid import addresses
+    from reid.config import addresses
     from reid.gallery.store import Gallery
     from reid.runs import RunFolder
 

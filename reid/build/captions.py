@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeVar
 
 from reid.data.schema import Attribute
 from reid.data.text import tokenize
-from reid.settings.captions import CaptionPolicy
+from reid.config.sections.captions import CaptionPolicy
 
 Code = Literal[
     "empty", "encoding", "non-printing", "slot", "unknown", "refusal", "long", "unsure", "contradiction"

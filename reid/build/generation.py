@@ -15,7 +15,7 @@ from reid.data.schema import Caption, Image, Mask, Sample
 from reid.errors import DataError
 from reid.generate.base import Loaded, Made, MadeCaption, MadeMask, MaskArray, Source
 from reid.modality import Modality, Target
-from reid.settings.captions import CaptionPolicy
+from reid.config.sections.captions import CaptionPolicy
 
 DECODE = "decode"
 _PIXELS = 16_000_000

@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import Any
 
 from reid import __version__
-from reid.addresses import source_hash
+from reid.config.addresses import source_hash
 from reid.build.duplicates import find_duplicates
 from reid.build.recipe import Recipe, reader_code
 from reid.build.summary import first_bad, reason_lines, reason_table

@@ -17,7 +17,7 @@ from reid.data.shards import GroupRef, ShardSet
 from reid.errors import DataError
 from reid.evaluate.pages import environment, image_uri
 from reid.modality import VISUAL
-from reid.settings.captions import CaptionPolicy
+from reid.config.sections.captions import CaptionPolicy
 
 LONGEST = 256
 """Side of a picture on the page, pixels."""

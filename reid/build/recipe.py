@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from reid.addresses import source_hash
+from reid.config.addresses import source_hash
 from reid.config import Config, GenerateConfig, fingerprint
 from reid.data.manifest import MadeBy
 from reid.data.readers.base import Reader, Record

@@ -13,7 +13,7 @@ from reid.build.summary import reason_class
 from reid.data.schema import SPLITS, Sample
 from reid.data.shards import ShardSet
 from reid.modality import ORDER, VISUAL, canonical, subset_name
-from reid.settings.captions import CaptionPolicy
+from reid.config.sections.captions import CaptionPolicy
 
 _CHUNK = 1024
 _BINS = 24

@@ -16,7 +16,7 @@ from torch import Size, Tensor
 
 from reid.errors import ConfigError, WeightsError
 from reid.models.base import ReIDModel, model_names
-from reid.sections import plugin_names
+from reid.config.typed import plugin_names
 
 State = Mapping[str, Tensor]
 Adapt = Callable[[Tensor, Size], Tensor]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from reid import storage
-from reid.addresses import shards_uri
+from reid.config.addresses import shards_uri
 from reid.config import Config, fingerprint, override
 from reid.convert.base import convert, counts, system_of
 from reid.data.shards import ShardSet

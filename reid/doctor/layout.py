@@ -19,7 +19,7 @@ from reid.doctor.recipes import GENERAL, Recipe, recipe
 from reid.doctor.source import read
 from reid.errors import AnyReIDError, DataError, UsageError
 from reid.modality import Modality, canonical
-from reid.sections import did_you_mean
+from reid.config.typed import did_you_mean
 
 READERS = "reid.data.readers"
 LAST = "folder"

@@ -18,8 +18,8 @@ from pydantic import Field, model_validator
 
 from reid.errors import ConfigError, UsageError, WeightsError
 from reid.modality import Subset, subset_name
-from reid.sections import Section
-from reid.sections import check as validated
+from reid.config.typed import Section
+from reid.config.typed import check as validated
 
 Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]

@@ -28,7 +28,7 @@ from reid.evaluate.metrics import (
 from reid.evaluate.pairing import Pairing, PairRule, pair, parse_pairing
 from reid.evaluate.protocols import Protocol
 from reid.evaluate.rerank import rerank
-from reid.evaluate.spec import ProtocolConfig
+from reid.config.protocols.spec import ProtocolConfig
 from reid.evaluate.trials import over_trials
 from reid.modality import subset_name
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reid.evaluate.catalogue import PROTOCOLS, protocol_config, register, summary_of
+from reid.config.protocols.catalogue import PROTOCOLS, protocol_config, register, summary_of
 from reid.evaluate.items import (
     GalleryItem,
     Part,
@@ -25,9 +25,9 @@ from reid.evaluate.meta import Meta, metas
 from reid.evaluate.rules import RULES, leakage, same_sample
 from reid.evaluate.sampling import draws
 from reid.evaluate.selection import select_gallery, select_queries
-from reid.evaluate.spec import ProtocolConfig
+from reid.config.protocols.spec import ProtocolConfig
 from reid.modality import Modality, Subset, canonical
-from reid.sections import Section
+from reid.config.typed import Section
 
 __all__ = [
     "PROTOCOLS",

@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import Field
 
-from reid import yamlio
+from reid.config import strict_yaml
 from reid.config import PRESETS
 from reid.modality import parse_subset, subset_name
-from reid.sections import Section, check
+from reid.config.typed import Section, check
 
 NOTE = "published, not measured here"
 METRICS = ("mAP", "R1", "R5", "R10")
@@ -83,7 +83,7 @@ def published_rows(system: str, dataset: str, protocol: str | None = None) -> tu
 @lru_cache
 def _tree() -> dict[str, Any]:
     text = (importlib.resources.files(PRESETS) / "published.yaml").read_text(encoding="utf-8")
-    tree: dict[str, Any] = yamlio.parse(text)
+    tree: dict[str, Any] = strict_yaml.parse(text)
     return tree
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from reid import storage
 from reid.errors import DataError
 from reid.evaluate.items import GalleryItem
-from reid.evaluate.spec import SamplingConfig
+from reid.config.protocols.spec import SamplingConfig
 from reid.modality import ORDER
 
 Key = tuple[Any, ...]

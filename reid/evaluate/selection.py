@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from reid.evaluate.items import GalleryItem, Part, Query, SampleLabels, Selected, Side, make_query
-from reid.evaluate.spec import PairConfig, ProtocolConfig, SideConfig
+from reid.config.protocols.spec import PairConfig, ProtocolConfig, SideConfig
 from reid.modality import CAMERA, Modality, Subset, canonical, subset_name
 
 

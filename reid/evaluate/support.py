@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 
 from reid.errors import ConfigError
-from reid.evaluate.catalogue import FIELD
+from reid.config.protocols.catalogue import FIELD
 from reid.evaluate.choice import WITHIN, Choice, cameras_of
 from reid.evaluate.evaluator import select
 from reid.evaluate.items import SampleLabels

@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from reid.data.schema import Attribute
 from reid.generate.schema import Schema
-from reid.sections import Section
+from reid.config.typed import Section
 
 _SHOWN = {
     "RGB": "a colour photo",

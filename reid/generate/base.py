@@ -24,7 +24,7 @@ from reid.data.schema import Attribute
 from reid.errors import AnyReIDError, ConfigError, DataError
 from reid.generate import prints
 from reid.modality import Modality, Target
-from reid.sections import check, did_you_mean
+from reid.config.typed import check, did_you_mean
 
 MaskArray = npt.NDArray[np.bool_]
 STACK_PIXELS = 32 * 1024

@@ -8,9 +8,10 @@ from typing import Annotated
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from reid import storage, yamlio
+from reid import storage
+from reid.config import strict_yaml
 from reid.errors import ConfigError
-from reid.sections import Section, check, did_you_mean
+from reid.config.typed import Section, check, did_you_mean
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _PLAIN = re.compile(r'[^"\\{}\x00-\x1f\x7f-\uffff]+')
@@ -94,7 +95,7 @@ def load_schema(name: str) -> Schema:
             f"params.attributes: no shipped schema {name!r}.{did_you_mean(name, list(SHIPPED))}"
         )
     try:
-        value = yamlio.parse(storage.read_bytes(name).decode())
+        value = strict_yaml.parse(storage.read_bytes(name).decode())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name}: not valid YAML ({error}).") from None
     schema: Schema = check(Schema, value, name)

@@ -19,10 +19,10 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from reid import yamlio
+from reid.config import strict_yaml
 from reid.config import Config, Section, override
 from reid.errors import ConfigError, UsageError
-from reid.sections import check, did_you_mean
+from reid.config.typed import check, did_you_mean
 
 OURS = ("name", "workdir", "run", "seed", "ablate")
 """Fields that the ablation itself sets, or that do not belong to a configuration under study."""
@@ -79,7 +79,7 @@ def load_ladder(source: str) -> Ladder:
         )
     where = f"ladder {source}"
     try:
-        tree = yamlio.parse(text)
+        tree = strict_yaml.parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not valid YAML ({error}).") from None
     if not isinstance(tree, list) or not tree:

@@ -15,7 +15,7 @@ from reid.modality import ORDER, Modality
 from reid.nn.experts import BottleneckExperts, Init
 from reid.nn.moe import Dispatch, Mixed, MoE
 from reid.nn.routing import Router, RouterConfig
-from reid.sections import Section
+from reid.config.typed import Section
 
 Tokens = dict[Modality, Tensor]
 Made = dict[tuple[Modality, Modality], Tensor]

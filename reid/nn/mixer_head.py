@@ -25,7 +25,7 @@ from reid.nn.distributed import gather_rows
 from reid.nn.necks import Neck
 from reid.nn.precision import full
 from reid.nn.reversal import GradientReversal
-from reid.sections import Section
+from reid.config.typed import Section
 
 Features = dict[Part, Tensor]
 """(N, D) of the pictures of all ranks."""

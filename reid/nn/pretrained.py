@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from reid import storage
 from reid.errors import WeightsError
 from reid.nn.weights import CACHE_ENV, FILES, read_state
-from reid.sections import did_you_mean
+from reid.config.typed import did_you_mean
 
 State = dict[str, Tensor]
 COUNTER = "num_batches_tracked"

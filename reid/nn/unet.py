@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from reid import storage
 from reid.errors import WeightsError
-from reid.settings.translate import UNetConfig
+from reid.config.sections.translate import UNetConfig
 
 META = "anyreid.unet"
 _CAP = 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reid.addresses import shards_uri
+from reid.config.addresses import shards_uri
 from reid.config import Config, ValConfig
 from reid.data.shards import Identity, ShardSet
 from reid.evaluate.choice import Choice, check_name, choose_protocol

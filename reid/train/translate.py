@@ -13,14 +13,15 @@ import yaml
 from torch import Tensor
 from torch.nn import functional as F
 
-from reid import storage, yamlio
+from reid import storage
+from reid.config import strict_yaml
 from reid.data.images import Pixels
 from reid.data.pairs import Pair, read_pairs, stack
 from reid.errors import ConfigError, TrainingError
 from reid.losses.ssim import ssim
 from reid.nn.unet import PatchDiscriminator, UNet, save_unet
-from reid.sections import check, fingerprint
-from reid.settings.translate import TranslateConfig
+from reid.config.typed import check, fingerprint
+from reid.config.sections.translate import TranslateConfig
 from reid.train.state import epoch_seed
 
 WEIGHTS, STATE, METRICS = "translator.safetensors", "state.pt", "metrics.json"
@@ -33,7 +34,7 @@ _RESUMABLE = {"epochs", "decay_epochs", "checkpoint_every", "device", "out"}
 def load_translate(source: str | None, overrides: Sequence[str] = ()) -> TranslateConfig:
     """The configuration of a YAML file with `a.b=value` overrides. Raises ConfigError naming the field."""
     try:
-        tree = yamlio.parse(storage.read_bytes(source).decode()) if source else {}
+        tree = strict_yaml.parse(storage.read_bytes(source).decode()) if source else {}
         if not isinstance(tree, dict):
             raise ConfigError(f"{source}: expected a mapping of fields.")
         for override in overrides:
@@ -46,7 +47,7 @@ def load_translate(source: str | None, overrides: Sequence[str] = ()) -> Transla
                 section = section.setdefault(part, {})
                 if not isinstance(section, dict):
                     raise ConfigError(f"{key}: {part!r} is a value, not a section.")
-            section[last] = yamlio.parse(text)
+            section[last] = strict_yaml.parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"not valid YAML ({error}).") from None
     config: TranslateConfig = check(TranslateConfig, tree)

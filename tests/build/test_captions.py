@@ -19,8 +19,8 @@ from reid.build.captions import (
 from reid.data.schema import Attribute, Caption
 from reid.data.text import tokenize
 from reid.errors import ConfigError
-from reid.sections import check
-from reid.settings.captions import CaptionPolicy
+from reid.config.typed import check
+from reid.config.sections.captions import CaptionPolicy
 
 POLICY = CaptionPolicy(min_confidence=0.5)
 

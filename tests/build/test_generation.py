@@ -16,7 +16,7 @@ from reid.build.rows import Clock, Row
 from reid.data.images import decode_rgb
 from reid.data.schema import Caption, Image
 from reid.modality import Modality, Target
-from reid.settings.captions import CaptionPolicy
+from reid.config.sections.captions import CaptionPolicy
 from tests.build.making import BATCHES, LOADED, made_up, recipe_of, row
 
 RGB, NIR, TIR, SKETCH = Modality.RGB, Modality.NIR, Modality.TIR, Modality.SKETCH

@@ -12,14 +12,14 @@ import pytest
 from pipelines.compact import compact
 from pipelines.verify import verify
 from reid import storage
-from reid.addresses import shards_uri
+from reid.config.addresses import shards_uri
 from reid.build.verify import give_up
 from reid.data.shards import ShardSet
 from reid.errors import DataError, StorageError
-from reid.uploads import abort_uploads
+from reid.storage.uploads import abort_uploads
 from tests.build.photos import build_here, config, photos, rows_of
 from tests.build.test_kill import dies
-from tests.s3 import Relay
+from tests.support.s3 import Relay
 
 SIGMA = "build.generate.sketch.params={sigma: 3.0}"
 

@@ -16,7 +16,7 @@ from reid.modality import CAMERA, ORDER
 from reid.models import mfrnet, signal
 from reid.models.base import ModelContext, ReIDModel
 from reid.nn.moe import MoE
-from reid.sections import check
+from reid.config.typed import check
 
 CLASSES, CAMERAS, HEIGHT, WIDTH = 5, 3, 32, 16
 CONTEXT = ModelContext(CLASSES, CAMERAS, HEIGHT, WIDTH, CAMERA)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reid.config import presets
-from reid.evaluate.catalogue import PROTOCOLS
+from reid.config.protocols.catalogue import PROTOCOLS
 from reid.evaluate.published import NOTE, PublishedRow, _tree, published_rows
 
 

@@ -14,7 +14,7 @@ from reid.errors import DataError
 from reid.evaluate.items import GalleryItem, SampleLabels
 from reid.evaluate.protocols import Protocol, ProtocolConfig, get_protocol
 from reid.evaluate.sampling import draws
-from reid.evaluate.spec import SamplingConfig
+from reid.config.protocols.spec import SamplingConfig
 from reid.modality import Modality
 from tests.evaluate.making import CAPTURED, infrared, row
 

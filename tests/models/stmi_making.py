@@ -12,7 +12,7 @@ from reid.data.batch import Batch
 from reid.modality import parse_subset
 from reid.models.base import ModelContext
 from reid.models.stmi import Config, Model
-from reid.sections import check
+from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 CAMERAS = "rgb+nir+tir"

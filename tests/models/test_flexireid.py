@@ -18,7 +18,7 @@ from reid.models.base import ModelContext, Regime, ReIDModel, model_names
 from reid.models.flexireid import Config, Model
 from reid.nn.aea import AEA
 from reid.nn.clip import ImageTower
-from reid.sections import check
+from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 ALL = "rgb+nir+sketch+text"

@@ -16,7 +16,7 @@ from reid.modality import Modality, all_subsets, parse_subset, subset_name
 from reid.models.base import ModelContext, Output
 from reid.models.flexireid import Config, Model
 from reid.nn.clip import ImageTower
-from reid.sections import check
+from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 ALL = "rgb+nir+sketch+text"

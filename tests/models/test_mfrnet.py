@@ -17,7 +17,7 @@ from reid.modality import Modality, parse_subset
 from reid.models.base import ModelContext, Output, ReIDModel, model_names, parameter_counts
 from reid.models.mfrnet import Config, Model
 from reid.nn.moe import Mixed
-from reid.sections import check
+from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 CAMERAS = "rgb+nir+tir"

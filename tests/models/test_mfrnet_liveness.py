@@ -23,7 +23,7 @@ from reid.models.base import ModelContext
 from reid.models.mfrnet import Config, Model
 from reid.nn.experts import BottleneckExperts
 from reid.nn.moe import MoE
-from reid.sections import check
+from reid.config.typed import check
 
 HEIGHT, WIDTH, PEOPLE, SEEN, STEPS = 32, 16, 6, 4, 50
 PARTS = ("down", "down_bias", "up", "up_bias")

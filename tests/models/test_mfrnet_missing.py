@@ -17,7 +17,7 @@ from reid.errors import DataError
 from reid.modality import CAMERA, Modality, Subset, all_subsets, parse_subset, subset_name
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.mfrnet import Config, Model
-from reid.sections import check
+from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 CAMERAS = "rgb+nir+tir"

@@ -14,7 +14,7 @@ from reid.errors import DataError
 from reid.modality import parse_subset
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.mfrnet import Config, Model
-from reid.sections import check
+from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 SMALL: dict[str, Any] = {"hidden": 8, "router": {"score": "cosine", "dim": 8, "noise": 1.0}}

@@ -18,7 +18,7 @@ from reid.modality import Modality, Subset, all_subsets, parse_subset
 from reid.models.base import ModelContext, Regime, model_names
 from reid.models.mixer import Config, Model
 from reid.nn.resnet import ResNetTrunk
-from reid.sections import check
+from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 HEIGHT, WIDTH = 32, 16

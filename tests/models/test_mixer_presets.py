@@ -17,7 +17,7 @@ from reid.modality import parse_subset
 from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
 from reid.models.mixer import Config as MixerConfig
 from reid.models.mixer import Model
-from reid.sections import check
+from reid.config.typed import check
 from reid.train.optim import build_optimizer, learning_rate
 from tests.support.places import GOLDEN_FOLDER, ROOT
 

@@ -19,7 +19,7 @@ from reid.modality import parse_subset
 from reid.models.base import ModelContext, Output
 from reid.models.mixer import Config, Model
 from reid.nn.necks import Neck
-from reid.sections import check
+from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 TOWER = {"arch": None, "patch": 8, "width": 32, "layers": 2, "heads": 2, "dim": 16}

@@ -19,7 +19,7 @@ from reid.modality import CAMERA, Modality, Subset, all_subsets, parse_subset, s
 from reid.models.base import ModelContext, Regime, ReIDModel, model_names
 from reid.models.signal import Config, Model
 from reid.nn.selection import Drop, Projections
-from reid.sections import check
+from reid.config.typed import check
 
 Make = Callable[..., ReIDModel]
 MakeBatch = Callable[..., Batch]

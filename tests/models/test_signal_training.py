@@ -17,7 +17,7 @@ from reid.modality import CAMERA, parse_subset
 from reid.models.base import ModelContext, Output
 from reid.models.signal import Config, GamConfig, GlobalAlignment, Model
 from reid.nn.deformable import DeformableSampler
-from reid.sections import check
+from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 CAMERAS = "rgb+nir+tir"

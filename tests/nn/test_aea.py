@@ -12,7 +12,7 @@ from torch import Tensor
 from reid.errors import ConfigError
 from reid.nn.adapted import Sequences
 from reid.nn.aea import AEA, AEAConfig
-from reid.sections import check
+from reid.config.typed import check
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "flexireid.json").read_text())

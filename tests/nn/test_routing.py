@@ -20,7 +20,7 @@ from reid.nn.routing import (
     adaptive_experts,
     top_k_experts,
 )
-from reid.sections import check
+from reid.config.typed import check
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "moe.json").read_text())["a1"]

@@ -14,7 +14,7 @@ from reid.errors import ConfigError
 from reid.nn.clip import ImageTower, ImageTowerConfig
 from reid.nn.mask_tokens import TokenMask
 from reid.nn.sfm import Modulation, SfmConfig, _Modulated
-from reid.sections import check
+from reid.config.typed import check
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "stmi.json").read_text())

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from reid.errors import WeightsError
 from reid.nn.unet import PatchDiscriminator, UNet, load_unet, save_unet
-from reid.settings.translate import UNetConfig
+from reid.config.sections.translate import UNetConfig
 
 TINY = UNetConfig(width=4, depth=3)
 

@@ -14,7 +14,7 @@ from reid.data.images import encode_png
 from reid.data.schema import SCHEMA_VERSION, Caption, Image, Labels, Sample
 from reid.data.shards import Manifest, ShardSet, publish, write_shard
 from reid.modality import Modality
-from reid.sections import fingerprint
+from reid.config.typed import fingerprint
 
 HEIGHT, WIDTH = 32, 16
 WriteShards = Callable[..., ShardSet]

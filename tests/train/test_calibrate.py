@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reid.addresses import run_fingerprint
+from reid.config.addresses import run_fingerprint
 from reid.config import Config
 from reid.data.collate import Collator
 from reid.data.schema import Sample

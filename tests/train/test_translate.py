@@ -20,7 +20,7 @@ from reid.generate.base import Source, bind
 from reid.generate.unet import IrUnet
 from reid.modality import Modality, Target
 from reid.nn.unet import UNet, save_unet
-from reid.settings.translate import TranslateConfig, UNetConfig
+from reid.config.sections.translate import TranslateConfig, UNetConfig
 from reid.train.translate import load_translate, train_translator
 from tests.data.making import make_shards
 

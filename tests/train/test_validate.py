@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reid.addresses import run_fingerprint
+from reid.config.addresses import run_fingerprint
 from reid.config import Config
 from reid.data.schema import Sample
 from reid.data.shards import ShardSet

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from reid.sections import Section
+from reid.config.typed import Section
 
 
 class IndexConfig(Section):

@@ -32,8 +32,8 @@ from typing import Any
 
 from reid.config import AUTO_PROTOCOL, merge
 from reid.errors import ConfigError
-from reid.evaluate.spec import ProtocolConfig
-from reid.sections import Section, check, did_you_mean
+from reid.config.protocols.spec import ProtocolConfig
+from reid.config.typed import Section, check, did_you_mean
 
 FIELD = "evaluate.protocol"
 PROTOCOLS: dict[str, ProtocolConfig] = {}

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-import reid.evaluate.catalogue as catalogue
+import reid.config.protocols.catalogue as catalogue
 from reid.config import load, override
 from reid.errors import ConfigError
-from reid.evaluate.catalogue import PROTOCOLS, compose, register
+from reid.config.protocols.catalogue import PROTOCOLS, compose, register
 from reid.evaluate.protocols import get_protocol
-from reid.evaluate.spec import ProtocolConfig
+from reid.config.protocols.spec import ProtocolConfig
 
 PRESET = "baseline/synthetic"
 
@@ -121,7 +121,7 @@ def test_an_unknown_protocol_names_the_nearest_and_all() -> None:
 def test_a_protocol_is_added_by_one_entry_and_a_taken_name_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("reid.evaluate.catalogue.PROTOCOLS", dict(PROTOCOLS))
+    monkeypatch.setattr("reid.config.protocols.catalogue.PROTOCOLS", dict(PROTOCOLS))
     mine = ProtocolConfig(name="mine", summary="Nothing is excluded.", exclude=())
     register(mine)
     assert get_protocol("mine").config is mine

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from reid.modality import parse_subset
-from reid.sections import Section, told
-from reid.settings.types import DEFAULT_PROTOCOL, ProtocolSection
+from reid.config.typed import Section, told
+from reid.config.sections.field_types import DEFAULT_PROTOCOL, ProtocolSection
 
 
 class RerankConfig(Section):

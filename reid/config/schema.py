@@ -2,7 +2,7 @@
 
 `load()` is the only way in. A section whose fields depend on a name (the model, the reader) is a `Plugin`:
 its `name` picks a module of a package and that module's `Config` class gives the fields, so that adding a
-model or a reader is adding one file. The other sections are in `reid.settings`.
+model or a reader is adding one file. The other sections are in `reid.config.sections`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from reid import yamlio
+from reid.config import strict_yaml
 from reid.errors import ConfigError, UsageError
-from reid.sections import Plugin, Section, check, did_you_mean, fingerprint, plugin_names
-from reid.settings.build import BuildConfig, GenerateConfig
-from reid.settings.data import DataConfig
-from reid.settings.evaluate import EvaluateConfig, RerankConfig
-from reid.settings.search import AblateConfig, TuneConfig
-from reid.settings.serve import IndexConfig, RayConfig, ServeConfig
-from reid.settings.train import AugmentConfig, BatchConfig, GroupConfig, OptimConfig, TrainConfig, ValConfig
-from reid.settings.types import (
+from reid.config.typed import Plugin, Section, check, did_you_mean, fingerprint, plugin_names
+from reid.config.sections.build import BuildConfig, GenerateConfig
+from reid.config.sections.data import DataConfig
+from reid.config.sections.evaluate import EvaluateConfig, RerankConfig
+from reid.config.sections.search import AblateConfig, TuneConfig
+from reid.config.sections.serve import IndexConfig, RayConfig, ServeConfig
+from reid.config.sections.train import AugmentConfig, BatchConfig, GroupConfig, OptimConfig, TrainConfig, ValConfig
+from reid.config.sections.field_types import (
     AUTO_PROTOCOL,
     EXTENDED_PROTOCOL,
     Modalities,
@@ -65,7 +65,7 @@ __all__ = [
     "presets",
 ]
 
-PRESETS = "reid.presets"
+PRESETS = "reid.config.presets"
 
 
 class Config(Section):
@@ -113,7 +113,7 @@ def load(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> 
         if not separator or not key:
             raise ConfigError(f"Override {override!r} is not of the form section.field=value.")
         try:
-            value = yamlio.parse(text)
+            value = strict_yaml.parse(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"Override {key}: {text!r} is not valid YAML ({error}).") from None
         _assign(tree, key.split("."), value, key)
@@ -133,7 +133,7 @@ def _read_tree(source: str, trail: tuple[str, ...] = ()) -> dict[str, Any]:
         text = (importlib.resources.files(PRESETS) / system / f"{name}.yaml").read_text(encoding="utf-8")
         where = f"preset {source}"
     try:
-        tree = yamlio.parse(text)
+        tree = strict_yaml.parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not valid YAML ({error}).") from None
     if not isinstance(tree, dict):

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from reid.modality import Modality
-from reid.sections import Section
+from reid.config.typed import Section
 
 
 class UNetConfig(Section):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from reid.modality import Modality, parse_subset
-from reid.sections import Plugin, Section, plugin, told
+from reid.config.typed import Plugin, Section, plugin, told
 
 AUTO_PROTOCOL = "auto"
 """As a protocol's name: the labels choose, see reid/evaluate/choice.py."""
@@ -19,7 +19,7 @@ EXTENDED_PROTOCOL = "cross_camera"
 
 def _protocol(value: Any) -> Any:
     """A registered name, or the section that a mapping composes; ConfigError names the field."""
-    return importlib.import_module("reid.evaluate.catalogue").compose(value)
+    return importlib.import_module("reid.config.protocols.catalogue").compose(value)
 
 
 def _modalities(value: Any) -> Any:

@@ -11,7 +11,7 @@ import pytest
 
 from reid import storage
 from reid.errors import StorageError
-from tests.s3 import Relay
+from tests.support.s3 import Relay
 
 
 def test_bytes_and_json_round_trip_below_folders_that_are_not_there_yet(tmp_path: Path) -> None:

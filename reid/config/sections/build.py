@@ -11,8 +11,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from reid.modality import Target
-from reid.sections import Section
-from reid.settings.captions import CaptionPolicy
+from reid.config.typed import Section
+from reid.config.sections.captions import CaptionPolicy
 
 
 class StageConfig(Section):

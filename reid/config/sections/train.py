@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from reid.modality import Modality
-from reid.sections import Section
-from reid.settings.types import DEFAULT_PROTOCOL, Fraction, Modalities, ResizeFilter
+from reid.config.typed import Section
+from reid.config.sections.field_types import DEFAULT_PROTOCOL, Fraction, Modalities, ResizeFilter
 
 
 class AugmentConfig(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from reid.modality import parse_subset
-from reid.sections import Section, told
+from reid.config.typed import Section, told
 
 
 class TuneConfig(Section):

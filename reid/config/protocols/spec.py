@@ -18,7 +18,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, field_validator, mode
 from reid.evaluate.metrics import RANKS, CmcList
 from reid.evaluate.rules import RULES
 from reid.modality import Modality, parse_modality
-from reid.sections import Section, did_you_mean, told
+from reid.config.typed import Section, did_you_mean, told
 
 Split = Literal["train", "val", "test"]
 Leakage = Literal["always", "visual_only", "never"]
