@@ -17,8 +17,8 @@ import typer
 
 from jobs.common import DebugOption, JsonOption, run_verb, start_ray
 from reid.config import RayConfig
-from reid.errors import UsageError
 from reid.config.typed import did_you_mean
+from reid.errors import UsageError
 
 GROUPS = ("model", "sharing", "moe", "evaluate", "stream", "build")
 

@@ -24,8 +24,8 @@ from jobs.common import (
     show,
     start_ray,
 )
-from reid.errors import UsageError
 from reid.config.typed import did_you_mean
+from reid.errors import UsageError
 
 SUB_VERBS = ("verify", "compact", "preview", "stats", "import", "export")
 """First words that are verbs of their own: `main_<verb>` in jobs/build_<verb>.py."""

@@ -30,9 +30,9 @@ def main_export(
     """Write every row's files and the tables that other tools read; a stopped export goes on."""
     from pipelines.progress import Progress
     from reid.build.transfer_export import export
+    from reid.config.typed import did_you_mean
     from reid.data.schema import SPLITS
     from reid.data.shards import ShardSet
-    from reid.config.typed import did_you_mean
 
     if to is None:
         raise UsageError("export: give --to FOLDER, an empty folder or s3:// prefix.")

@@ -30,9 +30,9 @@ from jobs.common import (
     start_ray,
 )
 from reid.config import RayConfig
+from reid.config.typed import did_you_mean
 from reid.doctor.finding import Check, Watch
 from reid.errors import UsageError
-from reid.config.typed import did_you_mean
 
 WHAT = ("data", "env", "ray")
 RAY_SECONDS = 60

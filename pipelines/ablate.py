@@ -18,8 +18,8 @@ from pipelines.evaluate import choose_pairings, evaluate_run
 from pipelines.progress import Say, duration, say
 from pipelines.train import resolve_run, train_requests, train_run
 from reid import storage
-from reid.config.addresses import run_fingerprint, shards_uri
 from reid.config import AUTO_PROTOCOL, Config, fingerprint, override
+from reid.config.addresses import run_fingerprint, shards_uri
 from reid.errors import AnyReIDError, ConfigError
 from reid.evaluate.plan import plan_evaluation
 from reid.evaluate.protocols import get_protocol

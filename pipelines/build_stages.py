@@ -27,9 +27,9 @@ from reid.build.rows import READ, WRITE, pack, unpack
 from reid.build.running import Stages
 from reid.build.tasks import ShardTask
 from reid.config import Config, load
+from reid.config.sections.build import StageConfig
 from reid.data.manifest import Shard
 from reid.modality import Target
-from reid.config.sections.build import StageConfig
 
 TASKS = pa.schema([("task", pa.string())])
 DONE = pa.schema([("shard", pa.string())])

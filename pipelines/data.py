@@ -16,7 +16,6 @@ from typing import Any
 from pipelines.build_stages import run_shards
 from pipelines.progress import Progress, Say, say
 from reid import storage
-from reid.config.addresses import shards_folder, shards_uri
 from reid.build.cleaning import clean
 from reid.build.inventory import find_donors, listing, read_statistics
 from reid.build.manifest import publish_build
@@ -25,6 +24,7 @@ from reid.build.running import Runner
 from reid.build.summary import refreshed, refreshed_line, throughput, throughput_line
 from reid.build.tasks import ShardTask
 from reid.config import Config
+from reid.config.addresses import shards_folder, shards_uri
 from reid.data.manifest import Shard
 from reid.data.plan import ShardPlan, plan_shards
 from reid.data.readers.base import open_reader

@@ -14,8 +14,8 @@ from pipelines.pairings import choose_pairings
 from pipelines.progress import Say, say
 from pipelines.ranked import Pictures, ranked_lists
 from reid import storage
-from reid.config.addresses import evaluation_uri
 from reid.config import Config, fingerprint
+from reid.config.addresses import evaluation_uri
 from reid.data.images import decode_rgb
 from reid.data.shards import ShardSet
 from reid.evaluate.choice import Choice

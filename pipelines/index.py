@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from pipelines.embed import Vector, embed_work
 from pipelines.progress import Progress, Say, say
-from reid.config.addresses import gallery_uri, shards_uri
 from reid.auxiliaries import recorded
 from reid.config import Config
+from reid.config.addresses import gallery_uri, shards_uri
 from reid.data.images import thumbnail
 from reid.data.schema import Sample
 from reid.data.shards import ShardSet

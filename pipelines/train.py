@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from pipelines.devices import device_here
 from pipelines.progress import Say, duration, say
 from reid import storage
-from reid.config.addresses import run_fingerprint, run_uri, shards_uri
 from reid.config import Config, load, override
+from reid.config.addresses import run_fingerprint, run_uri, shards_uri
 from reid.data.shards import ShardSet
 from reid.evaluate.choice import check_name
 from reid.runs import RUN_FILE, RunFolder

@@ -21,8 +21,8 @@ from pipelines.resources import Request
 from pipelines.train import resolve_run
 from pipelines.waiting import give_up, wait_for, watched
 from reid import storage
-from reid.config.addresses import tune_uri
 from reid.config import Config, load, override
+from reid.config.addresses import tune_uri
 from reid.data.shards import ShardSet
 from reid.errors import ConfigError, TrainingError
 from reid.train.checks import check_run

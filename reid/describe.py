@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reid.config.addresses import shards_uri
 from reid.config import Config
+from reid.config.addresses import shards_uri
 from reid.data.batch import Batch
 from reid.data.shards import ShardSet
 from reid.data.text import CONTEXT

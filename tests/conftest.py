@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.s3 import Relay
 from tests.support.places import ROOT
+from tests.support.s3 import Relay
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

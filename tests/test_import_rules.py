@@ -32,7 +32,7 @@ MODEL_SIDE = [
     ("reid.losses", ("reid.models", "reid.train")),
     ("reid.models", ("reid.train",)),
 ]
-FOUNDATION = ("reid.modality", "reid.config", "reid.config.sections", "reid.config.typed", "reid.config.strict_yaml", "reid.errors")
+FOUNDATION = ("reid.modality", "reid.config", "reid.errors")
 # Seconds of import time, and present only where somebody uses them: imported inside functions.
 HEAVY = ("open_clip", "transformers", "segment_anything", "matplotlib", "torchvision")
 PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -159,7 +159,7 @@ def foundation(modules: Sequence[Module]) -> list[str]:
 
 
 def founds(name: str) -> bool:
-    return name in FOUNDATION or name.startswith("reid.config.sections.")
+    return any(is_below(name, lowest) for lowest in FOUNDATION)
 
 
 def is_ours(name: str) -> bool:
@@ -295,7 +295,7 @@ PLANTED: list[tuple[str, dict[str, str]]] = [
     ("foundation", {"reid.config": "from reid.data import schema"}),
     ("foundation", {"reid.errors": "from reid import storage"}),
     ("foundation", {"reid.config.typed": "def f():\n    import reid.models.base"}),
-    ("foundation", {"reid.config.strict_yaml": "from reid.storage import read_bytes"}),
+    ("foundation", {"reid.config.loading": "from reid.storage import read_bytes"}),
     ("heavy", {"reid.x": "try:\n    import open_clip\nexcept ImportError:\n    pass"}),
     ("heavy", {"jobs.x": "class A:\n    from matplotlib import pyplot"}),
     ("cycles", {"reid.a": "from reid import b", "reid.b": "from reid.a import f"}),
@@ -318,7 +318,10 @@ ALLOWED: list[tuple[str, dict[str, str]]] = [
         "foundation",
         {"reid.config": "from reid.errors import ConfigError\nfrom reid import modality"},
     ),
-    ("foundation", {"reid.config": "from reid import yamlio\nfrom reid.config.typed import Section"}),
+    (
+        "foundation",
+        {"reid.config.loading": "from reid.config import strict_yaml\nfrom reid.config.typed import Section"},
+    ),
     ("heavy", {"reid.x": "def f():\n    import open_clip"}),
     ("heavy", {"reid.x": "if TYPE_CHECKING:\n    import transformers"}),
     (

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
+from reid.config.sections.captions import CaptionPolicy
 from reid.data.schema import Attribute
 from reid.data.text import tokenize
-from reid.config.sections.captions import CaptionPolicy
 
 Code = Literal[
     "empty", "encoding", "non-printing", "slot", "unknown", "refusal", "long", "unsure", "contradiction"

@@ -10,12 +10,12 @@ import numpy as np
 from reid.build.captions import Verdict, improve, judge
 from reid.build.recipe import Step
 from reid.build.rows import Clock, Row
+from reid.config.sections.captions import CaptionPolicy
 from reid.data.images import Pixels, decode_rgb, encode_mask, encode_png, open_image
 from reid.data.schema import Caption, Image, Mask, Sample
 from reid.errors import DataError
 from reid.generate.base import Loaded, Made, MadeCaption, MadeMask, MaskArray, Source
 from reid.modality import Modality, Target
-from reid.config.sections.captions import CaptionPolicy
 
 DECODE = "decode"
 _PIXELS = 16_000_000

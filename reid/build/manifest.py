@@ -10,12 +10,12 @@ from importlib import metadata
 from typing import Any
 
 from reid import __version__
-from reid.config.addresses import source_hash
 from reid.build.duplicates import find_duplicates
 from reid.build.recipe import Recipe, reader_code
 from reid.build.summary import first_bad, reason_lines, reason_table
 from reid.build.withholding import Claim, claims, withhold
 from reid.config import Config, fingerprint
+from reid.config.addresses import source_hash
 from reid.data.manifest import Manifest, Shard
 from reid.data.plan import ShardPlan
 from reid.data.schema import SCHEMA_VERSION

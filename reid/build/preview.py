@@ -11,13 +11,13 @@ from PIL import Image as PILImage
 from PIL import ImageFilter
 
 from reid.build.captions import judge_all
+from reid.config.sections.captions import CaptionPolicy
 from reid.data.images import encode_jpeg, open_image
 from reid.data.schema import SPLITS, Attribute, Caption, Image, Mask, Sample
 from reid.data.shards import GroupRef, ShardSet
 from reid.errors import DataError
 from reid.evaluate.pages import environment, image_uri
 from reid.modality import VISUAL
-from reid.config.sections.captions import CaptionPolicy
 
 LONGEST = 256
 """Side of a picture on the page, pixels."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from reid.config.addresses import source_hash
 from reid.config import Config, GenerateConfig, fingerprint
+from reid.config.addresses import source_hash
 from reid.data.manifest import MadeBy
 from reid.data.readers.base import Reader, Record
 from reid.data.schema import SCHEMA_VERSION

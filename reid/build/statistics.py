@@ -10,10 +10,10 @@ from typing import Any
 
 from reid.build.caption_census import CaptionCensus
 from reid.build.summary import reason_class
+from reid.config.sections.captions import CaptionPolicy
 from reid.data.schema import SPLITS, Sample
 from reid.data.shards import ShardSet
 from reid.modality import ORDER, VISUAL, canonical, subset_name
-from reid.config.sections.captions import CaptionPolicy
 
 _CHUNK = 1024
 _BINS = 24

@@ -1,0 +1,53 @@
+"""Typed, strict configuration: one schema for all verbs, YAML presets, dotted overrides."""
+
+from reid.config.fingerprints import fingerprint
+from reid.config.loading import load, override, presets
+from reid.config.overrides import AUTO_PROTOCOL, merge
+from reid.config.schema import Config
+from reid.config.sections.build import BuildConfig, GenerateConfig
+from reid.config.sections.data import DataConfig
+from reid.config.sections.evaluate import EvaluateConfig, RerankConfig
+from reid.config.sections.field_types import Modalities, ReaderSection, ResizeFilter
+from reid.config.sections.search import AblateConfig, TuneConfig
+from reid.config.sections.serve import IndexConfig, RayConfig, ServeConfig
+from reid.config.sections.train import (
+    AugmentConfig,
+    BatchConfig,
+    GroupConfig,
+    OptimConfig,
+    TrainConfig,
+    ValConfig,
+)
+from reid.config.typed import Plugin, Section, plugin_names
+
+__all__ = [
+    "AUTO_PROTOCOL",
+    "AblateConfig",
+    "AugmentConfig",
+    "BatchConfig",
+    "BuildConfig",
+    "Config",
+    "DataConfig",
+    "EvaluateConfig",
+    "GenerateConfig",
+    "GroupConfig",
+    "IndexConfig",
+    "Modalities",
+    "OptimConfig",
+    "Plugin",
+    "RayConfig",
+    "ReaderSection",
+    "RerankConfig",
+    "ResizeFilter",
+    "Section",
+    "ServeConfig",
+    "TrainConfig",
+    "TuneConfig",
+    "ValConfig",
+    "fingerprint",
+    "load",
+    "merge",
+    "override",
+    "plugin_names",
+    "presets",
+]

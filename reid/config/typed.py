@@ -1,11 +1,9 @@
-"""The machinery of typed, strict configuration: sections, plugin sections, clear errors, fingerprints."""
+"""Typed, strict sections: an unknown key is an error that suggests the nearest name; plugin sections."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib
-import json
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args
@@ -77,13 +75,6 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"{hint} Known: {', '.join(known)}."
-
-
-def fingerprint(*parts: Any) -> str:
-    """12 hex digits over JSON-able parts (sections are dumped): equal content, equal name, on any machine."""
-    dumped = [p.model_dump(mode="json") if isinstance(p, BaseModel) else p for p in parts]
-    text = json.dumps(dumped, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _explain(section: type[BaseModel], error: ValidationError, prefix: str) -> str:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 
 from torch import Size, Tensor
 
+from reid.config.typed import plugin_names
 from reid.errors import ConfigError, WeightsError
 from reid.models.base import ReIDModel, model_names
-from reid.config.typed import plugin_names
 
 State = Mapping[str, Tensor]
 Adapt = Callable[[Tensor, Size], Tensor]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from reid import storage
-from reid.config.addresses import shards_uri
 from reid.config import Config, fingerprint, override
+from reid.config.addresses import shards_uri
 from reid.convert.base import convert, counts, system_of
 from reid.data.shards import ShardSet
 from reid.describe import PUBLISHED

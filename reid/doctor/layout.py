@@ -11,6 +11,7 @@ from types import ModuleType
 
 from reid import storage
 from reid.config import Config, load, plugin_names
+from reid.config.typed import did_you_mean
 from reid.data.files import contents, expand, file_name, visible
 from reid.data.readers.base import Reader, Record, open_reader
 from reid.data.readers.folder.config import KNOWN_ROLES
@@ -19,7 +20,6 @@ from reid.doctor.recipes import GENERAL, Recipe, recipe
 from reid.doctor.source import read
 from reid.errors import AnyReIDError, DataError, UsageError
 from reid.modality import Modality, canonical
-from reid.config.typed import did_you_mean
 
 READERS = "reid.data.readers"
 LAST = "folder"

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from reid.errors import ConfigError, UsageError, WeightsError
-from reid.modality import Subset, subset_name
 from reid.config.typed import Section
 from reid.config.typed import check as validated
+from reid.errors import ConfigError, UsageError, WeightsError
+from reid.modality import Subset, subset_name
 
 Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reid.config import AUTO_PROTOCOL
-from reid.errors import ConfigError
 from reid.config.protocols.catalogue import FIELD
+from reid.config.typed import Section
+from reid.errors import ConfigError
 from reid.evaluate.items import SampleLabels
 from reid.evaluate.protocols import Protocol, get_protocol
-from reid.config.typed import Section
 
 ACROSS, WITHIN = "cross_camera", "roles"
 Identity = tuple[str, int]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from reid.config import RerankConfig
+from reid.config.protocols.spec import ProtocolConfig
 from reid.errors import DataError
 from reid.evaluate.items import GalleryItem, Parts, Query, SampleLabels, Selected, Side, parts_key
 from reid.evaluate.meta import Meta, metas
@@ -28,7 +29,6 @@ from reid.evaluate.metrics import (
 from reid.evaluate.pairing import Pairing, PairRule, pair, parse_pairing
 from reid.evaluate.protocols import Protocol
 from reid.evaluate.rerank import rerank
-from reid.config.protocols.spec import ProtocolConfig
 from reid.evaluate.trials import over_trials
 from reid.modality import subset_name
 

@@ -11,20 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from reid.config.protocols.spec import RANKS, CmcList
 from reid.errors import DataError
 from reid.evaluate.meta import Meta
 from reid.evaluate.ranking import Ranked, rank, top_ranked
 
 __all__ = [
-    "RANKS",
-    "CmcList",
     "RetrievalMetrics",
     "bootstrap_map",
     "check_features",
@@ -35,14 +33,12 @@ __all__ = [
     "top_ranked",
 ]
 
-RANKS = (1, 5, 10)
 CHUNK = 256
 """Queries ranked at a time, fewer where the gallery is large: see `rows_at_a_time`."""
 BLOCK = 2**23
 """Similarities held at a time."""
 Exclude = Callable[[Meta, Meta], Tensor]
 Compare = Callable[[slice], Tensor]
-CmcList = Literal["images", "identities"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reid.config.addresses import shards_uri
 from reid.config import AUTO_PROTOCOL, Config, override
+from reid.config.addresses import shards_uri
 from reid.data.schema import Sample
 from reid.data.shards import ShardSet
 from reid.errors import DataError

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from reid.config.protocols.catalogue import PROTOCOLS, protocol_config, register, summary_of
+from reid.config.protocols.spec import ProtocolConfig
+from reid.config.typed import Section
 from reid.evaluate.items import (
     GalleryItem,
     Part,
@@ -25,9 +27,7 @@ from reid.evaluate.meta import Meta, metas
 from reid.evaluate.rules import RULES, leakage, same_sample
 from reid.evaluate.sampling import draws
 from reid.evaluate.selection import select_gallery, select_queries
-from reid.config.protocols.spec import ProtocolConfig
 from reid.modality import Modality, Subset, canonical
-from reid.config.typed import Section
 
 __all__ = [
     "PROTOCOLS",

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import Field
 
 from reid.config import strict_yaml
-from reid.config import PRESETS
-from reid.modality import parse_subset, subset_name
+from reid.config.loading import PRESETS
 from reid.config.typed import Section, check
+from reid.modality import parse_subset, subset_name
 
 NOTE = "published, not measured here"
 METRICS = ("mAP", "R1", "R5", "R10")

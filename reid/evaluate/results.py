@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeVar
 
+from reid.config.protocols.spec import RANKS
 from reid.evaluate.distributions import Similarities
-from reid.evaluate.metrics import RANKS, RetrievalMetrics
+from reid.evaluate.metrics import RetrievalMetrics
 from reid.evaluate.projection import Projection
 from reid.evaluate.published import PublishedRow
 from reid.evaluate.routing_map import RoutingMap

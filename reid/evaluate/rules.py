@@ -2,7 +2,8 @@
 
 A rule gets the label arrays of both sides and returns (Q, G) bool, True = the pair is dropped from the
 ranking. An unknown label equals nothing, not even another unknown one. A new rule is one function with
-`@rule(...)`; protocols name it in `exclude`.
+`@rule()` here, under a name with its words in `reid.config.protocols.rule_names`; protocols name it in
+`exclude`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from reid.config.protocols.rule_names import RULE_WORDS
 from reid.evaluate.meta import UNKNOWN, Meta
 
 Function = Callable[[Meta, Meta], Tensor]
@@ -33,66 +35,67 @@ class Rule:
 RULES: dict[str, Rule] = {}
 
 
-def rule(words: str, needs: Label | None = None) -> Callable[[Function], Function]:
-    """Register a function as an exclusion rule under its own name."""
+def rule(needs: Label | None = None) -> Callable[[Function], Function]:
+    """Register a function as an exclusion rule under its own name, which must have words in `RULE_WORDS`."""
 
     def add(function: Function) -> Function:
-        RULES[function.__name__] = Rule(function.__name__, words, function, needs)
+        name = function.__name__
+        RULES[name] = Rule(name, RULE_WORDS[name], function, needs)
         return function
 
     return add
 
 
-@rule("the query's own sample")
+@rule()
 def same_sample(q: Meta, g: Meta) -> Tensor:
     """(Q, G) True where query and gallery item share a sample."""
     return _meet(q.samples, g.samples)
 
 
-@rule("items that the query was generated from, and items generated from the query or its source")
+@rule()
 def leakage(q: Meta, g: Meta) -> Tensor:
     """(Q, G) True where one side was made from the other's sample, or both from the same one."""
     made = _meet(q.sources, g.samples) | _meet(q.samples, g.sources)
     return made | _meet(q.sources, g.sources)
 
 
-@rule("files identical to the query's under another sample's name", needs="content_hash")
+@rule(needs="content_hash")
 def identical_file(q: Meta, g: Meta) -> Tensor:
     """(Q, G) True where a sample of one side has the content hash of a sample of the other."""
     return _meet(q.contents, g.contents)
 
 
-@rule("items of the same identity from the query's camera, where known", needs="camid")
+@rule(needs="camid")
 def same_camera(q: Meta, g: Meta) -> Tensor:
     """(Q, G) True where identity and camera are the same (Market-1501, RGBNT201, LLCM)."""
     return _equal(q.pid, g.pid) & _equal(q.camid, g.camid)
 
 
-@rule("items of the same identity from the query's scene (location), where known", needs="location")
+@rule(needs="location")
 def same_scene(q: Meta, g: Meta) -> Tensor:
     """(Q, G) True where identity and location are the same (MSVR310; SYSU's Mix-Cam-ID)."""
     return _equal(q.pid, g.pid) & _equal(q.location, g.location)
 
 
-@rule("items of the same identity in a modality of the query")
+@rule()
 def same_modality(q: Meta, g: Meta) -> Tensor:
     """(Q, G) True where identity and a modality are the same: right answers are of other modalities."""
     return _equal(q.pid, g.pid) & ((q.modalities[:, None] & g.modalities[None, :]) != 0)
 
 
-@rule("every item from the query's camera, where known", needs="camid")
+@rule(needs="camid")
 def camera(q: Meta, g: Meta) -> Tensor:
     """(Q, G) True where the camera is the same, whatever the identity."""
     return _equal(q.camid, g.camid)
 
 
-@rule("every item from the query's location, where known", needs="location")
+@rule(needs="location")
 def location(q: Meta, g: Meta) -> Tensor:
     """(Q, G) True where the location is the same, whatever the identity (SYSU-MM01: cam3 skips cam2)."""
     return _equal(q.location, g.location)
 
 
-@rule("every item from the camera of the photo that a part of the query was generated from", needs="camid")
+@rule(needs="camid")
 def source_camera(q: Meta, g: Meta) -> Tensor:
     """(Q, G) True where the item's camera is that of a source of the query."""
     return _meet(q.source_cameras, g.camid[:, None])

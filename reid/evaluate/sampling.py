@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from reid import storage
+from reid.config.protocols.spec import SamplingConfig
 from reid.errors import DataError
 from reid.evaluate.items import GalleryItem
-from reid.config.protocols.spec import SamplingConfig
 from reid.modality import ORDER
 
 Key = tuple[Any, ...]

@@ -6,8 +6,8 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from reid.evaluate.items import GalleryItem, Part, Query, SampleLabels, Selected, Side, make_query
 from reid.config.protocols.spec import PairConfig, ProtocolConfig, SideConfig
+from reid.evaluate.items import GalleryItem, Part, Query, SampleLabels, Selected, Side, make_query
 from reid.modality import CAMERA, Modality, Subset, canonical, subset_name
 
 

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import product
 
-from reid.errors import ConfigError
 from reid.config.protocols.catalogue import FIELD
+from reid.errors import ConfigError
 from reid.evaluate.choice import WITHIN, Choice, cameras_of
 from reid.evaluate.evaluator import select
 from reid.evaluate.items import SampleLabels

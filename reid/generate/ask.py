@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from reid.config.typed import Section
 from reid.data.schema import Attribute
 from reid.generate.schema import Schema
-from reid.config.typed import Section
 
 _SHOWN = {
     "RGB": "a colour photo",

@@ -19,12 +19,12 @@ import numpy.typing as npt
 from pydantic import ConfigDict, create_model
 
 from reid.config import GenerateConfig
+from reid.config.typed import check, did_you_mean
 from reid.data.images import Pixels
 from reid.data.schema import Attribute
 from reid.errors import AnyReIDError, ConfigError, DataError
 from reid.generate import prints
 from reid.modality import Modality, Target
-from reid.config.typed import check, did_you_mean
 
 MaskArray = npt.NDArray[np.bool_]
 STACK_PIXELS = 32 * 1024

@@ -10,8 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from reid import storage
 from reid.config import strict_yaml
-from reid.errors import ConfigError
 from reid.config.typed import Section, check, did_you_mean
+from reid.errors import ConfigError
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _PLAIN = re.compile(r'[^"\\{}\x00-\x1f\x7f-\uffff]+')

@@ -19,10 +19,9 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from reid.config import strict_yaml
-from reid.config import Config, Section, override
-from reid.errors import ConfigError, UsageError
+from reid.config import Config, Section, override, strict_yaml
 from reid.config.typed import check, did_you_mean
+from reid.errors import ConfigError, UsageError
 
 OURS = ("name", "workdir", "run", "seed", "ablate")
 """Fields that the ablation itself sets, or that do not belong to a configuration under study."""

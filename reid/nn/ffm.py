@@ -10,12 +10,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from reid.config.typed import Section
 from reid.data.batch import Batch
 from reid.modality import ORDER, Modality
 from reid.nn.experts import BottleneckExperts, Init
 from reid.nn.moe import Dispatch, Mixed, MoE
 from reid.nn.routing import Router, RouterConfig
-from reid.config.typed import Section
 
 Tokens = dict[Modality, Tensor]
 Made = dict[tuple[Modality, Modality], Tensor]

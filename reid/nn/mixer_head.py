@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from reid.config.typed import Section
 from reid.errors import ConfigError
 from reid.losses.centres import centre_separation
 from reid.losses.classification import smoothed_cross_entropy
@@ -25,7 +26,6 @@ from reid.nn.distributed import gather_rows
 from reid.nn.necks import Neck
 from reid.nn.precision import full
 from reid.nn.reversal import GradientReversal
-from reid.config.typed import Section
 
 Features = dict[Part, Tensor]
 """(N, D) of the pictures of all ranks."""

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from reid import storage
+from reid.config.typed import did_you_mean
 from reid.errors import WeightsError
 from reid.nn.weights import CACHE_ENV, FILES, read_state
-from reid.config.typed import did_you_mean
 
 State = dict[str, Tensor]
 COUNTER = "num_batches_tracked"

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reid import storage
-from reid.errors import WeightsError
 from reid.config.sections.translate import UNetConfig
+from reid.errors import WeightsError
 
 META = "anyreid.unet"
 _CAP = 8

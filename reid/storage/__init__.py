@@ -1,0 +1,37 @@
+"""Where bytes lie: local folders and S3 behind one set of functions. Used as `storage.read_bytes(uri)`."""
+
+from reid.storage.files import (
+    delete_file,
+    exists,
+    list_files,
+    list_folders,
+    list_infos,
+    make_dir,
+    read_bytes,
+    read_json,
+    sha256,
+    stamp,
+    write_bytes,
+    write_json,
+)
+from reid.storage.uris import absolute, is_remote, join, resolve, unreachable
+
+__all__ = [
+    "absolute",
+    "delete_file",
+    "exists",
+    "is_remote",
+    "join",
+    "list_files",
+    "list_folders",
+    "list_infos",
+    "make_dir",
+    "read_bytes",
+    "read_json",
+    "resolve",
+    "sha256",
+    "stamp",
+    "unreachable",
+    "write_bytes",
+    "write_json",
+]

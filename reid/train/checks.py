@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reid.config.addresses import shards_uri
 from reid.config import Config, ValConfig
+from reid.config.addresses import shards_uri
 from reid.data.shards import Identity, ShardSet
 from reid.evaluate.choice import Choice, check_name, choose_protocol
 from reid.evaluate.items import SampleLabels

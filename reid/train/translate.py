@@ -15,13 +15,14 @@ from torch.nn import functional as F
 
 from reid import storage
 from reid.config import strict_yaml
+from reid.config.fingerprints import fingerprint
+from reid.config.sections.translate import TranslateConfig
+from reid.config.typed import check
 from reid.data.images import Pixels
 from reid.data.pairs import Pair, read_pairs, stack
 from reid.errors import ConfigError, TrainingError
 from reid.losses.ssim import ssim
 from reid.nn.unet import PatchDiscriminator, UNet, save_unet
-from reid.config.typed import check, fingerprint
-from reid.config.sections.translate import TranslateConfig
 from reid.train.state import epoch_seed
 
 WEIGHTS, STATE, METRICS = "translator.safetensors", "state.pt", "metrics.json"

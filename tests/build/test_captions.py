@@ -16,11 +16,11 @@ from reid.build.captions import (
     judge_all,
     token_lengths,
 )
+from reid.config.sections.captions import CaptionPolicy
+from reid.config.typed import check
 from reid.data.schema import Attribute, Caption
 from reid.data.text import tokenize
 from reid.errors import ConfigError
-from reid.config.typed import check
-from reid.config.sections.captions import CaptionPolicy
 
 POLICY = CaptionPolicy(min_confidence=0.5)
 

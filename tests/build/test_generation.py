@@ -13,10 +13,10 @@ import pytest
 import reid.build.generation
 from reid.build.generation import Generation
 from reid.build.rows import Clock, Row
+from reid.config.sections.captions import CaptionPolicy
 from reid.data.images import decode_rgb
 from reid.data.schema import Caption, Image
 from reid.modality import Modality, Target
-from reid.config.sections.captions import CaptionPolicy
 from tests.build.making import BATCHES, LOADED, made_up, recipe_of, row
 
 RGB, NIR, TIR, SKETCH = Modality.RGB, Modality.NIR, Modality.TIR, Modality.SKETCH

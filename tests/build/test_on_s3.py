@@ -12,8 +12,8 @@ import pytest
 from pipelines.compact import compact
 from pipelines.verify import verify
 from reid import storage
-from reid.config.addresses import shards_uri
 from reid.build.verify import give_up
+from reid.config.addresses import shards_uri
 from reid.data.shards import ShardSet
 from reid.errors import DataError, StorageError
 from reid.storage.uploads import abort_uploads

@@ -14,8 +14,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from reid import config as module
-from reid.config import Config, fingerprint, load, merge, override
+from reid.config import Config, fingerprint, load, loading, merge, override
 from reid.errors import ConfigError, UsageError
 from reid.modality import Modality
 from tests.support.places import ROOT
@@ -154,7 +153,7 @@ def test_an_unknown_modality_suggests_the_nearest(small: str) -> None:
 
 
 def test_an_unknown_preset_suggests_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "presets", lambda: ["baseline/synthetic", "mfrnet/rgbnt201"])
+    monkeypatch.setattr(loading, "presets", lambda: ["baseline/synthetic", "mfrnet/rgbnt201"])
     with pytest.raises(UsageError, match=r"'baseline/sintetic'\. Did you mean 'baseline/synthetic'"):
         load("baseline/sintetic")
 
@@ -316,5 +315,5 @@ def test_a_dump_is_json_and_loads_as_the_same_config(small: str) -> None:
 
 
 def test_every_shipped_preset_loads() -> None:
-    for name in module.presets():
+    for name in loading.presets():
         assert isinstance(load(name), Config), name

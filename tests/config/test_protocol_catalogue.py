@@ -9,10 +9,10 @@ import pytest
 
 import reid.config.protocols.catalogue as catalogue
 from reid.config import load, override
-from reid.errors import ConfigError
 from reid.config.protocols.catalogue import PROTOCOLS, compose, register
-from reid.evaluate.protocols import get_protocol
 from reid.config.protocols.spec import ProtocolConfig
+from reid.errors import ConfigError
+from reid.evaluate.protocols import get_protocol
 
 PRESET = "baseline/synthetic"
 

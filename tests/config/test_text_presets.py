@@ -97,7 +97,7 @@ def test_the_towers_are_clips_at_the_sets_size() -> None:
 
 
 def test_sketches_are_added_as_the_comment_says() -> None:
-    path = ROOT / "reid" / "presets" / "baseline" / "cuhk-pedes.yaml"
+    path = ROOT / "reid" / "config" / "presets" / "baseline" / "cuhk-pedes.yaml"
     shown = [line for line in path.read_text().splitlines() if line.startswith("#   ")]
     overrides = [
         "data.modalities=rgb+sketch+text",

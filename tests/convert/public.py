@@ -11,12 +11,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from reid.config import Config, load
+from reid.config.typed import check
 from reid.data.batch import Batch
 from reid.modality import CAMERA, ORDER
 from reid.models import mfrnet, signal
 from reid.models.base import ModelContext, ReIDModel
 from reid.nn.moe import MoE
-from reid.config.typed import check
 
 CLASSES, CAMERAS, HEIGHT, WIDTH = 5, 3, 32, 16
 CONTEXT = ModelContext(CLASSES, CAMERAS, HEIGHT, WIDTH, CAMERA)

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from reid.config import load
+from reid.config.protocols.catalogue import compose, protocol_config
 from reid.data.plan import plan_shards
 from reid.data.readers.base import Record
 from reid.data.readers.sysu_mm01 import Config, Reader
 from reid.data.schema import ROLES, validate
 from reid.errors import ConfigError, DataError
-from reid.config.protocols.catalogue import compose, protocol_config
 from reid.evaluate.protocols import SampleLabels, get_protocol, metas
 from reid.modality import Modality
 from tests.data.making import make_shards

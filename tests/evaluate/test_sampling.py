@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from reid.config.protocols.spec import SamplingConfig
 from reid.errors import DataError
 from reid.evaluate.items import GalleryItem, SampleLabels
 from reid.evaluate.protocols import Protocol, ProtocolConfig, get_protocol
 from reid.evaluate.sampling import draws
-from reid.config.protocols.spec import SamplingConfig
 from reid.modality import Modality
 from tests.evaluate.making import CAPTURED, infrared, row
 

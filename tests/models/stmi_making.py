@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from reid.config.typed import check
 from reid.data.batch import Batch
 from reid.modality import parse_subset
 from reid.models.base import ModelContext
 from reid.models.stmi import Config, Model
-from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 CAMERAS = "rgb+nir+tir"

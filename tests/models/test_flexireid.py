@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid.config.typed import check
 from reid.data.batch import Batch, join
 from reid.describe import gmac
 from reid.errors import ConfigError, DataError, UnsupportedPairing
@@ -18,7 +19,6 @@ from reid.models.base import ModelContext, Regime, ReIDModel, model_names
 from reid.models.flexireid import Config, Model
 from reid.nn.aea import AEA
 from reid.nn.clip import ImageTower
-from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 ALL = "rgb+nir+sketch+text"

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reid.config.typed import check
 from reid.data.batch import Batch
 from reid.losses.adaptive import Tally
 from reid.losses.sdm import sdm
@@ -16,7 +17,6 @@ from reid.modality import Modality, all_subsets, parse_subset, subset_name
 from reid.models.base import ModelContext, Output
 from reid.models.flexireid import Config, Model
 from reid.nn.clip import ImageTower
-from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 ALL = "rgb+nir+sketch+text"

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid.config.typed import check
 from reid.data.batch import Batch
 from reid.errors import ConfigError
 from reid.modality import Modality, parse_subset
 from reid.models.base import ModelContext, Output, ReIDModel, model_names, parameter_counts
 from reid.models.mfrnet import Config, Model
 from reid.nn.moe import Mixed
-from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 CAMERAS = "rgb+nir+tir"

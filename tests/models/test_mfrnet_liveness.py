@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reid.config.typed import check
 from reid.data.batch import UNKNOWN, Batch
 from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
 from reid.modality import CAMERA, ORDER
@@ -23,7 +24,6 @@ from reid.models.base import ModelContext
 from reid.models.mfrnet import Config, Model
 from reid.nn.experts import BottleneckExperts
 from reid.nn.moe import MoE
-from reid.config.typed import check
 
 HEIGHT, WIDTH, PEOPLE, SEEN, STEPS = 32, 16, 6, 4, 50
 PARTS = ("down", "down_bias", "up", "up_bias")

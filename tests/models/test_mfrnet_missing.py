@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid.config.typed import check
 from reid.data.batch import UNKNOWN, Batch
 from reid.errors import DataError
 from reid.modality import CAMERA, Modality, Subset, all_subsets, parse_subset, subset_name
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.mfrnet import Config, Model
-from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 CAMERAS = "rgb+nir+tir"

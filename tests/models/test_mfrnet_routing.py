@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from reid.config.typed import check
 from reid.data.batch import Batch
 from reid.errors import DataError
 from reid.modality import parse_subset
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.mfrnet import Config, Model
-from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 SMALL: dict[str, Any] = {"hidden": 8, "router": {"score": "cosine", "dim": 8, "noise": 1.0}}

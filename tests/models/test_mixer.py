@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid.config.typed import check
 from reid.data.batch import Batch, join
 from reid.describe import gmac
 from reid.errors import ConfigError, DataError, UnsupportedPairing, WeightsError
@@ -18,7 +19,6 @@ from reid.modality import Modality, Subset, all_subsets, parse_subset
 from reid.models.base import ModelContext, Regime, model_names
 from reid.models.mixer import Config, Model
 from reid.nn.resnet import ResNetTrunk
-from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 HEIGHT, WIDTH = 32, 16

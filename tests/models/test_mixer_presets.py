@@ -9,6 +9,7 @@ import torch
 import torchvision
 
 from reid.config import Config, load
+from reid.config.typed import check
 from reid.describe import PUBLISHED, gmac
 from reid.evaluate.protocols import get_protocol
 from reid.ladders import apply, load_ladder
@@ -17,7 +18,6 @@ from reid.modality import parse_subset
 from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
 from reid.models.mixer import Config as MixerConfig
 from reid.models.mixer import Model
-from reid.config.typed import check
 from reid.train.optim import build_optimizer, learning_rate
 from tests.support.places import GOLDEN_FOLDER, ROOT
 
@@ -110,7 +110,7 @@ def test_a_presets_comment_tells_its_parameters_and_its_model_can_be_trained(nam
     config = load(f"mixer/{name}")
     model = shell(config)
     assert len(build_optimizer(model, config.train.optim).param_groups) > 0
-    path = ROOT / "reid" / "presets" / "mixer" / f"{name}.yaml"
+    path = ROOT / "reid" / "config" / "presets" / "mixer" / f"{name}.yaml"
     if name not in LAPTOP:
         assert f"{parameter_counts(model)['total']:,}" in path.read_text()
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid.config.typed import check
 from reid.data.batch import Batch
 from reid.errors import DataError
 from reid.losses.cross_triplet import mixed_cross_modal_triplet
@@ -19,7 +20,6 @@ from reid.modality import parse_subset
 from reid.models.base import ModelContext, Output
 from reid.models.mixer import Config, Model
 from reid.nn.necks import Neck
-from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 TOWER = {"arch": None, "patch": 8, "width": 32, "layers": 2, "heads": 2, "dim": 16}

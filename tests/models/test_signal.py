@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid.config.typed import check
 from reid.data.batch import UNKNOWN, Batch, join
 from reid.describe import gmac
 from reid.errors import ConfigError, DataError, UnsupportedPairing
@@ -19,7 +20,6 @@ from reid.modality import CAMERA, Modality, Subset, all_subsets, parse_subset, s
 from reid.models.base import ModelContext, Regime, ReIDModel, model_names
 from reid.models.signal import Config, Model
 from reid.nn.selection import Drop, Projections
-from reid.config.typed import check
 
 Make = Callable[..., ReIDModel]
 MakeBatch = Callable[..., Batch]

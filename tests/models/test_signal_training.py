@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reid.config.typed import check
 from reid.data.batch import UNKNOWN, Batch, join
 from reid.errors import DataError
 from reid.losses.gram import gram_contrast
@@ -17,7 +18,6 @@ from reid.modality import CAMERA, parse_subset
 from reid.models.base import ModelContext, Output
 from reid.models.signal import Config, GamConfig, GlobalAlignment, Model
 from reid.nn.deformable import DeformableSampler
-from reid.config.typed import check
 
 MakeBatch = Callable[..., Batch]
 CAMERAS = "rgb+nir+tir"

@@ -47,7 +47,7 @@ def test_a_preset_has_the_parameters_that_its_parts_add_up_to(name: str) -> None
     assert counts["by_module"] == expected
     assert counts["total"] == sum(expected.values())
     assert counts["total"] - counts["trainable"] == 2 * joined + 512
-    text = (ROOT / "reid" / "presets" / "stmi" / f"{name}.yaml").read_text()
+    text = (ROOT / "reid" / "config" / "presets" / "stmi" / f"{name}.yaml").read_text()
     assert f"{counts['total']:,} parameters" in text
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from reid.config.typed import check
 from reid.errors import ConfigError
 from reid.nn.adapted import Sequences
 from reid.nn.aea import AEA, AEAConfig
-from reid.config.typed import check
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "flexireid.json").read_text())

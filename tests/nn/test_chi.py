@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from reid.config.typed import check
 from reid.errors import ConfigError
 from reid.nn.chi import ChiConfig, HypergraphLayer, Interaction, Kind, hyperedges
-from reid.config.typed import check
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "stmi.json").read_text())

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reid.config.typed import check
 from reid.errors import ConfigError
 from reid.nn.routing import (
     SCALE_LIMIT,
@@ -20,7 +21,6 @@ from reid.nn.routing import (
     adaptive_experts,
     top_k_experts,
 )
-from reid.config.typed import check
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "moe.json").read_text())["a1"]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from reid.config.typed import check
 from reid.errors import ConfigError
 from reid.nn.clip import ImageTower, ImageTowerConfig
 from reid.nn.mask_tokens import TokenMask
 from reid.nn.sfm import Modulation, SfmConfig, _Modulated
-from reid.config.typed import check
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "stmi.json").read_text())

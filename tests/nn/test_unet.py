@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from reid.config.sections.translate import UNetConfig
 from reid.errors import WeightsError
 from reid.nn.unet import PatchDiscriminator, UNet, load_unet, save_unet
-from reid.config.sections.translate import UNetConfig
 
 TINY = UNetConfig(width=4, depth=3)
 

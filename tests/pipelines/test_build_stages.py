@@ -18,8 +18,8 @@ from pipelines.build_stages import Segment, SegmentActor, segments
 from pipelines.data import build
 from reid.build.recipe import Step, make_recipe
 from reid.config import Config
-from reid.nn.unet import UNet, save_unet
 from reid.config.sections.translate import UNetConfig
+from reid.nn.unet import UNet, save_unet
 from tests.build.making import build_config, made_up
 from tests.build.photos import build_here, config, photos, quiet_build, rows_of
 from tests.pipelines.tiny import silent

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from reid.config import Config, load
+from reid.config.fingerprints import fingerprint
 from reid.data.images import encode_png
 from reid.data.schema import SCHEMA_VERSION, Caption, Image, Labels, Sample
 from reid.data.shards import Manifest, ShardSet, publish, write_shard
 from reid.modality import Modality
-from reid.config.typed import fingerprint
 
 HEIGHT, WIDTH = 32, 16
 WriteShards = Callable[..., ShardSet]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from reid.config.addresses import run_fingerprint
 from reid.config import Config
+from reid.config.addresses import run_fingerprint
 from reid.data.collate import Collator
 from reid.data.schema import Sample
 from reid.data.shards import ShardSet

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from reid.config import GenerateConfig
+from reid.config.sections.translate import TranslateConfig, UNetConfig
 from reid.data.images import Pixels, encode_png
 from reid.data.pairs import read_pairs, stack
 from reid.data.schema import Image, Labels, Sample
@@ -20,7 +21,6 @@ from reid.generate.base import Source, bind
 from reid.generate.unet import IrUnet
 from reid.modality import Modality, Target
 from reid.nn.unet import UNet, save_unet
-from reid.config.sections.translate import TranslateConfig, UNetConfig
 from reid.train.translate import load_translate, train_translator
 from tests.data.making import make_shards
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from reid.config.addresses import run_fingerprint
 from reid.config import Config
+from reid.config.addresses import run_fingerprint
 from reid.data.schema import Sample
 from reid.data.shards import ShardSet
 from reid.errors import ConfigError

@@ -30,10 +30,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from reid.config import AUTO_PROTOCOL, merge
-from reid.errors import ConfigError
+from reid.config.overrides import AUTO_PROTOCOL, merge
 from reid.config.protocols.spec import ProtocolConfig
 from reid.config.typed import Section, check, did_you_mean
+from reid.errors import ConfigError
 
 FIELD = "evaluate.protocol"
 PROTOCOLS: dict[str, ProtocolConfig] = {}

@@ -15,14 +15,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
-from reid.evaluate.metrics import RANKS, CmcList
-from reid.evaluate.rules import RULES
-from reid.modality import Modality, parse_modality
+from reid.config.protocols.rule_names import RULE_WORDS
 from reid.config.typed import Section, did_you_mean, told
+from reid.modality import Modality, parse_modality
 
 Split = Literal["train", "val", "test"]
 Leakage = Literal["always", "visual_only", "never"]
 Asked = Literal["model", "to_rgb", "both", "same"]
+CmcList = Literal["images", "identities"]
+"""What CMC ranks: every gallery image, or each identity once, at its best image (SYSU-MM01)."""
+RANKS = (1, 5, 10)
+"""The CMC ranks of most papers' tables."""
 
 
 def _one_or_many(value: Any) -> Any:
@@ -134,8 +137,8 @@ class ProtocolConfig(Section):
     @classmethod
     def _rules(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if name not in RULES:
-                raise ValueError(f"unknown rule {name!r}.{did_you_mean(name, list(RULES))}")
+            if name not in RULE_WORDS:
+                raise ValueError(f"unknown rule {name!r}.{did_you_mean(name, list(RULE_WORDS))}")
         return tuple(dict.fromkeys(value))
 
     @field_validator("ranks")

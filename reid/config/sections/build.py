@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from reid.modality import Target
-from reid.config.typed import Section
 from reid.config.sections.captions import CaptionPolicy
+from reid.config.typed import Section
+from reid.modality import Target
 
 
 class StageConfig(Section):

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from reid.config.typed import Section
 from reid.config.sections.field_types import Fraction
+from reid.config.typed import Section
 
 
 class CaptionPolicy(Section):

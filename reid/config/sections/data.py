@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from reid.config.typed import Section
 from reid.config.sections.field_types import Modalities, Positive, ReaderSection, ResizeFilter
+from reid.config.typed import Section
 
 
 class DataConfig(Section):

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from reid.modality import parse_subset
+from reid.config.overrides import DEFAULT_PROTOCOL
+from reid.config.sections.field_types import ProtocolSection
 from reid.config.typed import Section, told
-from reid.config.sections.field_types import DEFAULT_PROTOCOL, ProtocolSection
+from reid.modality import parse_subset
 
 
 class RerankConfig(Section):

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from reid.modality import parse_subset
 from reid.config.typed import Section, told
+from reid.modality import parse_subset
 
 
 class TuneConfig(Section):

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from reid.modality import Modality
+from reid.config.overrides import DEFAULT_PROTOCOL
+from reid.config.sections.field_types import Fraction, Modalities, ResizeFilter
 from reid.config.typed import Section
-from reid.config.sections.field_types import DEFAULT_PROTOCOL, Fraction, Modalities, ResizeFilter
+from reid.modality import Modality
 
 
 class AugmentConfig(Section):

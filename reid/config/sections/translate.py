@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from reid.modality import Modality
 from reid.config.typed import Section
+from reid.modality import Modality
 
 
 class UNetConfig(Section):

@@ -1,0 +1,48 @@
+"""Trees of configuration values: merged, and changed at dotted fields, before they are validated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reid.errors import ConfigError
+
+AUTO_PROTOCOL = "auto"
+"""As a protocol's name: the labels choose, see `reid.evaluate.choice`."""
+DEFAULT_PROTOCOL = AUTO_PROTOCOL
+EXTENDED_PROTOCOL = "cross_camera"
+"""What `evaluate.protocol.<field>=value` changes where no protocol was named."""
+
+
+def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    """Deep merge of mappings; `top` wins. A plugin section with another name replaces the whole section."""
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        if (
+            not isinstance(value, dict)
+            or not isinstance(old, dict)
+            or (key in {"model", "reader"} and value.get("name", old.get("name")) != old.get("name"))
+            or (key == "protocol" and value.get("extends", old.get("extends")) != old.get("extends"))
+        ):
+            merged[key] = value
+        else:
+            merged[key] = merge(old, value)
+    return merged
+
+
+def assign(tree: dict[str, Any], path: list[str], value: Any, key: str) -> None:
+    """Set the value at `path`, making sections on the way. ConfigError names `key` where a value bars it."""
+    for part in path[:-1]:
+        child = tree.get(part)
+        if part == "protocol" and not isinstance(child, dict):
+            child = {"extends": EXTENDED_PROTOCOL if child in (None, AUTO_PROTOCOL) else child}
+        elif child is None:
+            child = {}
+        elif isinstance(child, str) and part in {"model", "reader"}:
+            child = {"name": child}
+        elif not isinstance(child, dict):
+            raise ConfigError(f"{key}: {part!r} is a value, not a section.")
+        child = dict(child)
+        tree[part] = child
+        tree = child
+    tree[path[-1]] = value
