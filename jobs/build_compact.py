@@ -25,7 +25,7 @@ def main_compact(
     debug: DebugOption = False,
 ) -> None:
     """Same rows, new layout. The old set stays; a stopped run goes on where it was."""
-    from reid.data.shards import ShardSet
+    from reid.data.shards.shard_set import ShardSet
 
     shards = ShardSet.open(uri)
     if workers:

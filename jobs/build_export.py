@@ -31,8 +31,8 @@ def main_export(
     from pipelines.progress import Progress
     from reid.build.transfer_export import export
     from reid.config.typed import did_you_mean
-    from reid.data.schema import SPLITS
-    from reid.data.shards import ShardSet
+    from reid.data.shards.schema import SPLITS
+    from reid.data.shards.shard_set import ShardSet
 
     if to is None:
         raise UsageError("export: give --to FOLDER, an empty folder or s3:// prefix.")

@@ -49,25 +49,25 @@ def main_import(
 def _section(folder: str) -> dict[str, str]:
     """The reader that fits a tree."""
     from reid import storage
-    from reid.data import tree
-    from reid.data.files import expand
+    from reid.data.readers.shared import sample_tree
+    from reid.data.readers.shared.folders import expand
 
-    manifest = storage.join(expand(folder, "FOLDER"), tree.MANIFEST)
+    manifest = storage.join(expand(folder, "FOLDER"), sample_tree.MANIFEST)
     return {"name": "exported" if storage.exists(manifest) else "folder", "path": folder}
 
 
 def _recipe(folder: str, given: list[str]) -> Recipe:
     """The general preset with what the tree holds: its own name, its modalities, no generators."""
     from reid import storage
-    from reid.data import tree
-    from reid.data.files import expand
+    from reid.data.readers.shared import sample_tree
+    from reid.data.readers.shared.folders import expand
     from reid.data.readers.base import open_reader
     from reid.doctor.recipes import recipe
     from reid.modality import Modality, canonical
 
     root = expand(folder, "FOLDER")
     path = folder if "$" in folder else root
-    told = storage.join(root, tree.EXPORT)
+    told = storage.join(root, sample_tree.EXPORT)
     found = storage.read_json(told) if storage.exists(told) else {}
     own = [f"{key}={found['dataset']}" for key in ("name", "data.name") if found.get("dataset")]
     name = _section(folder)["name"]

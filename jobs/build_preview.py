@@ -41,8 +41,8 @@ def main_preview(
     from reid import storage
     from reid.build.preview import choose, render_preview
     from reid.config.typed import did_you_mean
-    from reid.data.schema import SPLITS
-    from reid.data.shards import ShardSet
+    from reid.data.shards.schema import SPLITS
+    from reid.data.shards.shard_set import ShardSet
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split: unknown {split!r}.{did_you_mean(split, SPLITS)}")

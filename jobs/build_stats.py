@@ -29,7 +29,7 @@ def main_stats(
     from reid import storage
     from reid.build.statistics import statistics
     from reid.build.statistics_report import render_statistics, text_lines
-    from reid.data.shards import ShardSet
+    from reid.data.shards.shard_set import ShardSet
 
     shards = ShardSet.open(set_uri(given, config, preset))
     total = sum(s.rows for s in shards.manifest.shards)

@@ -30,7 +30,7 @@ def main_verify(
 ) -> None:
     """Compare a set with its manifest; exit code 1 when anything is wrong."""
     from reid.build.verify import give_up
-    from reid.data.shards import ShardSet
+    from reid.data.shards.shard_set import ShardSet
 
     shards = ShardSet.open(uri)
     if workers:

@@ -28,7 +28,7 @@ from reid.build.running import Stages
 from reid.build.tasks import ShardTask
 from reid.config import Config, load
 from reid.config.sections.build import StageConfig
-from reid.data.manifest import Shard
+from reid.data.shards.manifest import Shard
 from reid.modality import Target
 
 TASKS = pa.schema([("task", pa.string())])

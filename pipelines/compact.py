@@ -14,8 +14,8 @@ from pipelines.waiting import wait_for, watched
 from reid import storage
 from reid.build.compact import NewShard, check_target, plan_compaction, publish_compacted, write_compacted
 from reid.config import RayConfig
-from reid.data.manifest import Shard
-from reid.data.shards import ShardSet
+from reid.data.shards.manifest import Shard
+from reid.data.shards.shard_set import ShardSet
 
 
 def compact(

@@ -25,10 +25,10 @@ from reid.build.summary import refreshed, refreshed_line, throughput, throughput
 from reid.build.tasks import ShardTask
 from reid.config import Config
 from reid.config.addresses import shards_folder, shards_uri
-from reid.data.manifest import Shard
+from reid.data.shards.manifest import Shard
 from reid.data.plan import ShardPlan, plan_shards
 from reid.data.readers.base import open_reader
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from pipelines.devices import device_here
 from pipelines.progress import Progress, Say, say
 from reid import storage
 from reid.config import RayConfig
-from reid.data.auxiliary import attach
-from reid.data.batches import sample_part
-from reid.data.collate import Row
-from reid.data.schema import Sample
-from reid.data.shards import GroupRef, ShardSet
+from reid.data.batches.auxiliary_inputs import attach
+from reid.data.batches.stream import sample_part
+from reid.data.batches.collate import Row
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import GroupRef, ShardSet
 from reid.errors import DataError
 from reid.evaluate.evaluator import Work
 from reid.evaluate.items import Part

@@ -17,7 +17,7 @@ from reid import storage
 from reid.config import Config, fingerprint
 from reid.config.addresses import evaluation_uri
 from reid.data.images import decode_rgb
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.evaluate.choice import Choice
 from reid.evaluate.evaluator import Pairing, Scored, Work, score, select, worklist
 from reid.evaluate.histogram import colour_histogram

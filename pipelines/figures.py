@@ -9,8 +9,8 @@ import torch
 from pipelines.embed import Vector
 from pipelines.ranked import Pictures
 from reid.config import Config
-from reid.data.batches import sample_part
-from reid.data.collate import Row
+from reid.data.batches.stream import sample_part
+from reid.data.batches.collate import Row
 from reid.evaluate.distributions import Similarities, similarities
 from reid.evaluate.evaluator import Scored, stack
 from reid.evaluate.items import Query, SampleLabels

@@ -14,8 +14,8 @@ from reid.auxiliaries import recorded
 from reid.config import Config
 from reid.config.addresses import gallery_uri, shards_uri
 from reid.data.images import thumbnail
-from reid.data.schema import Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
 from reid.evaluate.choice import sides_of
 from reid.evaluate.evaluator import Work

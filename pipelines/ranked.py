@@ -10,10 +10,10 @@ import torch
 
 from pipelines.embed import sample_groups
 from reid.config import Config
-from reid.data.batches import sample_part
+from reid.data.batches.stream import sample_part
 from reid.data.images import thumbnail
-from reid.data.schema import Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.evaluate.evaluator import Scored
 from reid.evaluate.items import SampleLabels
 from reid.evaluate.meta import metas

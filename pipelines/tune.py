@@ -23,7 +23,7 @@ from pipelines.waiting import give_up, wait_for, watched
 from reid import storage
 from reid.config import Config, load, override
 from reid.config.addresses import tune_uri
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, TrainingError
 from reid.train.checks import check_run
 from reid.train.loop import EpochReport, train

@@ -13,8 +13,8 @@ from pipelines.resources import Request
 from pipelines.waiting import wait_for, watched
 from reid.build.verify import ShardCheck, Verdict, check_shard, judge
 from reid.config import RayConfig
-from reid.data.manifest import Shard
-from reid.data.shards import ShardSet
+from reid.data.shards.manifest import Shard
+from reid.data.shards.shard_set import ShardSet
 
 
 def verify(shards: ShardSet, share: float = 1.0, parallel: bool = True, out: Say = say) -> Verdict:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from reid import storage
 from reid.answers import Parts
 from reid.config import GenerateConfig
-from reid.data.auxiliary import decode_mask
-from reid.data.collate import Part, Row
+from reid.data.batches.auxiliary_inputs import decode_mask
+from reid.data.batches.collate import Part, Row
 from reid.data.images import decode_rgb, encode_mask
 from reid.errors import AnyReIDError
 from reid.generate.base import BoundGenerator, MadeCaption, MadeMask, Source, bind, registry

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from reid.data.collate import Collator, Part, Row
+from reid.data.batches.collate import Collator, Part, Row
 from reid.modality import Modality, Subset, canonical
 from reid.models.base import ReIDModel, Side
 

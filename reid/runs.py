@@ -29,7 +29,7 @@ from torch import Tensor
 
 from reid import storage
 from reid.config import Config, load
-from reid.data.collate import Collator, Part, Row
+from reid.data.batches.collate import Collator, Part, Row
 from reid.embedding import Vectors, embed_rows
 from reid.errors import StorageError, WeightsError
 from reid.evaluate.calibration import Calibration

@@ -14,7 +14,7 @@ from pipelines.serve.api import make_api
 from pipelines.serve.core import LocalCore
 from reid.auxiliaries import AuxiliaryMaker, recorded
 from reid.config import GenerateConfig, ServeConfig, load
-from reid.data.collate import Part, Row
+from reid.data.batches.collate import Part, Row
 from reid.data.images import encode_mask
 from reid.errors import UnsupportedPairing
 from reid.gallery.store import Gallery

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from reid.config import DataConfig
-from reid.data.collate import Collator, Part, Row
+from reid.data.batches.collate import Collator, Part, Row
 from reid.embedding import embed_rows, join_rows
 from reid.modality import Modality, Subset, all_subsets, parse_subset
 from reid.models import baseline, mfrnet, signal

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from reid.config import Config, load
-from reid.data.collate import Part, Row
+from reid.data.batches.collate import Part, Row
 from reid.data.images import encode_png
 from reid.embedding import embed_rows
 from reid.errors import DataError, WeightsError

@@ -17,7 +17,7 @@ from torch import Tensor
 from reid.benchmarks.plain import plain
 from reid.benchmarks.timing import Measured, Row, compare
 from reid.config import Config, load, override
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
 from reid.describe import PUBLISHED, dummy_batch, gmac
 from reid.modality import Modality

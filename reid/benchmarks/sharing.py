@@ -15,7 +15,7 @@ from torch import Tensor
 from reid.benchmarks.model import rendered_batch
 from reid.benchmarks.timing import Measured, Row, compare
 from reid.config import Config, load, override
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.describe import PUBLISHED, dummy_batch
 from reid.modality import Modality, Subset, all_subsets
 from reid.models.base import ModelContext, ReIDModel, build_model

@@ -18,12 +18,13 @@ from PIL import Image as PILImage
 from reid import storage
 from reid.benchmarks.timing import Row, compare
 from reid.config import BatchConfig, DataConfig
-from reid.data import collate, schema
-from reid.data.batches import BatchStream, StreamPlace, row_columns
-from reid.data.collate import Collator, PixelCache
-from reid.data.parts import Pick, row_of_sample
-from reid.data.schema import SCHEMA_VERSION, Image, Labels, Sample
-from reid.data.shards import Identity, Manifest, ShardSet, publish, write_shard
+from reid.data.batches import collate
+from reid.data.shards import schema
+from reid.data.batches.stream import BatchStream, StreamPlace, row_columns
+from reid.data.batches.collate import Collator, PixelCache
+from reid.data.batches.sample_rows import Pick, row_of_sample
+from reid.data.shards.schema import SCHEMA_VERSION, Image, Labels, Sample
+from reid.data.shards.shard_set import Identity, Manifest, ShardSet, publish, write_shard
 from reid.modality import Modality
 
 RGB = Modality.RGB

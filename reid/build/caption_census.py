@@ -10,7 +10,7 @@ from typing import Any
 
 from reid.build.captions import COUNTED, is_unknown, judge_all, token_lengths, unknown_phrases
 from reid.config.sections.captions import CaptionPolicy
-from reid.data.schema import Caption, Sample
+from reid.data.shards.schema import Caption, Sample
 
 BINS = 20
 STEP = 8

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from reid import storage
 from reid.build.inventory import list_folder
-from reid.data.manifest import MANIFEST, QUARANTINE
+from reid.data.shards.manifest import MANIFEST, QUARANTINE
 from reid.storage.uploads import abort_uploads
 
 _OURS = re.compile(r"(?P<key>[0-9a-f]{12}(-[0-9a-f]{12})?)\.(parquet|json)")

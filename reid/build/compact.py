@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from reid import storage
 from reid.build.writing import data_uri
 from reid.config import fingerprint
-from reid.data.manifest import Manifest, Shard
-from reid.data.shards import GroupRef, ShardSet, publish, write_shard
+from reid.data.shards.manifest import Manifest, Shard
+from reid.data.shards.shard_set import GroupRef, ShardSet, publish, write_shard
 from reid.errors import DataError
 
 

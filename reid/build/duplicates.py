@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from reid.data.manifest import Shard
-from reid.data.schema import Sample
+from reid.data.shards.manifest import Shard
+from reid.data.shards.schema import Sample
 from reid.modality import VISUAL
 
 STAGE = "duplicates"

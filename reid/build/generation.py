@@ -12,7 +12,7 @@ from reid.build.recipe import Step
 from reid.build.rows import Clock, Row
 from reid.config.sections.captions import CaptionPolicy
 from reid.data.images import Pixels, decode_rgb, encode_mask, encode_png, open_image
-from reid.data.schema import Caption, Image, Mask, Sample
+from reid.data.shards.schema import Caption, Image, Mask, Sample
 from reid.errors import DataError
 from reid.generate.base import Loaded, Made, MadeCaption, MadeMask, MaskArray, Source
 from reid.modality import Modality, Target

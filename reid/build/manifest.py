@@ -16,10 +16,10 @@ from reid.build.summary import first_bad, reason_lines, reason_table
 from reid.build.withholding import Claim, claims, withhold
 from reid.config import Config, fingerprint
 from reid.config.addresses import source_hash
-from reid.data.manifest import Manifest, Shard
+from reid.data.shards.manifest import Manifest, Shard
 from reid.data.plan import ShardPlan
-from reid.data.schema import SCHEMA_VERSION
-from reid.data.shards import ShardSet, publish
+from reid.data.shards.schema import SCHEMA_VERSION
+from reid.data.shards.shard_set import ShardSet, publish
 from reid.errors import DataError
 
 _LISTED = 100
@@ -64,7 +64,7 @@ def lineage(config: Config, recipe: Recipe) -> dict[str, Any]:
         "generators": _generators(config, recipe),
         "code": {
             "reid.build": source_hash("reid.build"),
-            "reid.data.schema": source_hash("reid.data.schema"),
+            "reid.data.shards.schema": source_hash("reid.data.shards.schema"),
         },
         "versions": {
             "anyreid": __version__,

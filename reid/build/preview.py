@@ -13,8 +13,8 @@ from PIL import ImageFilter
 from reid.build.captions import judge_all
 from reid.config.sections.captions import CaptionPolicy
 from reid.data.images import encode_jpeg, open_image
-from reid.data.schema import SPLITS, Attribute, Caption, Image, Mask, Sample
-from reid.data.shards import GroupRef, ShardSet
+from reid.data.shards.schema import SPLITS, Attribute, Caption, Image, Mask, Sample
+from reid.data.shards.shard_set import GroupRef, ShardSet
 from reid.errors import DataError
 from reid.evaluate.pages import environment, image_uri
 from reid.modality import VISUAL

@@ -11,8 +11,8 @@ from typing import Any
 from reid.build.caption_census import CaptionCensus
 from reid.build.summary import reason_class
 from reid.config.sections.captions import CaptionPolicy
-from reid.data.schema import SPLITS, Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import SPLITS, Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.modality import ORDER, VISUAL, canonical, subset_name
 
 _CHUNK = 1024

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reid.data.manifest import Shard
+from reid.data.shards.manifest import Shard
 
 _LONGEST = 90
 

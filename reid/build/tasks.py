@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from reid.build.rows import record_json, record_of
-from reid.data.manifest import Shard
+from reid.data.shards.manifest import Shard
 from reid.data.plan import ShardPlan
 from reid.modality import Target
 

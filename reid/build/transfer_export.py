@@ -1,4 +1,4 @@
-"""A shard set as a tree of plain files that other tools read; `reid.data.tree` says what lies where.
+"""A shard set as a tree of plain files that other tools read; `reid.data.readers.shared.sample_tree` says what lies where.
 
 A shard at a time: its pictures, then a part file with its rows of the tables, which says that it is done.
 At the end the parts become the tables. A stopped export goes on after the last finished shard.
@@ -17,10 +17,10 @@ from reid import storage
 from reid.build.tables import ArrayFile, LinesFile, ObjectFile
 from reid.build.transfer_lines import Made, export_sample
 from reid.build.transfer_names import Names
-from reid.data import tree
-from reid.data.files import contents
-from reid.data.schema import SPLITS
-from reid.data.shards import GroupRef, ShardSet
+from reid.data.readers.shared import sample_tree
+from reid.data.readers.shared.folders import contents
+from reid.data.shards.schema import SPLITS
+from reid.data.shards.shard_set import GroupRef, ShardSet
 from reid.errors import DataError, StorageError
 
 LAYOUT = 1
@@ -81,7 +81,7 @@ def export(
                     copied += count
                 watch(count)
     _tables(root, parts)
-    storage.write_json(storage.join(root, tree.EXPORT), {**told, "complete": True})
+    storage.write_json(storage.join(root, sample_tree.EXPORT), {**told, "complete": True})
     for _, part in parts:
         storage.delete_file(part)
     return Result(root, rows, copied, tuple(chosen))
@@ -89,7 +89,7 @@ def export(
 
 def _claim(root: str, told: dict[str, Any]) -> bool:
     """Whether this very export is complete there. Raises DataError for a folder of something else."""
-    uri = storage.join(root, tree.EXPORT)
+    uri = storage.join(root, sample_tree.EXPORT)
     if not storage.exists(uri):
         if storage.list_files(root) or storage.list_folders(root):
             raise DataError(
@@ -131,8 +131,8 @@ def _write_group(
 def _tables(root: str, parts: Sequence[tuple[str, str]]) -> None:
     """The tables of a tree in one pass over the parts, one of which is in memory at a time."""
     with ExitStack() as opened:
-        manifest = opened.enter_context(LinesFile(storage.join(root, tree.MANIFEST)))
-        captions = opened.enter_context(ObjectFile(storage.join(root, tree.CAPTIONS)))
+        manifest = opened.enter_context(LinesFile(storage.join(root, sample_tree.MANIFEST)))
+        captions = opened.enter_context(ObjectFile(storage.join(root, sample_tree.CAPTIONS)))
         lists: dict[str, ArrayFile] = {}
 
         def add(file: str, value: Any) -> None:
@@ -146,9 +146,9 @@ def _tables(root: str, parts: Sequence[tuple[str, str]]) -> None:
             if one["captions"]:
                 captions.add(*one["captions"])
             for name, text in one["texts"].items():
-                add(f"{tree.TEXTS}/{split}_{name}.json", text)
+                add(f"{sample_tree.TEXTS}/{split}_{name}.json", text)
             if one["attributes"]:
-                add(f"{split}{tree.ATTRIBUTES}", one["attributes"])
+                add(f"{split}{sample_tree.ATTRIBUTES}", one["attributes"])
 
 
 def _rows(parts: Sequence[tuple[str, str]]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from reid import storage
-from reid.data import tree
-from reid.data.manifest import Manifest
-from reid.data.schema import Caption, Image, Labels, Mask, Sample
+from reid.data.readers.shared import sample_tree
+from reid.data.shards.manifest import Manifest
+from reid.data.shards.schema import Caption, Image, Labels, Mask, Sample
 from reid.modality import VISUAL, Modality, Target
 
 PROVENANCE = ("origin", "generator", "params_hash", "source_id")
@@ -63,11 +63,11 @@ def export_sample(sample: Sample, path: str, made: Made) -> Exported:
     named: dict[Target, tuple[str, Image | Mask]] = {}
     for modality in VISUAL:
         if image := sample.images.get(modality):
-            rel = f"{tree.FOLDERS[modality]}/{path}.{tree.suffix_of(image.image)}"
+            rel = f"{sample_tree.FOLDERS[modality]}/{path}.{sample_tree.suffix_of(image.image)}"
             named[Target(modality.value)] = rel, image
     first = next((rel for rel, _ in named.values()), None)
     if sample.mask is not None:
-        named[Target.MASK] = f"{tree.MASKS}/{path}.png", sample.mask
+        named[Target.MASK] = f"{sample_tree.MASKS}/{path}.png", sample.mask
     lines = [_line(sample, target, rel, part, first, made) for target, (rel, part) in named.items()]
     if not lines:
         lines = [_base(sample, Target.TEXT, None)]
@@ -75,7 +75,7 @@ def export_sample(sample: Sample, path: str, made: Made) -> Exported:
     told = {f.name: labels[f.name] for f in fields(Labels) if f.name not in PER_FILE}
     lines[0]["sample"] = {**told, "content_hash": sample.content_hash}
     key = first or sample.labels.sample_id
-    item = tree.item(first) if first else sample.labels.sample_id
+    item = sample_tree.item(first) if first else sample.labels.sample_id
     attributes = None
     if sample.labels.attributes:
         listed = [asdict(a) for a in sample.labels.attributes]
@@ -131,7 +131,7 @@ def _texts(sample: Sample, item: str, rels: dict[Target, str]) -> dict[str, dict
         return {}
     text = max(sample.captions, key=_sureness).text
     texts = {
-        name: {"item": tree.item(rels[Target(modality.value)]), "description": text}
+        name: {"item": sample_tree.item(rels[Target(modality.value)]), "description": text}
         for modality, name in _TEXT_NAMES.items()
         if Target(modality.value) in rels
     }

@@ -16,12 +16,12 @@ from pydantic import BaseModel
 
 from reid import storage
 from reid.build.writing import data_uri
-from reid.data import schema
-from reid.data.counting import by_identity, identity_counts, modality_counts
+from reid.data.shards import schema
+from reid.data.shards.counting import by_identity, identity_counts, modality_counts
 from reid.data.images import open_image
-from reid.data.manifest import Shard
-from reid.data.schema import Sample
-from reid.data.shards import ShardSet, row_order
+from reid.data.shards.manifest import Shard
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import ShardSet, row_order
 from reid.errors import DataError, StorageError
 
 Ids = npt.NDArray[np.uint64]

@@ -17,9 +17,9 @@ from reid.build.inventory import listing, read_statistics
 from reid.build.rows import Row, quarantine_row
 from reid.build.writing import data_uri, write_statistics
 from reid.config import fingerprint
-from reid.data import schema
-from reid.data.manifest import Shard
-from reid.data.shards import row_order, write_shard
+from reid.data.shards import schema
+from reid.data.shards.manifest import Shard
+from reid.data.shards.shard_set import row_order, write_shard
 
 _COPIED = ("seconds", "worked", "captions", "source_key", "made", "donor", "kept")
 

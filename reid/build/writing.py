@@ -6,8 +6,8 @@ from reid import storage
 from reid.build.duplicates import digests_of
 from reid.build.recipe import Recipe
 from reid.build.rows import WRITE, Work, quarantine_row
-from reid.data.manifest import Shard
-from reid.data.shards import row_order, write_shard
+from reid.data.shards.manifest import Shard
+from reid.data.shards.shard_set import row_order, write_shard
 
 
 def data_uri(root: str, name: str) -> str:

@@ -14,7 +14,7 @@ from reid import storage
 from reid.config import Config, fingerprint, override
 from reid.config.addresses import shards_uri
 from reid.convert.base import convert, counts, system_of
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.describe import PUBLISHED
 from reid.errors import DataError, StorageError
 from reid.models.base import ReIDModel, build_model, parameter_counts

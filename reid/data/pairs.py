@@ -10,7 +10,7 @@ import numpy as np
 
 from reid import storage
 from reid.data.images import Pixels, decode_rgb
-from reid.data.shards import MANIFEST, ShardSet
+from reid.data.shards.shard_set import MANIFEST, ShardSet
 from reid.errors import DataError
 from reid.modality import Modality
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from reid.config import fingerprint
 from reid.data.readers.base import Reader, Record
-from reid.data.schema import SPLITS, Labels
+from reid.data.shards.schema import SPLITS, Labels
 from reid.errors import DataError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reid.config import Config
-from reid.data.shards import Identity
+from reid.data.shards.shard_set import Identity
 from reid.doctor.finding import Finding
 from reid.doctor.source import Entry
 from reid.errors import ConfigError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from reid.data.text import CONTEXT, tokenize
+from reid.data.batches.tokens import CONTEXT, tokenize
 from reid.doctor.finding import Finding, Watch, unwatched
 from reid.doctor.source import Entry
 

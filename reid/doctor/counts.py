@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from reid.data.schema import ROLES, SPLITS
+from reid.data.shards.schema import ROLES, SPLITS
 from reid.doctor.source import Entry
 from reid.modality import VISUAL
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from reid.data.schema import SPLITS
+from reid.data.shards.schema import SPLITS
 from reid.doctor.finding import Finding, Level
 from reid.doctor.source import Entry
 from reid.modality import ORDER, Modality

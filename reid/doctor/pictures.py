@@ -11,7 +11,7 @@ from PIL import Image as PILImage
 
 from reid import storage
 from reid.data.images import open_image
-from reid.data.schema import Sample
+from reid.data.shards.schema import Sample
 from reid.doctor.finding import Finding
 from reid.doctor.source import Entry
 from reid.errors import DataError

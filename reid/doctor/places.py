@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reid import storage
 from reid.config import load, presets
-from reid.data.files import file_name
+from reid.data.readers.shared.folders import file_name
 from reid.doctor.finding import Check
 from reid.errors import AnyReIDError
 from reid.nn.weights import CACHE_ENV, FILES

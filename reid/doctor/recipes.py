@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from reid.config import Config, load, presets
-from reid.data.files import file_name
+from reid.data.readers.shared.folders import file_name
 from reid.errors import ConfigError
 from reid.modality import Subset, subset_name
 

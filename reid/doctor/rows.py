@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from reid.data import schema
+from reid.data.shards import schema
 from reid.doctor.finding import Finding
 from reid.doctor.source import Entry
 

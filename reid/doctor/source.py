@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from reid import storage
 from reid.data.readers.base import Reader, Record
-from reid.data.schema import SPLITS, Caption, Image, Sample
-from reid.data.shards import Shard, ShardSet
+from reid.data.shards.schema import SPLITS, Caption, Image, Sample
+from reid.data.shards.shard_set import Shard, ShardSet
 from reid.doctor.finding import Finding
 from reid.errors import AnyReIDError, StorageError
 from reid.modality import Modality

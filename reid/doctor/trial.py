@@ -7,7 +7,7 @@ from itertools import groupby
 
 import torch
 
-from reid.data.schema import Image, Labels, Sample
+from reid.data.shards.schema import Image, Labels, Sample
 from reid.doctor.finding import Finding
 from reid.doctor.source import Entry
 from reid.evaluate.items import GalleryItem, Query, SampleLabels

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from reid.data.schema import Sample
+from reid.data.shards.schema import Sample
 from reid.errors import DataError
 from reid.modality import Modality, Subset, canonical
 

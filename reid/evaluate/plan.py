@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from reid.config import AUTO_PROTOCOL, Config, override
 from reid.config.addresses import shards_uri
-from reid.data.schema import Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
 from reid.evaluate.choice import Choice, choose_protocol
 from reid.evaluate.items import SampleLabels

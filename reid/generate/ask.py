@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from reid.config.typed import Section
-from reid.data.schema import Attribute
+from reid.data.shards.schema import Attribute
 from reid.generate.schema import Schema
 
 _SHOWN = {

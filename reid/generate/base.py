@@ -21,7 +21,7 @@ from pydantic import ConfigDict, create_model
 from reid.config import GenerateConfig
 from reid.config.typed import check, did_you_mean
 from reid.data.images import Pixels
-from reid.data.schema import Attribute
+from reid.data.shards.schema import Attribute
 from reid.errors import AnyReIDError, ConfigError, DataError
 from reid.generate import prints
 from reid.modality import Modality, Target

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from reid.data.images import Pixels
-from reid.data.schema import Attribute
+from reid.data.shards.schema import Attribute
 from reid.errors import DataError
 from reid.generate.ask import again, parse, question, read_held
 from reid.generate.base import Made, MadeCaption, Source, learned

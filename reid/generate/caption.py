@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from reid.data.images import Pixels
-from reid.data.schema import Attribute
+from reid.data.shards.schema import Attribute
 from reid.generate.base import Made, MadeCaption, MaskArray, Rngs, generator
 from reid.generate.colours import Floats, cluster, name_colour, to_lab
 from reid.generate.mask import prior_mask

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from reid.config import Plugin, plugin_names
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.errors import UnsupportedPairing
 from reid.modality import Modality, Subset, all_subsets, canonical, subset_name
 

@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from reid.config import Plugin
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.errors import ConfigError
 from reid.losses.adaptive import Reduction, Tally
 from reid.losses.classification import smoothed_cross_entropy

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from reid.config import Plugin, Section
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.errors import ConfigError
 from reid.losses.identity import IdentityTerms, identity_losses
 from reid.losses.routing import LoadOf, balance_loss

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from reid.config import Plugin
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.modality import Modality, Subset, canonical, subset_name
 from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from reid.data.batch import UNKNOWN, Batch
+from reid.data.batches.batch import UNKNOWN, Batch
 from reid.modality import VISUAL, Modality
 
 log = logging.getLogger(__name__)

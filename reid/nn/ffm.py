@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from reid.config.typed import Section
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.modality import ORDER, Modality
 from reid.nn.experts import BottleneckExperts, Init
 from reid.nn.moe import Dispatch, Mixed, MoE

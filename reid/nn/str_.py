@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from reid.config import Section
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.modality import Modality
 from reid.nn.cross_attention import CrossAttention
 

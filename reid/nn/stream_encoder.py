@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.modality import Modality
 from reid.nn.adapted import Adapter, Style, encode_pictures, encode_sentences
 from reid.nn.clip import ImageTower, TextTower

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from reid.config import Config
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.embedding import Vectors, embed_rows
 from reid.errors import DataError, UnsupportedPairing
 from reid.evaluate.calibration import Calibration, PairCalibration

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from reid.config import Config, ValConfig
 from reid.config.addresses import shards_uri
-from reid.data.shards import Identity, ShardSet
+from reid.data.shards.shard_set import Identity, ShardSet
 from reid.evaluate.choice import Choice, check_name, choose_protocol
 from reid.evaluate.items import SampleLabels
 from reid.evaluate.pairing import Pairing

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reid.data.shards import Identity, ShardSet
+from reid.data.shards.shard_set import Identity, ShardSet
 from reid.errors import ConfigError
 
 LEAST = 2

@@ -21,9 +21,9 @@ from torch.nn.parallel import DistributedDataParallel
 from reid import storage
 from reid.auxiliaries import recorded
 from reid.config import Config
-from reid.data.batches import BatchStream, StreamPlace
-from reid.data.collate import Collator, PixelCache
-from reid.data.shards import ShardSet
+from reid.data.batches.stream import BatchStream, StreamPlace
+from reid.data.batches.collate import Collator, PixelCache
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import TrainingError
 from reid.evaluate.choice import check_name
 from reid.models.base import Auxiliary, Output, ReIDModel, build_model, parameter_counts

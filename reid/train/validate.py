@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import torch
 
-from reid.data.auxiliary import attach
-from reid.data.batches import sample_part
-from reid.data.collate import Collator, Row
-from reid.data.schema import Sample
-from reid.data.shards import Identity, ShardSet
+from reid.data.batches.auxiliary_inputs import attach
+from reid.data.batches.stream import sample_part
+from reid.data.batches.collate import Collator, Row
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import Identity, ShardSet
 from reid.embedding import Vectors, embed_rows
 from reid.errors import TrainingError
 from reid.evaluate.choice import Choice

@@ -9,7 +9,7 @@ import pytest
 
 from reid.benchmarks import stream
 from reid.benchmarks.stream import K, P, in_memory, open_stream, stream_rows, write_set
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 
 
 @pytest.fixture(scope="module")

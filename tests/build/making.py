@@ -13,7 +13,7 @@ from reid.build.recipe import Recipe, make_recipe
 from reid.build.rows import Row
 from reid.config import Config, load
 from reid.data.images import Pixels, encode_mask, encode_png
-from reid.data.schema import Image, Labels, Mask, Sample
+from reid.data.shards.schema import Image, Labels, Mask, Sample
 from reid.errors import DataError
 from reid.generate import base
 from reid.generate.base import Made, MadeCaption, MadeMask, Source

@@ -13,8 +13,8 @@ from PIL import Image
 from pipelines.data import BuildResult, build
 from reid.build.running import run_here
 from reid.config import Config, load
-from reid.data.schema import Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import ShardSet
 from tests.pipelines.tiny import silent
 
 BAD = {

@@ -11,11 +11,11 @@ from pipelines.verify import verify
 from reid import storage
 from reid.build import compact as compact_module
 from reid.build.compact import plan_compaction, write_compacted
-from reid.data.schema import Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
 from reid.modality import Modality
-from tests.data.making import make_identities, make_shards
+from tests.support.shards import make_identities, make_shards
 
 SIZES = [3, 2, 4, 2, 9, 1]
 

@@ -11,8 +11,8 @@ import pytest
 
 from pipelines.data import BuildResult, describe_build
 from reid.build import reading
-from reid.data.schema import Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.modality import Modality
 from tests.build.making import BATCHES, made_up
 from tests.build.photos import BAD, build_here, config, jpeg, photos, rows_of

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from reid.build.duplicates import digests_of, find_duplicates
-from reid.data.manifest import RowGroup, Shard
-from reid.data.shards import ShardSet
+from reid.data.shards.manifest import RowGroup, Shard
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
 from reid.modality import Modality
 from tests.build.making import row

@@ -15,7 +15,7 @@ from reid.build.generation import Generation
 from reid.build.rows import Clock, Row
 from reid.config.sections.captions import CaptionPolicy
 from reid.data.images import decode_rgb
-from reid.data.schema import Caption, Image
+from reid.data.shards.schema import Caption, Image
 from reid.modality import Modality, Target
 from tests.build.making import BATCHES, LOADED, made_up, recipe_of, row
 

@@ -17,7 +17,7 @@ import yaml
 from pipelines.data import BuildResult
 from reid import storage
 from reid.config import Config
-from reid.data.shards import MANIFEST, ShardSet
+from reid.data.shards.shard_set import MANIFEST, ShardSet
 from tests.build.photos import build_here, config, photos, rows_of
 from tests.support.places import ROOT
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from reid import storage
-from reid.data.manifest import Shard
-from reid.data.shards import MANIFEST, ShardSet
+from reid.data.shards.manifest import Shard
+from reid.data.shards.shard_set import MANIFEST, ShardSet
 from tests.build.photos import build_here, config, photos
 
 

@@ -14,7 +14,7 @@ from pipelines.verify import verify
 from reid import storage
 from reid.build.verify import give_up
 from reid.config.addresses import shards_uri
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError, StorageError
 from reid.storage.uploads import abort_uploads
 from tests.build.photos import build_here, config, photos, rows_of

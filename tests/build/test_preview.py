@@ -13,11 +13,11 @@ from PIL import Image as PILImage
 
 from reid.build.preview import TINT, choose, render_preview
 from reid.data.images import encode_mask
-from reid.data.schema import Attribute, Caption, Image, Labels, Mask, Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Attribute, Caption, Image, Labels, Mask, Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
 from reid.modality import Modality
-from tests.data.making import flat_picture, make_identities, make_shards
+from tests.support.shards import flat_picture, make_identities, make_shards
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from reid.build.reading import read_record
 from reid.data.readers.base import Reader, Record
-from reid.data.schema import Labels, Sample
+from reid.data.shards.schema import Labels, Sample
 from reid.errors import DataError, StorageError
 from reid.modality import Modality
 

@@ -10,7 +10,7 @@ import pytest
 
 from reid.build.recipe import Recipe, check_masks
 from reid.data.readers.base import Record, open_reader
-from reid.data.schema import Labels
+from reid.data.shards.schema import Labels
 from reid.errors import ConfigError
 from reid.modality import Target
 from tests.build.making import build_config, made_up, recipe_of

@@ -16,10 +16,10 @@ from reid.build.charts import columns, meters
 from reid.build.statistics import statistics, summary
 from reid.build.statistics_report import render_statistics, size_of, text_lines
 from reid.data.images import encode_mask
-from reid.data.schema import Attribute, Caption, Image, Mask, Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Attribute, Caption, Image, Mask, Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.modality import Modality
-from tests.data.making import flat_picture, make_sample, make_shards
+from tests.support.shards import flat_picture, make_sample, make_shards
 
 RGB, SKETCH = Modality.RGB, Modality.SKETCH
 

@@ -19,12 +19,12 @@ from reid.build.transfer_export import export
 from reid.build.transfer_names import Names
 from reid.config import Config, load
 from reid.data.images import encode_mask
-from reid.data.schema import Attribute, Caption, Image, Mask, Sample
-from reid.data.shards import ShardSet
-from reid.data.tree import safe, stem, suffix_of
+from reid.data.shards.schema import Attribute, Caption, Image, Mask, Sample
+from reid.data.shards.shard_set import ShardSet
+from reid.data.readers.shared.sample_tree import safe, stem, suffix_of
 from reid.errors import DataError, StorageError
 from reid.modality import Modality
-from tests.data.making import file_bytes, make_sample, make_shards
+from tests.support.shards import file_bytes, make_sample, make_shards
 from tests.pipelines.tiny import silent
 
 

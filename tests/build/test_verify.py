@@ -13,11 +13,11 @@ import pytest
 from pipelines.verify import verify
 from reid import storage
 from reid.build.verify import Verdict, give_up
-from reid.data import shards as shards_module
-from reid.data.schema import Image, Mask, Sample
-from reid.data.shards import MadeBy, ShardSet, write_shard
+from reid.data.shards import shard_set as shards_module
+from reid.data.shards.schema import Image, Mask, Sample
+from reid.data.shards.shard_set import MadeBy, ShardSet, write_shard
 from reid.modality import Modality
-from tests.data.making import make_identities, make_sample, make_shards
+from tests.support.shards import make_identities, make_sample, make_shards
 
 RGB, SKETCH = Modality.RGB, Modality.SKETCH
 

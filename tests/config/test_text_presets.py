@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from reid.config import Config, load
-from reid.data.collate import Collator, Part, Row
+from reid.data.batches.collate import Collator, Part, Row
 from reid.data.readers.base import open_reader
 from reid.describe import describe_config
 from reid.evaluate.items import SampleLabels
@@ -20,7 +20,7 @@ from reid.evaluate.protocols import get_protocol
 from reid.modality import Modality
 from reid.models.base import ModelContext, Regime, build_model
 from reid.train.optim import build_optimizer, learning_rate
-from tests.data.annotated import write_set
+from tests.support.annotated_sets import write_set
 from tests.support.places import GOLDEN_FOLDER, ROOT
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "text_presets.json").read_text())

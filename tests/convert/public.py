@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from reid.config import Config, load
 from reid.config.typed import check
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.modality import CAMERA, ORDER
 from reid.models import mfrnet, signal
 from reid.models.base import ModelContext, ReIDModel

@@ -11,7 +11,7 @@ import torch
 
 from reid.config import load
 from reid.convert.folder import PLACEHOLDER, prepare, write
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import StorageError
 from reid.modality import CAMERA
 from reid.runs import RunFolder, load_run
@@ -27,7 +27,7 @@ from tests.convert.public import (
     tiny_mfrnet,
     tiny_signal,
 )
-from tests.data.making import make_sample, make_shards
+from tests.support.shards import make_sample, make_shards
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from reid.data.schema import Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.modality import Modality
-from tests.data.making import make_identities, make_sample, make_shards
+from tests.support.shards import make_identities, make_sample, make_shards
 
 RGB, NIR, TIR = Modality.RGB, Modality.NIR, Modality.TIR
 

@@ -11,7 +11,7 @@ import pytest
 
 from reid.data.plan import ShardPlan, plan_shards, sort_key
 from reid.data.readers.base import Reader, Record
-from reid.data.schema import Labels
+from reid.data.shards.schema import Labels
 from reid.errors import DataError
 
 

@@ -16,7 +16,7 @@ from reid.doctor.data import Extent, Report, choose, examine, examine_config
 from reid.doctor.finding import Finding
 from reid.doctor.source import Entry
 from reid.errors import ConfigError, DataError
-from tests.data.making import make_identities
+from tests.support.shards import make_identities
 from tests.doctor.faults import FAULTS, blank, copy, replace, set_all
 from tests.doctor.making import by_code, healthy, recoded
 

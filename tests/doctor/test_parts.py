@@ -12,8 +12,8 @@ from PIL import Image as PILImage
 
 from reid import storage
 from reid.data.images import encode_jpeg, encode_png
-from reid.data.schema import Caption, Sample
-from reid.data.shards import Manifest, ShardSet, publish
+from reid.data.shards.schema import Caption, Sample
+from reid.data.shards.shard_set import Manifest, ShardSet, publish
 from reid.doctor.captions import check_captions
 from reid.doctor.data import examine
 from reid.doctor.identities import check_identities
@@ -24,7 +24,7 @@ from reid.doctor.trial import Trial, camera_matters
 from reid.errors import DataError
 from reid.evaluate.protocols import get_protocol
 from reid.modality import Modality
-from tests.data.making import make_sample, make_shards
+from tests.support.shards import make_sample, make_shards
 from tests.doctor.making import by_code, pattern
 
 RGB, NIR, TEXT = Modality.RGB, Modality.NIR, Modality.TEXT

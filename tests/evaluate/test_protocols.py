@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from reid.data.schema import Caption, Image, Labels, Sample
+from reid.data.shards.schema import Caption, Image, Labels, Sample
 from reid.errors import DataError
 from reid.evaluate.meta import UNKNOWN
 from reid.evaluate.metrics import evaluate_features

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reid.data.schema import Attribute
+from reid.data.shards.schema import Attribute
 from reid.errors import ConfigError
 from reid.generate.merge import faults, fitted, merge, sentence, tokens, trusted
 from reid.generate.schema import load_schema

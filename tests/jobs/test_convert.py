@@ -23,7 +23,7 @@ from tests.convert.public import (
     tiny_mfrnet,
     tiny_signal,
 )
-from tests.data.making import make_identities, make_shards
+from tests.support.shards import make_identities, make_shards
 from tests.jobs.conftest import Call
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.runs import RunFolder
 from tests.support.places import ROOT
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs import build, describe, evaluate, index, search, serve, train, tune
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.models.base import parameter_counts
 from reid.runs import Run
 from tests.jobs.conftest import Call, Verb

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from reid.data.batch import UNKNOWN, Batch
+from reid.data.batches.batch import UNKNOWN, Batch
 from reid.modality import ORDER, Modality, Subset, parse_subset
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.baseline import Config, Model

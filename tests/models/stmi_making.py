@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from reid.config.typed import check
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.modality import parse_subset
 from reid.models.base import ModelContext
 from reid.models.stmi import Config, Model

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reid.data.batch import UNKNOWN, Batch, join
+from reid.data.batches.batch import UNKNOWN, Batch, join
 from reid.errors import ConfigError, DataError
 from reid.modality import ORDER, Modality, all_subsets, parse_subset, subset_name
 from reid.models.base import Regime, ReIDModel, model_names, parameter_counts

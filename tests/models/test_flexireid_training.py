@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.config.typed import check
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.losses.adaptive import Tally
 from reid.losses.sdm import sdm
 from reid.modality import Modality, all_subsets, parse_subset, subset_name

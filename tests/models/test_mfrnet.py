@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reid.config.typed import check
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.errors import ConfigError
 from reid.modality import Modality, parse_subset
 from reid.models.base import ModelContext, Output, ReIDModel, model_names, parameter_counts

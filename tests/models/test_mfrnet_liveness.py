@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from reid.config.typed import check
-from reid.data.batch import UNKNOWN, Batch
+from reid.data.batches.batch import UNKNOWN, Batch
 from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
 from reid.modality import CAMERA, ORDER
 from reid.models.base import ModelContext

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reid.config.typed import check
-from reid.data.batch import UNKNOWN, Batch
+from reid.data.batches.batch import UNKNOWN, Batch
 from reid.errors import DataError
 from reid.modality import CAMERA, Modality, Subset, all_subsets, parse_subset, subset_name
 from reid.models.base import ModelContext, ReIDModel

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reid.config.typed import check
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.errors import DataError
 from reid.modality import parse_subset
 from reid.models.base import ModelContext, ReIDModel

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reid.config.typed import check
-from reid.data.batch import Batch, join
+from reid.data.batches.batch import Batch, join
 from reid.describe import gmac
 from reid.errors import ConfigError, DataError, UnsupportedPairing, WeightsError
 from reid.modality import Modality, Subset, all_subsets, parse_subset

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reid.config.typed import check
-from reid.data.batch import Batch
+from reid.data.batches.batch import Batch
 from reid.errors import DataError
 from reid.losses.cross_triplet import mixed_cross_modal_triplet
 from reid.losses.triplet import batch_hard_triplet

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from reid.config.typed import check
-from reid.data.batch import UNKNOWN, Batch, join
+from reid.data.batches.batch import UNKNOWN, Batch, join
 from reid.errors import DataError
 from reid.losses.gram import gram_contrast
 from reid.modality import CAMERA, parse_subset

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reid.data.batch import UNKNOWN, Batch, join
+from reid.data.batches.batch import UNKNOWN, Batch, join
 from reid.errors import DataError
 from reid.losses.triplet import batch_hard_triplet
 from reid.models.base import Output

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reid.data.text import tokenize
+from reid.data.batches.tokens import tokenize
 from reid.errors import ConfigError, WeightsError
 from reid.nn.clip import (
     ImageTower,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reid.data.batch import UNKNOWN, Batch
+from reid.data.batches.batch import UNKNOWN, Batch
 from reid.modality import CAMERA, ORDER, Modality, Subset
 from reid.nn.str_ import SemanticTokens, StrConfig
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.runs import Run
 from tests.pipelines.tiny import built, trained
 

@@ -15,7 +15,7 @@ import pipelines.ablate
 from pipelines.ablate import AblationResult, Campaign, ablate_runs, plan_ablation, prepare
 from pipelines.train import train_run
 from reid.config import Config, override
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, UsageError, WeightsError
 from reid.ladders.table import MEAN
 from reid.runs import RunFolder

@@ -10,12 +10,12 @@ import pytest
 from pipelines.embed import embed_work
 from pipelines.index import index_run
 from reid.config import Config, load
-from reid.data.auxiliary import attach
-from reid.data.batches import sample_part
-from reid.data.collate import Row
+from reid.data.batches.auxiliary_inputs import attach
+from reid.data.batches.stream import sample_part
+from reid.data.batches.collate import Row
 from reid.data.images import encode_mask
-from reid.data.schema import Mask, Sample
-from reid.data.shards import ShardSet, publish
+from reid.data.shards.schema import Mask, Sample
+from reid.data.shards.shard_set import ShardSet, publish
 from reid.evaluate.evaluator import Work
 from reid.evaluate.items import Part, parts_key
 from reid.modality import Modality

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.data import BuildResult, describe_build
-from reid.data.shards import MANIFEST
+from reid.data.shards.shard_set import MANIFEST
 from reid.errors import ConfigError, DataError
 from reid.modality import Modality
 from tests.build.photos import BAD, config, jpeg, photos, quiet_build, rows_of

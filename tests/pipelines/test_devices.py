@@ -17,7 +17,7 @@ from jobs.common import worker_environment
 from pipelines.devices import device_beside_actors, device_here
 from pipelines.embed import Embedder
 from pipelines.tune import tune_runs
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import TrainingError, UsageError
 from reid.runs import Run
 from tests.pipelines.tiny import config_of, silent

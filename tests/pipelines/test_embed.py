@@ -11,7 +11,7 @@ import pytest
 import pipelines.embed
 from pipelines.context import map_blocks
 from pipelines.embed import FeatureSet, embed_work
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.evaluate.evaluator import Work
 from reid.evaluate.items import Part, parts_key
 from reid.modality import Modality

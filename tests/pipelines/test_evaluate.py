@@ -14,8 +14,8 @@ import pytest
 import pipelines.embed
 from pipelines.embed import FeatureSet
 from pipelines.evaluate import choose_pairings, evaluate_run, report_lines
-from reid.data.schema import Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.evaluate.items import SampleLabels
 from reid.evaluate.trials import TrialMetrics

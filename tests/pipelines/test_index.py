@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.index import choose_subsets, index_run
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError, UnsupportedPairing
 from reid.gallery.store import Gallery
 from reid.modality import ORDER, Modality

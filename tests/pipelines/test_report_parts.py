@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.evaluate import evaluate_run
 from pipelines.ranked import thirds
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.runs import Run
 from tests.pipelines.tiny import config_of, silent, trained
 

@@ -19,7 +19,7 @@ from pipelines.index import index_run
 from pipelines.resources import Cluster, NodeKind, Request, check, look
 from pipelines.train import train_run
 from pipelines.tune import tune_runs
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
 from reid.runs import Run
 from tests.build.making import made_up

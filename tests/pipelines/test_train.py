@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.train import resolve_run, train_run
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
 from reid.runs import Run, RunFolder
 from reid.train.state import STATE_FILE

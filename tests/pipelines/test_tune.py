@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pipelines.tune import check_space, ranked
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
 from tests.pipelines.tiny import config_of, write_yaml
 from tests.support.places import ROOT

@@ -17,7 +17,7 @@ from pipelines.train import train_run
 from pipelines.verify import verify
 from pipelines.waiting import Watch, give_up, holds_nothing, wait_for, watched
 from reid.config import RayConfig
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, ResourceError
 from tests.pipelines.holding import held
 from tests.pipelines.tiny import config_of, silent

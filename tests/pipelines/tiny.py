@@ -12,7 +12,7 @@ import yaml
 from pipelines.data import build
 from pipelines.train import train_run
 from reid.config import Config, load
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.runs import Run, load_run
 
 TREE: dict[str, Any] = {

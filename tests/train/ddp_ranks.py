@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from reid.config import Config, load
-from reid.data.batch import UNKNOWN, Batch
+from reid.data.batches.batch import UNKNOWN, Batch
 from reid.losses.triplet import batch_hard_triplet
 from reid.modality import ORDER, Modality, parse_subset
 from reid.models.base import ModelContext, ReIDModel, build_model

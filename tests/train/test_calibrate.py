@@ -14,9 +14,9 @@ import torch
 
 from reid.config import Config
 from reid.config.addresses import run_fingerprint
-from reid.data.collate import Collator
-from reid.data.schema import Sample
-from reid.data.shards import ShardSet
+from reid.data.batches.collate import Collator
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.evaluate.calibration import Calibration, IsotonicMap
 from reid.evaluate.protocols import get_protocol
 from reid.modality import Modality, subset_name

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, multiprocessing
 
-from reid.data.batch import join
+from reid.data.batches.batch import join
 
 GLOBAL = [
     "concat",

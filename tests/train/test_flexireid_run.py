@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from reid.config import Config
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, WeightsError
 from reid.modality import Modality
 from reid.runs import load_run

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reid.data.schema import Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
 from reid.train.identities import LabelMap, split_identities, training_labels
 

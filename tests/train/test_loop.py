@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from reid.config import Config
-from reid.data.shards import ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import TrainingError
 from reid.models.baseline import Model
 from reid.runs import load_run

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from reid.config import AugmentConfig, Config
-from reid.data.collate import Collator, Part, Row
+from reid.data.batches.collate import Collator, Part, Row
 from reid.data.images import encode_png
-from reid.data.schema import Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, TrainingError
 from reid.modality import Modality
 from reid.models.mixer import Model

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid.config import Config, Plugin
-from reid.data.batches import StreamPlace
+from reid.data.batches.stream import StreamPlace
 from reid.models.base import ModelContext, ReIDModel, build_model
 from reid.runs import RunFolder
 from reid.train.loop import EpochReport, train

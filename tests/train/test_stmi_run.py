@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from reid.config import Config
-from reid.data.auxiliary import attach
-from reid.data.batches import sample_part
-from reid.data.collate import Row
+from reid.data.batches.auxiliary_inputs import attach
+from reid.data.batches.stream import sample_part
+from reid.data.batches.collate import Row
 from reid.data.images import encode_mask
-from reid.data.schema import Mask, Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Mask, Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.modality import CAMERA, Modality, all_subsets
 from reid.runs import load_run, write_run
 from reid.train.identities import LabelMap, training_labels

@@ -15,14 +15,14 @@ from reid.config import GenerateConfig
 from reid.config.sections.translate import TranslateConfig, UNetConfig
 from reid.data.images import Pixels, encode_png
 from reid.data.pairs import read_pairs, stack
-from reid.data.schema import Image, Labels, Sample
+from reid.data.shards.schema import Image, Labels, Sample
 from reid.errors import ConfigError, DataError, WeightsError
 from reid.generate.base import Source, bind
 from reid.generate.unet import IrUnet
 from reid.modality import Modality, Target
 from reid.nn.unet import UNet, save_unet
 from reid.train.translate import load_translate, train_translator
-from tests.data.making import make_shards
+from tests.support.shards import make_shards
 
 SIZE = (32, 16)
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from reid.config import Config
 from reid.config.addresses import run_fingerprint
-from reid.data.schema import Sample
-from reid.data.shards import ShardSet
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
 from reid.runs import RunFolder
 from reid.train.checks import check_run

@@ -17,7 +17,7 @@ import numpy as np
 from reid import storage
 from reid.config import Plugin
 from reid.data.images import encode_mask, encode_png, is_one_bit_png, is_plain, open_image
-from reid.data.schema import Caption, Image, Labels, Mask, Sample
+from reid.data.shards.schema import Caption, Image, Labels, Mask, Sample
 from reid.errors import DataError
 from reid.modality import Modality
 

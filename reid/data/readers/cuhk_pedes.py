@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from reid.config import Plugin
-from reid.data.annotations import AnnotatedFields, Layout, read_annotated
+from reid.data.readers.shared.annotations import AnnotatedFields, Layout, read_annotated
 from reid.data.readers import base
 from reid.data.readers.base import Record
 

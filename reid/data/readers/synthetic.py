@@ -21,7 +21,7 @@ from reid.config import Modalities, Plugin
 from reid.data import images, synthetic
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.schema import Attribute, Caption, Image, Labels, Mask, Sample
+from reid.data.shards.schema import Attribute, Caption, Image, Labels, Mask, Sample
 from reid.data.synthetic import Capture, SyntheticConfig, make_identity, render_capture
 from reid.errors import DataError
 from reid.modality import ORDER, Modality

@@ -16,8 +16,8 @@ from pydantic import Field
 
 from reid import storage
 from reid.config import Plugin
-from reid.data.files import expand, file_name
-from reid.data.idlists import (
+from reid.data.readers.shared.folders import expand, file_name
+from reid.data.readers.shared.id_lists import (
     no_pictures,
     pictures_by_id,
     read_ids,
@@ -27,7 +27,7 @@ from reid.data.idlists import (
 )
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.schema import ROLES, Labels
+from reid.data.shards.schema import ROLES, Labels
 from reid.modality import Modality
 
 LAYOUT = """Expected

@@ -26,14 +26,14 @@ from dataclasses import replace
 from typing import Any
 
 from reid import storage
-from reid.data.files import contents
+from reid.data.readers.shared.folders import contents
 from reid.data.readers import base
 from reid.data.readers.base import Record
 from reid.data.readers.folder.config import Columns, Config, RoleRule
 from reid.data.readers.folder.manifest import manifest_parts
 from reid.data.readers.folder.parts import LAYOUT, Part, Source
-from reid.data.readers.folder.tree import tree_parts
-from reid.data.schema import ROLES, Labels, Sample
+from reid.data.readers.folder.identity_folders import tree_parts
+from reid.data.shards.schema import ROLES, Labels, Sample
 from reid.errors import DataError
 from reid.modality import VISUAL, Target
 

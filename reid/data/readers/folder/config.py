@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from reid.config import Plugin, Section
-from reid.data.schema import ROLES, SPLITS
+from reid.data.shards.schema import ROLES, SPLITS
 from reid.modality import Modality, Target
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reid import storage
-from reid.data.files import file_name
+from reid.data.readers.shared.folders import file_name
 from reid.data.readers.folder.config import Columns, RoleRule
 from reid.data.readers.folder.parts import LAYOUT, Part, Source
 from reid.errors import DataError

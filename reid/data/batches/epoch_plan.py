@@ -1,0 +1,96 @@
+"""Planning a lap: which identities are drawn at each step, from counts alone.
+
+A rank's lap goes over the cards dealt to it (row groups, or all its identities at once). Whole identities
+stay in a bounded reservoir until all their chunks are drawn. Nothing is read here, so that a resumed epoch
+replays its steps at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid.data.batches.row_group_index import Entry
+
+Choose = Callable[[NDArray[np.int64], int, np.random.Generator], list[int]]
+"""(chunks left of everybody in the reservoir, how many, generator) -> distinct places."""
+
+
+class Plan:
+    """The steps of a lap. `arrivals` are cards with their identities, in order."""
+
+    def __init__(
+        self,
+        arrivals: Iterator[tuple[int, Sequence[Entry]]],
+        size: int,
+        bound: int,
+        choose: Choose,
+        rng: np.random.Generator,
+    ) -> None:
+        self.size, self.bound, self.rng = size, bound, rng
+        self.held = 0
+        """Rows in the reservoir."""
+        self._arrivals, self._choose, self._exhausted = arrivals, choose, False
+        self._count = 0
+        self._table = np.zeros((4, 64), np.int64)  # label, chunks left, rows, card
+        self._fresh: list[int] = []
+
+    def step(self) -> list[tuple[int, int]] | None:
+        """(label, chunk) of each drawn identity; None when fewer than `size` identities are left."""
+        self._fill()
+        if self._count < self.size:
+            return None
+        left = self._table[1]
+        chosen = self._choose(left[: self._count], self.size, self.rng)
+        left[chosen] -= 1
+        drawn = list(zip(self._table[0, chosen].tolist(), left[chosen].tolist(), strict=True))
+        for place in sorted((i for i in chosen if left[i] == 0), reverse=True):
+            self._remove(place)
+        return drawn
+
+    def arrived(self) -> list[int]:
+        """The cards that came since this was last asked, in order, spent ones included."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def live(self) -> dict[int, int]:
+        """Label -> card of everybody in the reservoir."""
+        labels, _, _, cards = self._table[:, : self._count].tolist()
+        return dict(zip(labels, cards, strict=True))
+
+    def _fill(self) -> None:
+        while not self._exhausted and (self.held < self.bound or self._count < self.size):
+            arrival = next(self._arrivals, None)
+            if arrival is None:
+                self._exhausted = True
+                return
+            card, entries = arrival
+            self._fresh.append(card)
+            for entry in entries:
+                if self._count == self._table.shape[1]:
+                    self._table = np.concatenate([self._table, np.zeros_like(self._table)], axis=1)
+                self._table[:, self._count] = entry.label, entry.chunks, entry.rows, card
+                self._count += 1
+                self.held += entry.rows
+
+    def _remove(self, place: int) -> None:
+        self._count -= 1
+        self.held -= int(self._table[2, place])
+        self._table[:, place] = self._table[:, self._count]
+
+
+def deal(chunks: Sequence[int], world: int, rank: int, rng: np.random.Generator) -> list[int]:
+    """A rank's share of a shuffled pack: a card a round for each, the largest to who has least."""
+    order = rng.permutation(len(chunks)).tolist()
+    if world == 1:
+        return [int(card) for card in order]
+    held, mine = [0] * world, []
+    for start in range(0, len(order), world):
+        cards = sorted(order[start : start + world], key=lambda i: -chunks[i])
+        for card, player in zip(cards, sorted(range(world), key=held.__getitem__), strict=False):
+            held[player] += chunks[card]
+            if player == rank:
+                mine.append(card)
+    return mine

@@ -1,0 +1,175 @@
+"""Who lies in which row group and how often they can be drawn: the index that a stream plans with.
+
+Flat arrays, 12 bytes an identity: a set of millions of identities is planned in memory.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid import storage
+from reid.data.batches.samplers import Counts, Sampler
+from reid.data.shards.manifest import Shard
+from reid.data.shards.shard_set import GroupRef, Identity, ShardSet
+from reid.errors import DataError, TrainingError
+from reid.modality import Modality, Subset, parse_subset, subset_name
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An identity of a row group: its training label, its rows, and the chunks that they make."""
+
+    label: int
+    rows: int
+    chunks: int
+
+
+@dataclass
+class LeftOut:
+    """Identities that the sampler cannot use."""
+
+    identities: int = 0
+    example: Identity = ("", 0)
+    lacking: Counter[Modality] = field(default_factory=Counter)
+    captures: int = 0
+    """Captures of the other identities that would anchor a row, were they complete."""
+
+    def __str__(self) -> str:
+        parts = []
+        if self.identities:
+            named = ", ".join(f"{m.value} ({n})" for m, n in self.lacking.items())
+            example = f"{self.example[0]}/{self.example[1]}"
+            parts.append(f"{self.identities} training identities, e.g. {example}; they lack {named}")
+        if self.captures:
+            parts.append(f"{self.captures} incomplete captures of other identities")
+        return "; and ".join(parts)
+
+
+class GroupIndex:
+    """The row groups of a split that hold identities with a label and something to draw."""
+
+    def __init__(
+        self, shards: ShardSet, split: str, labels: Mapping[Identity, int], sampler: Sampler
+    ) -> None:
+        """Reads no picture; labels of rows are read where neither a shard nor its row groups tell which
+        modalities its rows have. Raises TrainingError for identities that the sampler refuses.
+        """
+        self.left_out = LeftOut()
+        self._labels, self._sampler = labels, sampler
+        self._known: dict[tuple[tuple[Subset, int], ...], tuple[int, int]] = {}
+        files: list[str] = []
+        row_bytes: list[float] = []
+        flat = {name: array("i") for name in ("label", "rows", "chunks", "file", "place")}
+        starts = array("q", [0])
+        scan: dict[Identity, Counts] | None = None
+        for shard in shards.manifest.shards:
+            if shard.split != split:
+                continue
+            files.append(storage.join(shards.root, "data", shard.file))
+            row_bytes.append(shard.bytes / max(shard.rows, 1))
+            if scan is None and _untold(shard):
+                scan = _scan(shards, split)
+            for place, group in enumerate(_told(shard, scan)):
+                for identity, rows, counts in group:
+                    chunks = self._chunks(identity, counts)
+                    if chunks:
+                        flat["label"].append(labels[identity])
+                        flat["rows"].append(rows)
+                        flat["chunks"].append(chunks)
+                if len(flat["label"]) > starts[-1]:
+                    starts.append(len(flat["label"]))
+                    flat["file"].append(len(files) - 1)
+                    flat["place"].append(place)
+        self.label, self.rows, self.chunks, self._file, self._place = (
+            np.frombuffer(column, np.int32) if len(column) else np.zeros(0, np.int32)
+            for column in flat.values()
+        )
+        self._starts: NDArray[np.int64] = np.frombuffer(starts, np.int64)
+        self._files, self._row_bytes = files, row_bytes
+        if len(np.unique(self.label)) != len(self.label):
+            raise DataError(f"{shards.root}: an identity spans row groups; build the set anew.")
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    @property
+    def identities(self) -> int:
+        """How many can be drawn."""
+        return len(self.label)
+
+    def entries(self, card: int) -> list[Entry]:
+        """The identities of a row group."""
+        part = slice(int(self._starts[card]), int(self._starts[card + 1]))
+        columns = (column[part].tolist() for column in (self.label, self.rows, self.chunks))
+        return [Entry(*values) for values in zip(*columns, strict=True)]
+
+    def group_chunks(self) -> list[int]:
+        """Chunks of each row group."""
+        found: list[int] = np.add.reduceat(self.chunks, self._starts[:-1]).tolist() if len(self) else []
+        return found
+
+    def size(self, card: int) -> float:
+        """About how many bytes a row group's useful rows take, encoded."""
+        part = slice(int(self._starts[card]), int(self._starts[card + 1]))
+        return int(self.rows[part].sum()) * self._row_bytes[int(self._file[card])]
+
+    def ref(self, card: int) -> GroupRef:
+        """Where a row group lies."""
+        return GroupRef(self._files[self._file[card]], int(self._place[card]), 0, ())
+
+    def _chunks(self, identity: Identity, counts: Counts) -> int:
+        """Chunks of an identity; 0 for those without a label or left out, which are noted."""
+        if identity not in self._labels:
+            return 0
+        key = tuple(counts.items())
+        if key not in self._known:
+            if self._sampler.refuses(counts):
+                lacking = subset_name(self._sampler.lacks(counts)).replace("+", ", ")
+                raise TrainingError(
+                    f"train.batch.incomplete: identity {identity[0]}/{identity[1]} lacks {lacking} for a "
+                    "complete tuple. Generate it (build.generate), take it out of data.modalities, or set "
+                    "train.batch.incomplete to skip or allow."
+                )
+            self._known[key] = self._sampler.chunks(counts), self._sampler.unused(counts)
+        chunks, unused = self._known[key]
+        if chunks == 0:
+            self.left_out.lacking.update(self._sampler.lacks(counts))
+            self.left_out.identities += 1
+            self.left_out.example = identity if self.left_out.identities == 1 else self.left_out.example
+        else:
+            self.left_out.captures += unused
+        return chunks
+
+
+def _untold(shard: Shard) -> bool:
+    return shard.uniform is None and any(g.subsets is None for g in shard.row_groups)
+
+
+def _told(
+    shard: Shard, scan: Mapping[Identity, Counts] | None
+) -> Iterator[Iterator[tuple[Identity, int, Counts]]]:
+    """Row groups of (identity, rows, rows by subset)."""
+    uniform = shard.uniform
+    for group in shard.row_groups:
+        if uniform is not None:
+            yield (((d, p), n, {uniform: n}) for d, p, n in group.identities)
+        elif group.subsets is not None:
+            named = zip(group.identities, group.subsets, strict=True)
+            yield (((d, p), n, {parse_subset(s): k for s, k in c.items()}) for (d, p, n), c in named)
+        else:
+            counted = scan or {}
+            yield (((d, p), n, counted.get((d, p), {})) for d, p, n in group.identities)
+
+
+def _scan(shards: ShardSet, split: str) -> dict[Identity, Counts]:
+    """Rows by subset of every identity, from the rows' labels: for sets whose manifest does not tell."""
+    found: dict[Identity, Counter[Subset]] = defaultdict(Counter)
+    for sample in shards.light(split):
+        found[sample.identity][sample.modalities] += 1
+    return dict(found)

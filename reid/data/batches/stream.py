@@ -1,0 +1,245 @@
+"""Streaming training batches from a shard set: identity-balanced P x K, cross-spectral, multi-modal tuples.
+
+A stream is a pure function of (seed, epoch, rank, world): its state is the number of steps taken. Row groups
+hold whole identities, so a bounded reservoir of row groups is a reservoir of whole identities; a set that
+fits in it is kept in memory, dealt to the ranks identity by identity, and drawn exactly as the classical
+sampler does. Who is drawn when is planned from counts (`reid.data.batches.epoch_plan`): resuming replays the plan and
+reads only what is still to come.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+import numpy as np
+
+from reid.config import BatchConfig
+from reid.data.batches.batch import Batch
+from reid.data.batches.collate import Collator, Row
+from reid.data.batches.samplers import Chunk, chunk_of, sampler_of
+from reid.data.batches.row_group_index import Entry, GroupIndex
+from reid.data.batches.sample_rows import row_of_sample, sample_part
+from reid.data.batches.read_ahead import ahead
+from reid.data.batches.epoch_plan import Plan, deal
+from reid.data.shards.schema import Sample
+from reid.data.shards.shard_set import Identity, ShardSet
+from reid.errors import ConfigError, TrainingError
+from reid.modality import Modality, Subset
+
+__all__ = ["BatchStream", "StreamPlace", "row_columns", "sample_part"]
+log = logging.getLogger(__name__)
+
+# What a random stream is for: streams of different purposes are independent.
+_DEAL, _DRAW, _AUGMENT, _CHUNK, _ROW = range(5)
+_LABELS = ("sample_id", "dataset", "split", "pid", "camid", "viewid")
+Samples = dict[int, list[Sample]]
+"""Of whole identities, by label."""
+
+
+@dataclass(frozen=True)
+class StreamPlace:
+    """Which part of the global batch this process draws."""
+
+    seed: int
+    rank: int = 0
+    world: int = 1
+
+
+@dataclass(frozen=True)
+class _Pack:
+    """What a rank goes over in an epoch: cards in order, who is on each, and how to read one."""
+
+    cards: list[int]
+    entries: Callable[[int], list[Entry]]
+    read: Callable[[int], Samples]
+    ahead: bool
+
+
+class BatchStream:
+    """Batches of one rank. P identities are drawn globally, P / world by each rank, never one twice."""
+
+    def __init__(
+        self,
+        shards: ShardSet,
+        labels: Mapping[Identity, int],
+        modalities: Subset,
+        config: BatchConfig,
+        collator: Collator,
+        place: StreamPlace,
+        split: str = "train",
+    ) -> None:
+        """Raises ConfigError for P that the ranks cannot share or modalities that do not suit the sampler,
+        TrainingError for too few identities that it can use.
+        """
+        if config.identities % place.world:
+            raise ConfigError(
+                f"train.batch.identities: {config.identities} is not a multiple of {place.world} workers."
+            )
+        if config.sampler == "tuple" and config.pairing == "same_id" and "mask" in collator.auxiliary:
+            raise ConfigError(
+                "train.batch.pairing: same_id lays pictures of several captures into a row, and the model's "
+                "mask fits one of them; use same_sample, or sampler pk."
+            )
+        self.shards, self.labels, self.modalities = shards, labels, modalities
+        self.config, self.collator, self.place = config, collator, place
+        self.sampler = sampler_of(config, modalities)
+        self.identities = config.identities // place.world
+        self.index = GroupIndex(shards, split, labels, self.sampler)
+        left_out = str(self.index.left_out)
+        if self.index.identities < config.identities:
+            raise TrainingError(
+                f"train.batch.identities: a batch needs {config.identities} identities, training has "
+                f"{self.index.identities}{f' (left out: {left_out})' if left_out else ''}. Lower "
+                "train.batch.identities or bring more data."
+            )
+        if left_out and place.rank == 0:
+            log.warning("train.batch.sampler %s leaves out %s.", config.sampler, left_out)
+        self.rows = int(self.index.rows.sum())
+        self._small = self.rows <= config.reservoir_rows
+        self._columns = row_columns(modalities, collator.auxiliary)
+
+    @property
+    def natural_steps(self) -> int:
+        """Steps that go once over the training identities' chunks; equal on all ranks."""
+        return max(1, int(self.index.chunks.sum(dtype=np.int64)) // self.config.identities)
+
+    def epoch(self, number: int, steps: int, start: int = 0, threads: int = 1) -> Iterator[Batch]:
+        """Steps `start`..`steps` of an epoch, prepared ahead by `threads` threads (0: in line)."""
+        tasks = enumerate(islice(self._draws(number, start), max(0, steps - start)), start)
+        if threads == 0:
+            for step, rows in tasks:
+                yield self._collate(number, step, rows)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            ready: deque[Future[Batch]] = deque()
+            for step, rows in tasks:
+                ready.append(pool.submit(self._collate, number, step, rows))
+                if len(ready) > threads + 1:
+                    yield ready.popleft().result()
+            while ready:
+                yield ready.popleft().result()
+
+    def rows_of(self, epoch: int, steps: int, start: int = 0) -> Iterator[list[Row]]:
+        """The rows of those steps, undecoded."""
+        return islice(self._draws(epoch, start), max(0, steps - start))
+
+    def _collate(self, epoch: int, step: int, rows: list[Row]) -> Batch:
+        return self.collator(rows, self._rng(_AUGMENT, epoch, step, self.place.rank))
+
+    def _rng(self, purpose: int, *place: int) -> np.random.Generator:
+        return np.random.default_rng([self.place.seed, purpose, *place])
+
+    def _draws(self, epoch: int, start: int = 0) -> Iterator[list[Row]]:
+        """Endless, from step `start` on: a short rank goes over its part again."""
+        lap = 0
+        while True:
+            done = 0
+            for rows in self._lap(epoch, lap, start):
+                if rows is not None:
+                    yield rows
+                done += 1
+            if not done:
+                raise TrainingError(
+                    f"Rank {self.place.rank} has fewer than {self.identities} identities in its part of the "
+                    "data. Lower train.batch.identities, use fewer workers, or raise "
+                    "train.batch.reservoir_rows above the number of training rows."
+                )
+            start = max(0, start - done)
+            lap += 1
+
+    def _lap(self, epoch: int, lap: int, start: int = 0) -> Iterator[list[Row] | None]:
+        """Once over this rank's identities; nothing is read for the steps before `start`, which are None."""
+        pack = self._pack(epoch)
+        rng = self._rng(_DRAW, epoch, lap, self.place.rank)
+        arrivals = ((card, pack.entries(card)) for card in pack.cards)
+        plan = Plan(arrivals, self.identities, self.config.reservoir_rows, self.sampler.choose, rng)
+        for _ in range(start):
+            if plan.step() is None:
+                return
+            yield None
+        gone, live = plan.arrived(), plan.live()
+        wanted = set(live.values())
+        kept = [card for card in gone if card in wanted]
+        limit = self.config.prefetch_mib * 2**20 if pack.ahead else 0
+        order = [*kept, *pack.cards[len(gone) :]]
+        source = ahead(order, pack.read, self.index.size, limit, self.config.prefetch_threads)
+        try:
+            held: Samples = {}
+            for _ in kept:
+                held |= {label: samples for label, samples in next(source).items() if label in live}
+            yield from self._live(plan, source, held, (epoch, lap), start)
+        finally:
+            source.close()
+
+    def _live(
+        self, plan: Plan, source: Iterator[Samples], held: Samples, place: tuple[int, int], step: int
+    ) -> Iterator[list[Row]]:
+        """The steps of a plan from here on, as rows; `source` gives the cards that come."""
+        dealt: dict[int, list[Chunk]] = {}
+        while True:
+            drawn = plan.step()
+            for _ in plan.arrived():
+                held |= next(source)
+            if drawn is None:
+                return
+            rng = self._rng(_ROW, *place, self.place.rank, step)
+            rows = []
+            for label, number in drawn:
+                if label not in dealt:
+                    dealt[label] = self.sampler.deal(held.pop(label, []), self._rng(_CHUNK, *place, label))
+                chunk = chunk_of(dealt[label], number, label)
+                rows += [row_of_sample(pick, label, self.config.modality_dropout, rng) for pick in chunk]
+                if number == 0:  # chunks are drawn from the last to the first
+                    del dealt[label]
+            yield rows
+            step += 1
+
+    def _pack(self, epoch: int) -> _Pack:
+        """Dealt once an epoch: a rank that is a lap ahead still holds nobody else's identities."""
+        rng, world, rank = self._rng(_DEAL, epoch), self.place.world, self.place.rank
+        if not self._small:
+            mine = deal(self.index.group_chunks(), world, rank, rng)
+            return _Pack(mine, self.index.entries, self._read, ahead=True)
+        everybody = self._everybody
+        mine = deal([entry.chunks for entry in everybody], world, rank, rng)
+        share = [everybody[i] for i in mine]
+        return _Pack(
+            [0], lambda _: share, lambda _: {e.label: self._resident[e.label] for e in share}, ahead=False
+        )
+
+    @cached_property
+    def _everybody(self) -> list[Entry]:
+        found = [entry for card in range(len(self.index)) for entry in self.index.entries(card)]
+        return sorted(found, key=lambda entry: entry.label)
+
+    @cached_property
+    def _resident(self) -> Samples:
+        """All training samples of a set that fits in the reservoir."""
+        held: Samples = {}
+        limit, threads = self.config.prefetch_mib * 2**20, self.config.prefetch_threads
+        for samples in ahead(range(len(self.index)), self._read, self.index.size, limit, threads):
+            held |= samples
+        return held
+
+    def _read(self, card: int) -> Samples:
+        """The useful identities of a row group."""
+        found: Samples = {entry.label: [] for entry in self.index.entries(card)}
+        for sample in self.shards.read_group(self.index.ref(card), self._columns):
+            mine = found.get(self.labels.get(sample.identity, -1))
+            if mine is not None:
+                mine.append(sample)
+        return found
+
+
+def row_columns(modalities: Subset, auxiliary: frozenset[str] = frozenset()) -> list[str]:
+    """The columns of a shard that rows are made of: half of a row group's reading time is their number."""
+    visual = [m.value for m in modalities if m.is_visual]
+    beside = {"captions": Modality.TEXT in modalities or "caption" in auxiliary, "mask": "mask" in auxiliary}
+    pictures = [f"{name}.{field}" for name in visual for field in ("image", "width", "height")]
+    return [*_LABELS, *pictures, *(name for name, wanted in beside.items() if wanted)]
