@@ -59,9 +59,9 @@ def _section(folder: str) -> dict[str, str]:
 def _recipe(folder: str, given: list[str]) -> Recipe:
     """The general preset with what the tree holds: its own name, its modalities, no generators."""
     from reid import storage
+    from reid.data.readers.base import open_reader
     from reid.data.readers.shared import sample_tree
     from reid.data.readers.shared.folders import expand
-    from reid.data.readers.base import open_reader
     from reid.doctor.recipes import recipe
     from reid.modality import Modality, canonical
 

@@ -25,9 +25,9 @@ from reid.build.summary import refreshed, refreshed_line, throughput, throughput
 from reid.build.tasks import ShardTask
 from reid.config import Config
 from reid.config.addresses import shards_folder, shards_uri
-from reid.data.shards.manifest import Shard
 from reid.data.plan import ShardPlan, plan_shards
 from reid.data.readers.base import open_reader
+from reid.data.shards.manifest import Shard
 from reid.data.shards.shard_set import ShardSet
 
 

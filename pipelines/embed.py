@@ -23,8 +23,8 @@ from pipelines.progress import Progress, Say, say
 from reid import storage
 from reid.config import RayConfig
 from reid.data.batches.auxiliary_inputs import attach
+from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.stream import sample_part
-from reid.data.batches.collate import Row
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import GroupRef, ShardSet
 from reid.errors import DataError
@@ -182,13 +182,13 @@ class Embedder:
         self.store.add(keys, sides, matrix)
         return pa.table({"key": keys, "side": sides, "vector": list(matrix)}, schema=FEATURE_SCHEMA)
 
-    def _row(self, parts: dict[str, list[Any]], samples: dict[str, Sample]) -> Row:
+    def _row(self, parts: dict[str, list[Any]], samples: dict[str, Sample]) -> BatchRow:
         found, holders = {}, {}
         for name, (sample_id, caption) in parts.items():
             sample = samples.get(sample_id) or self._foreign(sample_id)
             holders[Modality(name)] = sample
             found[Modality(name)] = sample_part(sample, Modality(name), caption or 0)
-        return attach(Row(found), holders[canonical(holders)[0]])
+        return attach(BatchRow(found), holders[canonical(holders)[0]])
 
     def _foreign(self, sample_id: str) -> Sample:
         """A sample of another row group."""

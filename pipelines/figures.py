@@ -9,8 +9,8 @@ import torch
 from pipelines.embed import Vector
 from pipelines.ranked import Pictures
 from reid.config import Config
+from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.stream import sample_part
-from reid.data.batches.collate import Row
 from reid.evaluate.distributions import Similarities, similarities
 from reid.evaluate.evaluator import Scored, stack
 from reid.evaluate.items import Query, SampleLabels
@@ -83,9 +83,9 @@ def routing_maps(
     return tuple(m for m in found if (m.pid, m.picture) in names)
 
 
-def _row(query: Query, pictures: Pictures) -> Row:
+def _row(query: Query, pictures: Pictures) -> BatchRow:
     parts = {m: (pictures.sample(p.sample_id), p.caption_index or 0) for m, p in query.parts.items()}
-    return Row({m: sample_part(sample, m, caption) for m, (sample, caption) in parts.items()})
+    return BatchRow({m: sample_part(sample, m, caption) for m, (sample, caption) in parts.items()})
 
 
 def _bytes(shown: bytes | str) -> bytes:

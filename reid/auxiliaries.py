@@ -16,7 +16,7 @@ from reid import storage
 from reid.answers import Parts
 from reid.config import GenerateConfig
 from reid.data.batches.auxiliary_inputs import decode_mask
-from reid.data.batches.collate import Part, Row
+from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.images import decode_rgb, encode_mask
 from reid.errors import AnyReIDError
 from reid.generate.base import BoundGenerator, MadeCaption, MadeMask, Source, bind, registry
@@ -40,7 +40,7 @@ def recorded(auxiliary: Iterable[str], generators: Mapping[str, Mapping[str, Any
 class Completed:
     """A row with its auxiliary inputs; what a client should know of them."""
 
-    row: Row
+    row: BatchRow
     degraded: bool
     notes: tuple[str, ...] = ()
 
@@ -81,7 +81,7 @@ class AuxiliaryMaker:
         self._bound[name] = (bound, bound.load())
         return ""
 
-    def complete(self, rows: Sequence[Row]) -> list[Completed]:
+    def complete(self, rows: Sequence[BatchRow]) -> list[Completed]:
         """The rows with every input of the record that they lack and that can be made.
 
         Raises DataError naming the modality of a picture that cannot be decoded.
@@ -105,13 +105,13 @@ class AuxiliaryMaker:
             if isinstance(result, MadeMask):
                 done = replace(found[i], row=replace(row, mask=encode_mask(result.mask)))
             elif isinstance(result, MadeCaption):
-                done = replace(found[i], row=replace(row, caption=Part(result.text, bound.entry.name)))
+                done = replace(found[i], row=replace(row, caption=RowPart(result.text, bound.entry.name)))
             else:
                 done = _noted(found[i], f"No {name}: {result} The null input stands in.", degraded=True)
             note = self._notes.get(name)
             found[i] = done if note is None else _noted(done, note, degraded=done.degraded)
 
-    def _source(self, bound: BoundGenerator, row: Row) -> Source:
+    def _source(self, bound: BoundGenerator, row: BatchRow) -> Source:
         entry, seen = bound.entry, {m: p for m, p in row.parts.items() if isinstance(p.content, bytes)}
         images = {
             m: decode_rgb(p.content, p.source)
@@ -129,7 +129,7 @@ class AuxiliaryMaker:
         return Source("query", images, mask, rng)
 
 
-def _given(row: Row, name: str) -> bool:
+def _given(row: BatchRow, name: str) -> bool:
     if name == "mask":
         return row.mask is not None
     return row.caption is not None and bool(str(row.caption.content).strip())
@@ -169,9 +169,9 @@ class QueryInputs:
         """Rows of (parts, mask) from an unknown camera, with the auxiliary inputs that could be had."""
         rows = []
         for parts, mask in contents:
-            named = {m: Part(content, source=m.value) for m, content in parts.items()}
+            named = {m: RowPart(content, source=m.value) for m, content in parts.items()}
             caption = named.get(Modality.TEXT) if self.text_is_caption else None
-            rows.append(Row(named, caption=caption, mask=mask))
+            rows.append(BatchRow(named, caption=caption, mask=mask))
         completed = self._maker.complete(rows)
         if "mask" in self.auxiliary:
             return completed

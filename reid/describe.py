@@ -11,8 +11,8 @@ from torch import Tensor
 from reid.config import Config
 from reid.config.addresses import shards_uri
 from reid.data.batches.batch import Batch
-from reid.data.shards.shard_set import ShardSet
 from reid.data.batches.tokens import CONTEXT
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError
 from reid.modality import ORDER, Modality, Subset, subset_name
 from reid.models.base import Auxiliary, ModelContext, ReIDModel, build_model, parameter_counts

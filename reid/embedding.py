@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from reid.data.batches.collate import Collator, Part, Row
+from reid.data.batches.batch_row import BatchRow, RowPart
+from reid.data.batches.collate import Collator
 from reid.modality import Modality, Subset, canonical
 from reid.models.base import ReIDModel, Side
 
@@ -25,17 +26,17 @@ Vectors = npt.NDArray[np.float32]
 class Joined:
     """Parts that one pass encodes, and which of the given rows are made of them."""
 
-    row: Row
+    row: BatchRow
     asked: dict[Subset, list[int]]  # subset -> positions of the rows that are this subset of the parts
 
 
-def join_rows(rows: Sequence[Row]) -> list[Joined]:
+def join_rows(rows: Sequence[BatchRow]) -> list[Joined]:
     """Lay rows together that share a part and contradict each other in none.
 
     Everything besides the parts (label, auxiliary inputs) must agree.
     """
     joined: list[Joined] = []
-    holders: dict[tuple[Modality, Part], list[Joined]] = defaultdict(list)
+    holders: dict[tuple[Modality, RowPart], list[Joined]] = defaultdict(list)
     for position in sorted(range(len(rows)), key=lambda i: -len(rows[i].parts)):
         row = rows[position]
         keys = list(row.parts.items())
@@ -54,7 +55,7 @@ def join_rows(rows: Sequence[Row]) -> list[Joined]:
 def embed_rows(
     model: ReIDModel,
     collator: Collator,
-    rows: Sequence[Row],
+    rows: Sequence[BatchRow],
     side: Side,
     batch_size: int,
     device: torch.device,
@@ -87,7 +88,7 @@ def embed_rows(
     return vectors
 
 
-def _agree(one: Row, other: Row) -> bool:
+def _agree(one: BatchRow, other: BatchRow) -> bool:
     """Whether two rows can be one: equal wherever both speak."""
     parts = all(one.parts[m] == part for m, part in other.parts.items() if m in one.parts)
     return parts and replace(one, parts={}) == replace(other, parts={})

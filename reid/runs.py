@@ -29,7 +29,8 @@ from torch import Tensor
 
 from reid import storage
 from reid.config import Config, load
-from reid.data.batches.collate import Collator, Part, Row
+from reid.data.batches.batch_row import BatchRow, RowPart
+from reid.data.batches.collate import Collator
 from reid.embedding import Vectors, embed_rows
 from reid.errors import StorageError, WeightsError
 from reid.evaluate.calibration import Calibration
@@ -180,7 +181,7 @@ class Run:
         """What its similarities mean, read at the first use; None if nobody could tell."""
         return self.folder.calibration()
 
-    def embed_rows(self, rows: Sequence[Row], side: Side, batch_size: int = 64) -> Vectors:
+    def embed_rows(self, rows: Sequence[BatchRow], side: Side, batch_size: int = 64) -> Vectors:
         """(n, dim) float32 unit vectors of rows whose parts carry camera ids."""
         return embed_rows(self.model, self.collator, rows, side, batch_size, self.device)
 
@@ -189,7 +190,9 @@ class Run:
 
         Raises DataError naming the modality of a picture that cannot be decoded.
         """
-        named = [Row({m: Part(content, source=m.value) for m, content in parts.items()}) for parts in rows]
+        named = [
+            BatchRow({m: RowPart(content, source=m.value) for m, content in parts.items()}) for parts in rows
+        ]
         return self.embed_rows(named, side, batch_size)
 
 

@@ -14,7 +14,7 @@ from pipelines.serve.api import make_api
 from pipelines.serve.core import LocalCore
 from reid.auxiliaries import AuxiliaryMaker, recorded
 from reid.config import GenerateConfig, ServeConfig, load
-from reid.data.batches.collate import Part, Row
+from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.images import encode_mask
 from reid.errors import UnsupportedPairing
 from reid.gallery.store import Gallery
@@ -161,8 +161,8 @@ def maker(**made_by: Any) -> AuxiliaryMaker:
     return AuxiliaryMaker(recorded(("caption", "mask"), generators))
 
 
-def row(seed: int = 1, **fields: Any) -> Row:
-    return Row({RGB: Part(picture(seed), "rgb")}, **fields)
+def row(seed: int = 1, **fields: Any) -> BatchRow:
+    return BatchRow({RGB: RowPart(picture(seed), "rgb")}, **fields)
 
 
 def test_rows_are_completed_mask_first_and_alike_every_time() -> None:
@@ -174,14 +174,14 @@ def test_rows_are_completed_mask_first_and_alike_every_time() -> None:
         assert done.row.mask is not None and done.row.mask.startswith(b"\x89PNG")
         assert done.row.caption is not None and str(done.row.caption.content)
     mask = encode_mask(np.zeros((8, 8), bool))
-    (given,) = made.complete([row(1, mask=mask, caption=Part("mine", "c"))])
-    assert given.row.mask == mask and given.row.caption == Part("mine", "c")
-    (empty,) = made.complete([row(1, caption=Part(" ", "c"))])
+    (given,) = made.complete([row(1, mask=mask, caption=RowPart("mine", "c"))])
+    assert given.row.mask == mask and given.row.caption == RowPart("mine", "c")
+    (empty,) = made.complete([row(1, caption=RowPart(" ", "c"))])
     assert empty.row.caption is not None and str(empty.row.caption.content).strip()
 
 
 def test_a_picture_that_the_generator_does_not_read_leaves_the_input_null() -> None:
-    (done,) = maker(**FREE).complete([Row({NIR: Part(picture(1), "nir")})])
+    (done,) = maker(**FREE).complete([BatchRow({NIR: RowPart(picture(1), "nir")})])
     assert done.degraded
     assert done.row.mask is None and done.row.caption is None
     assert any("mask_prior reads rgb" in note for note in done.notes)

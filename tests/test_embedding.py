@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from reid.config import DataConfig
-from reid.data.batches.collate import Collator, Part, Row
+from reid.data.batches.batch_row import BatchRow, RowPart
+from reid.data.batches.collate import Collator
 from reid.embedding import embed_rows, join_rows
 from reid.modality import Modality, Subset, all_subsets, parse_subset
 from reid.models import baseline, mfrnet, signal
@@ -48,14 +49,14 @@ def picture(seed: int) -> bytes:
     return stream.getvalue()
 
 
-def part(capture: str, modality: Modality) -> Part:
-    return Part(
+def part(capture: str, modality: Modality) -> RowPart:
+    return RowPart(
         picture(sum(map(ord, capture + modality.value))), capture, camid=ord(capture) % 2, sample_id=capture
     )
 
 
-def row(capture: str, subset: Subset) -> Row:
-    return Row({m: part(capture, m) for m in subset})
+def row(capture: str, subset: Subset) -> BatchRow:
+    return BatchRow({m: part(capture, m) for m in subset})
 
 
 @pytest.fixture
@@ -119,9 +120,9 @@ def test_rows_that_show_one_picture_are_joined_and_all_are_accounted_for() -> No
 
 
 def test_rows_whose_parts_differ_are_kept_apart() -> None:
-    own = Row({RGB: part("a", RGB), NIR: part("a", NIR)})
-    borrowed = Row({RGB: part("a", RGB), NIR: part("b", NIR)})
-    other_label = Row({RGB: part("a", RGB)}, label=3)
+    own = BatchRow({RGB: part("a", RGB), NIR: part("a", NIR)})
+    borrowed = BatchRow({RGB: part("a", RGB), NIR: part("b", NIR)})
+    other_label = BatchRow({RGB: part("a", RGB)}, label=3)
     assert len(join_rows([own, borrowed, other_label])) == 3
 
 

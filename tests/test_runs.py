@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from reid.config import Config, load
-from reid.data.batches.collate import Part, Row
+from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.images import encode_png
 from reid.embedding import embed_rows
 from reid.errors import DataError, WeightsError
@@ -53,17 +53,17 @@ def picture(seed: int) -> bytes:
 
 
 @pytest.fixture
-def rows() -> list[Row]:
+def rows() -> list[BatchRow]:
     """Different subsets, cameras known and unknown."""
-    rgb = [Part(picture(i), f"rgb-{i}", camid=c) for i, c in enumerate((1, 3, None, 2))]
-    nir = Part(picture(9), "nir", camid=3)
-    text = Part("a green bicycle with a basket", "text")
+    rgb = [RowPart(picture(i), f"rgb-{i}", camid=c) for i, c in enumerate((1, 3, None, 2))]
+    nir = RowPart(picture(9), "nir", camid=3)
+    text = RowPart("a green bicycle with a basket", "text")
     return [
-        Row({Modality.RGB: rgb[0]}),
-        Row({Modality.RGB: rgb[1], Modality.NIR: nir}),
-        Row({Modality.TEXT: text}),
-        Row({Modality.RGB: rgb[2], Modality.TEXT: text}),
-        Row({Modality.RGB: rgb[3]}),
+        BatchRow({Modality.RGB: rgb[0]}),
+        BatchRow({Modality.RGB: rgb[1], Modality.NIR: nir}),
+        BatchRow({Modality.TEXT: text}),
+        BatchRow({Modality.RGB: rgb[2], Modality.TEXT: text}),
+        BatchRow({Modality.RGB: rgb[3]}),
     ]
 
 
@@ -79,7 +79,7 @@ def finished(tmp_path: Path) -> tuple[str, ReIDModel]:
 
 
 def test_a_loaded_run_embeds_exactly_as_the_model_that_was_written(
-    finished: tuple[str, ReIDModel], rows: list[Row]
+    finished: tuple[str, ReIDModel], rows: list[BatchRow]
 ) -> None:
     uri, model = finished
     run = load_run(uri)
@@ -190,7 +190,7 @@ def test_weights_that_do_not_fit_their_own_config_are_an_error(finished: tuple[s
 
 
 def test_the_batch_size_of_embedding_changes_nothing(
-    finished: tuple[str, ReIDModel], rows: list[Row]
+    finished: tuple[str, ReIDModel], rows: list[BatchRow]
 ) -> None:
     run = load_run(finished[0])
     whole = run.embed_rows(rows, "gallery")
@@ -199,24 +199,24 @@ def test_the_batch_size_of_embedding_changes_nothing(
 
 
 def test_plain_contents_are_embedded_as_from_an_unknown_camera(
-    finished: tuple[str, ReIDModel], rows: list[Row]
+    finished: tuple[str, ReIDModel], rows: list[BatchRow]
 ) -> None:
     run = load_run(finished[0])
     with torch.no_grad():
         run.model.get_parameter("class_bias.camera").mul_(50)
     found = run.embed([{Modality.RGB: picture(0)}, {Modality.TEXT: "a green bicycle with a basket"}], "query")
-    unknown = Row({Modality.RGB: Part(picture(0), "rgb")})
+    unknown = BatchRow({Modality.RGB: RowPart(picture(0), "rgb")})
     assert np.allclose(found[0], run.embed_rows([unknown], "query")[0], atol=1e-6)
     assert np.allclose(found[1], run.embed_rows(rows[2:3], "query")[0], atol=1e-6)
     assert not np.allclose(found[0], run.embed_rows(rows[:1], "query")[0], atol=1e-3)
 
 
 def test_a_camera_outside_training_counts_as_unknown(
-    finished: tuple[str, ReIDModel], rows: list[Row]
+    finished: tuple[str, ReIDModel], rows: list[BatchRow]
 ) -> None:
     run = load_run(finished[0])
-    stranger = Row({Modality.RGB: Part(picture(0), "rgb", camid=77)})
-    unknown = Row({Modality.RGB: Part(picture(0), "rgb")})
+    stranger = BatchRow({Modality.RGB: RowPart(picture(0), "rgb", camid=77)})
+    unknown = BatchRow({Modality.RGB: RowPart(picture(0), "rgb")})
     assert np.array_equal(run.embed_rows([stranger], "query"), run.embed_rows([unknown], "query"))
 
 
@@ -227,7 +227,7 @@ def test_a_picture_that_cannot_be_decoded_is_named(finished: tuple[str, ReIDMode
 
 
 def test_embedding_leaves_a_model_in_training_in_training(
-    finished: tuple[str, ReIDModel], rows: list[Row]
+    finished: tuple[str, ReIDModel], rows: list[BatchRow]
 ) -> None:
     uri, model = finished
     statistics = model.state_dict()["head.norm.running_mean"].clone()

@@ -18,11 +18,11 @@ from PIL import Image as PILImage
 from reid import storage
 from reid.benchmarks.timing import Row, compare
 from reid.config import BatchConfig, DataConfig
-from reid.data.batches import collate
-from reid.data.shards import schema
-from reid.data.batches.stream import BatchStream, StreamPlace, row_columns
+from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.collate import Collator, PixelCache
 from reid.data.batches.sample_rows import Pick, row_of_sample
+from reid.data.batches.stream import BatchStream, StreamPlace, row_columns
+from reid.data.shards import schema
 from reid.data.shards.schema import SCHEMA_VERSION, Image, Labels, Sample
 from reid.data.shards.shard_set import Identity, Manifest, ShardSet, publish, write_shard
 from reid.modality import Modality
@@ -108,7 +108,7 @@ def open_stream(shards: ShardSet, cache: PixelCache | None, **batch: int) -> Bat
     return BatchStream(shards, labels, (RGB,), config, _collator(cache), StreamPlace(0))
 
 
-def in_memory(shards: ShardSet) -> Callable[[int], Iterator[list[collate.Row]]]:
+def in_memory(shards: ShardSet) -> Callable[[int], Iterator[list[BatchRow]]]:
     """The classical sampler over a list of all samples: batches of rows, epoch after epoch."""
     held: dict[Identity, list[Sample]] = defaultdict(list)
     for group in shards.groups("train"):
@@ -118,7 +118,7 @@ def in_memory(shards: ShardSet) -> Callable[[int], Iterator[list[collate.Row]]]:
 
     source, rng = random.Random(0), np.random.default_rng(0)
 
-    def epoch() -> Iterator[list[collate.Row]]:
+    def epoch() -> Iterator[list[BatchRow]]:
         left: dict[Identity, list[list[Sample]]] = {}
         for identity, samples in held.items():
             order = list(samples)

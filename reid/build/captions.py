@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
 from reid.config.sections.captions import CaptionPolicy
-from reid.data.shards.schema import Attribute
 from reid.data.batches.tokens import tokenize
+from reid.data.shards.schema import Attribute
 
 Code = Literal[
     "empty", "encoding", "non-printing", "slot", "unknown", "refusal", "long", "unsure", "contradiction"

@@ -17,8 +17,8 @@ from reid import storage
 from reid.build.recipe import Recipe
 from reid.build.tasks import Donor
 from reid.build.writing import data_uri
-from reid.data.shards.manifest import MadeBy, Shard
 from reid.data.plan import ShardPlan
+from reid.data.shards.manifest import MadeBy, Shard
 from reid.errors import StorageError
 from reid.modality import Target
 

@@ -16,8 +16,8 @@ from reid.build.summary import first_bad, reason_lines, reason_table
 from reid.build.withholding import Claim, claims, withhold
 from reid.config import Config, fingerprint
 from reid.config.addresses import source_hash
-from reid.data.shards.manifest import Manifest, Shard
 from reid.data.plan import ShardPlan
+from reid.data.shards.manifest import Manifest, Shard
 from reid.data.shards.schema import SCHEMA_VERSION
 from reid.data.shards.shard_set import ShardSet, publish
 from reid.errors import DataError

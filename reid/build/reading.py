@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from reid import storage
 from reid.build.rows import READ, Clock, Row, Work, files_of
 from reid.build.tasks import Donor, ShardTask
+from reid.data.readers.base import Reader, Record
 from reid.data.shards import schema
 from reid.data.shards.manifest import MadeBy
-from reid.data.readers.base import Reader, Record
 from reid.data.shards.schema import Sample
 from reid.errors import AnyReIDError, DataError, StorageError
 from reid.modality import Target

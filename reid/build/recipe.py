@@ -13,8 +13,8 @@ from typing import Any
 
 from reid.config import Config, GenerateConfig, fingerprint
 from reid.config.addresses import source_hash
-from reid.data.shards.manifest import MadeBy
 from reid.data.readers.base import Reader, Record
+from reid.data.shards.manifest import MadeBy
 from reid.data.shards.schema import SCHEMA_VERSION
 from reid.errors import ConfigError
 from reid.generate.base import BoundGenerator, bind
@@ -121,7 +121,13 @@ def make_recipe(config: Config) -> Recipe:
 def reader_code(config: Config) -> str:
     """Hash of the code that reads the records and encodes their pictures."""
     reader = f"reid.data.readers.{config.data.reader.name}"
-    return source_hash(reader, "reid.data.readers.base", "reid.data.shards.schema", "reid.data.images")
+    return source_hash(
+        reader,
+        "reid.data.readers.shared",
+        "reid.data.readers.base",
+        "reid.data.shards.schema",
+        "reid.data.images",
+    )
 
 
 def check_masks(recipe: Recipe, reader: Reader, records: Iterable[Record]) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from reid.data.shards import schema
 from reid.data.readers.base import Record
+from reid.data.shards import schema
 from reid.data.shards.schema import Attribute, Labels, Sample
 from reid.modality import Modality, Target
 

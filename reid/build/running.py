@@ -14,8 +14,8 @@ from reid.build.rows import Work
 from reid.build.tasks import ShardTask
 from reid.build.writing import write_work
 from reid.config import Config
-from reid.data.shards.manifest import Shard
 from reid.data.readers.base import Reader, open_reader
+from reid.data.shards.manifest import Shard
 from reid.modality import Target
 
 Runner = Callable[[Config, str, Sequence[ShardTask]], Iterator[Shard]]

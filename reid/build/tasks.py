@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 
 from reid.build.rows import record_json, record_of
-from reid.data.shards.manifest import Shard
 from reid.data.plan import ShardPlan
+from reid.data.shards.manifest import Shard
 from reid.modality import Target
 
 

@@ -1,4 +1,4 @@
-"""A shard set as a tree of plain files that other tools read; `reid.data.readers.shared.sample_tree` says what lies where.
+"""A shard set as a tree of plain files for other tools; `readers.shared.sample_tree` says what lies where.
 
 A shard at a time: its pictures, then a part file with its rows of the tables, which says that it is done.
 At the end the parts become the tables. A stopped export goes on after the last finished shard.

@@ -6,9 +6,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from reid.data.readers.shared.sample_tree import safe
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
-from reid.data.readers.shared.sample_tree import safe
 
 
 class Names:

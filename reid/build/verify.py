@@ -16,9 +16,9 @@ from pydantic import BaseModel
 
 from reid import storage
 from reid.build.writing import data_uri
+from reid.data.images import open_image
 from reid.data.shards import schema
 from reid.data.shards.counting import by_identity, identity_counts, modality_counts
-from reid.data.images import open_image
 from reid.data.shards.manifest import Shard
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet, row_order

@@ -25,10 +25,14 @@ class Plugin(Section):
     name: str
 
 
+_NO_PLUGINS = {"base", "registry", "shared"}
+"""What a package of plugins keeps for itself."""
+
+
 def plugin_names(package: str) -> list[str]:
-    """Names of the modules of a package that define a `Config` (by file name; nothing is imported)."""
+    """Names of the modules and packages below a package that define a `Config` (nothing is imported)."""
     path = importlib.import_module(package).__path__
-    return sorted(m.name for m in pkgutil.iter_modules(path) if m.name not in {"base"})
+    return sorted(m.name for m in pkgutil.iter_modules(path) if m.name not in _NO_PLUGINS)
 
 
 def plugin(package: str, field: str) -> Callable[[Any], Any]:

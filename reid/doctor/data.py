@@ -10,8 +10,8 @@ from typing import Any
 
 from reid import storage
 from reid.config import AUTO_PROTOCOL, Config
-from reid.data.readers.shared.folders import expand, file_name, visible
 from reid.data.readers.base import open_reader
+from reid.data.readers.shared.folders import expand, file_name, visible
 from reid.data.shards.shard_set import MANIFEST, ShardSet
 from reid.doctor.bearing import chosen_protocol, too_few_to_validate, validation
 from reid.doctor.captions import check_captions

@@ -12,9 +12,9 @@ from types import ModuleType
 from reid import storage
 from reid.config import Config, load, plugin_names
 from reid.config.typed import did_you_mean
-from reid.data.readers.shared.folders import contents, expand, file_name, visible
 from reid.data.readers.base import Reader, Record, open_reader
 from reid.data.readers.folder.config import KNOWN_ROLES
+from reid.data.readers.shared.folders import contents, expand, file_name, visible
 from reid.doctor.finding import Finding
 from reid.doctor.recipes import GENERAL, Recipe, recipe
 from reid.doctor.source import read

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from reid.data.shards.schema import Attribute
 from reid.data.batches.tokens import CONTEXT, tokenize
+from reid.data.shards.schema import Attribute
 from reid.generate.schema import Schema, slots_of
 
 SOURCES = ("ALL", "RGB", "NI", "TI")

@@ -21,8 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 from reid import storage
 from reid.auxiliaries import recorded
 from reid.config import Config
-from reid.data.batches.stream import BatchStream, StreamPlace
 from reid.data.batches.collate import Collator, PixelCache
+from reid.data.batches.stream import BatchStream, StreamPlace
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import TrainingError
 from reid.evaluate.choice import check_name

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from reid.data.batches.auxiliary_inputs import attach
+from reid.data.batches.batch_row import BatchRow
+from reid.data.batches.collate import Collator
 from reid.data.batches.stream import sample_part
-from reid.data.batches.collate import Collator, Row
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import Identity, ShardSet
 from reid.embedding import Vectors, embed_rows
@@ -109,8 +110,8 @@ def validation_pairings(
     return [Pairing(q, found, *model.pairing(q, found)) for q in asked]
 
 
-def row_of(work: Work, samples: dict[str, Sample]) -> Row:
+def row_of(work: Work, samples: dict[str, Sample]) -> BatchRow:
     """The contents of a vector's parts, with the auxiliary inputs of the first of them."""
     parts = {m: (samples[p.sample_id], p.caption_index or 0) for m, p in work.parts.items()}
-    row = Row({m: sample_part(sample, m, caption) for m, (sample, caption) in parts.items()})
+    row = BatchRow({m: sample_part(sample, m, caption) for m, (sample, caption) in parts.items()})
     return attach(row, parts[canonical(parts)[0]][0])

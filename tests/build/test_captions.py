@@ -18,8 +18,8 @@ from reid.build.captions import (
 )
 from reid.config.sections.captions import CaptionPolicy
 from reid.config.typed import check
-from reid.data.shards.schema import Attribute, Caption
 from reid.data.batches.tokens import tokenize
+from reid.data.shards.schema import Attribute, Caption
 from reid.errors import ConfigError
 
 POLICY = CaptionPolicy(min_confidence=0.5)

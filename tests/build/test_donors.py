@@ -16,6 +16,7 @@ from reid.data.shards.shard_set import ShardSet
 from reid.modality import Modality
 from tests.build.making import BATCHES, made_up
 from tests.build.photos import BAD, build_here, config, jpeg, photos, rows_of
+from tests.support.replace_storage import replace_storage
 
 RGB, NIR, SKETCH = Modality.RGB, Modality.NIR, Modality.SKETCH
 BOTH = "build.generate={sketch: {generator: sketch_dodge}, nir: {generator: ir_gray}}"
@@ -241,7 +242,7 @@ def test_donors_are_found_by_listing_and_few_statistics(
         read.append(uri)
         return real(uri)
 
-    monkeypatch.setattr(storage, "read_json", note)
+    replace_storage(monkeypatch, "read_json", note)
     describe_build(config(root, tmp_path, DEFAULT, BOTH, "build.rows_per_group=3"))
     assert len(read) == 3, "one statistics file a shard; the other source's are not opened"
 

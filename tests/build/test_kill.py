@@ -20,6 +20,7 @@ from reid.config import Config
 from reid.data.shards.shard_set import MANIFEST, ShardSet
 from tests.build.photos import build_here, config, photos, rows_of
 from tests.support.places import ROOT
+from tests.support.replace_storage import replace_storage
 
 Write = Callable[[str, bytes], None]
 
@@ -56,7 +57,7 @@ def rows(shards: ShardSet) -> list[str]:
 def dies(settings: Config, monkeypatch: pytest.MonkeyPatch, at: int, when: str) -> BuildResult | None:
     """A build whose `at`-th write kills it; None when it died."""
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "write_bytes", Dying(storage.write_bytes, at, when))
+        replace_storage(patch, "write_bytes", Dying(storage.write_bytes, at, when))
         try:
             return build_here(settings)
         except Killed:

@@ -13,7 +13,6 @@ from pipelines.verify import verify
 from reid.build.running import run_here
 from reid.config import load, plugin_names
 from reid.modality import Modality
-from tests.support import annotated_sets
 from tests.data.readers import test_cuhk_pedes as cuhk
 from tests.data.readers import test_icfg_pedes as icfg
 from tests.data.readers import test_llcm as llcm
@@ -21,6 +20,7 @@ from tests.data.readers import test_regdb as regdb
 from tests.data.readers import test_rstp_reid as rstp
 from tests.data.readers import test_sysu_mm01 as sysu
 from tests.doctor.test_layout import MARKET, MSVR310, RGBNT100, RGBNT201, save
+from tests.support import annotated_sets
 
 
 def _sysu(root: Path) -> None:
@@ -61,7 +61,10 @@ LAYOUTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "market1501": (lambda root: save(root, MARKET), "rgb"),
     "cuhk_pedes": (lambda root: annotated_sets.write_set(root, "reid_raw.json", cuhk.ENTRIES), "rgb+text"),
     "icfg_pedes": (lambda root: annotated_sets.write_set(root, "ICFG-PEDES.json", icfg.ENTRIES), "rgb+text"),
-    "rstp_reid": (lambda root: annotated_sets.write_set(root, "data_captions.json", rstp.ENTRIES), "rgb+text"),
+    "rstp_reid": (
+        lambda root: annotated_sets.write_set(root, "data_captions.json", rstp.ENTRIES),
+        "rgb+text",
+    ),
     "sysu_mm01": (_sysu, "rgb+nir"),
     "regdb": (_regdb, "rgb+tir"),
     "llcm": (_llcm, "rgb+nir"),

@@ -8,9 +8,9 @@ import pytest
 
 from reid.build.rows import Clock, Row, Work, pack, record_json, record_of, unpack
 from reid.build.tasks import Donor, ShardTask
-from reid.data.shards.manifest import MadeBy, Shard
 from reid.data.plan import ShardPlan
 from reid.data.readers.base import Record
+from reid.data.shards.manifest import MadeBy, Shard
 from reid.data.shards.schema import Attribute, Caption, Labels, Mask
 from reid.modality import Modality, Target
 from tests.build.making import row

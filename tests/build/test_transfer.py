@@ -19,13 +19,14 @@ from reid.build.transfer_export import export
 from reid.build.transfer_names import Names
 from reid.config import Config, load
 from reid.data.images import encode_mask
+from reid.data.readers.shared.sample_tree import safe, stem, suffix_of
 from reid.data.shards.schema import Attribute, Caption, Image, Mask, Sample
 from reid.data.shards.shard_set import ShardSet
-from reid.data.readers.shared.sample_tree import safe, stem, suffix_of
 from reid.errors import DataError, StorageError
 from reid.modality import Modality
-from tests.support.shards import file_bytes, make_sample, make_shards
 from tests.pipelines.tiny import silent
+from tests.support.replace_storage import replace_storage
+from tests.support.shards import file_bytes, make_sample, make_shards
 
 
 def rows_of(shards: ShardSet) -> dict[str, Sample]:
@@ -209,7 +210,7 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ShardSet, 
         write(uri, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "write_bytes", failing)
+        replace_storage(patch, "write_bytes", failing)
         with pytest.raises(StorageError, match="plug"):
             export(shards, str(tmp_path / "tree"))
     return shards, tmp_path / "tree"

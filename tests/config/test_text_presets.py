@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from reid.config import Config, load
-from reid.data.batches.collate import Collator, Part, Row
+from reid.data.batches.batch_row import BatchRow, RowPart
+from reid.data.batches.collate import Collator
 from reid.data.readers.base import open_reader
 from reid.describe import describe_config
 from reid.evaluate.items import SampleLabels
@@ -165,5 +166,7 @@ def test_market1501_is_the_tri_modal_baseline_on_rgb_alone_without_cameras(tmp_p
     assert not modules.get("class_bias")
 
 
-def _row(label: int, image: bytes, text: str) -> Row:
-    return Row({Modality.RGB: Part(image, f"photo {label}"), Modality.TEXT: Part(text, "text")}, label)
+def _row(label: int, image: bytes, text: str) -> BatchRow:
+    return BatchRow(
+        {Modality.RGB: RowPart(image, f"photo {label}"), Modality.TEXT: RowPart(text, "text")}, label
+    )

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from reid.config import BatchConfig, load
-from reid.data.batches.stream import BatchStream, StreamPlace
 from reid.data.batches.collate import Collator
+from reid.data.batches.stream import BatchStream, StreamPlace
 from reid.describe import describe_config
 from reid.evaluate.protocols import get_protocol
 from reid.modality import Modality, parse_subset
 from reid.models.base import ModelContext, Regime, build_model
-from tests.support.shards import SIDE, data_config, make_sample, make_shards
 from tests.support.places import GOLDEN_FOLDER
+from tests.support.shards import SIDE, data_config, make_sample, make_shards
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "visible_infrared_presets.json").read_text())
 NAMES = sorted(GOLDEN["sets"])

@@ -16,9 +16,10 @@ from reid.doctor.data import Extent, Report, choose, examine, examine_config
 from reid.doctor.finding import Finding
 from reid.doctor.source import Entry
 from reid.errors import ConfigError, DataError
-from tests.support.shards import make_identities
 from tests.doctor.faults import FAULTS, blank, copy, replace, set_all
 from tests.doctor.making import by_code, healthy, recoded
+from tests.support.replace_storage import replace_storage
+from tests.support.shards import make_identities
 
 
 def find(report: Report, code: str) -> Finding:
@@ -216,7 +217,7 @@ def test_a_remote_folder_is_examined_like_a_local_one(
             return local(uri)
         return pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), str(uri).removeprefix("s3://")
 
-    monkeypatch.setattr(storage, "resolve", resolve)
+    replace_storage(monkeypatch, "resolve", resolve)
     report = examine("s3://bucket/own")
     assert report.captures == 12
     assert by_code(report.findings) == {"same-picture-two-identities": 1}

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from reid import storage
 from reid.doctor import machine, places
 from reid.doctor.environment import checks
 from reid.doctor.finding import Check
@@ -20,6 +19,7 @@ from reid.doctor.machine import GIB, cpu_check, disk_check, memory_check, shared
 from reid.doctor.packages import import_checks, package_checks, requirements
 from reid.doctor.places import asked_weights, folder_weights, storage_check, weights_checks
 from reid.errors import StorageError
+from tests.support.replace_storage import replace_storage
 
 KIB = 1024
 
@@ -186,12 +186,12 @@ def test_a_bucket_that_cannot_be_reached_fails_with_the_variables(monkeypatch: p
     def unreachable(uri: str, data: bytes) -> None:
         raise StorageError(f"{uri}: cannot be accessed (timeout).")
 
-    monkeypatch.setattr(storage, "write_bytes", unreachable)
+    replace_storage(monkeypatch, "write_bytes", unreachable)
     told(storage_check("s3://bucket/runs"), "fail", "s3://bucket/runs", "AWS_ENDPOINT_URL")
 
 
 def test_a_store_that_forgets_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "list_files", lambda uri, suffix="": [])
+    replace_storage(monkeypatch, "list_files", lambda uri, suffix="": [])
     told(storage_check(str(tmp_path)), "fail", "not listed")
 
 

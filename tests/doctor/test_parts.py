@@ -24,8 +24,8 @@ from reid.doctor.trial import Trial, camera_matters
 from reid.errors import DataError
 from reid.evaluate.protocols import get_protocol
 from reid.modality import Modality
-from tests.support.shards import make_sample, make_shards
 from tests.doctor.making import by_code, pattern
+from tests.support.shards import make_sample, make_shards
 
 RGB, NIR, TEXT = Modality.RGB, Modality.NIR, Modality.TEXT
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from reid import storage
 from reid.errors import WeightsError
 from reid.generate.checkpoints import find_file, find_model
+from tests.support.replace_storage import replace_storage
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def test_a_remote_folder_is_copied_once(model: Path, monkeypatch: pytest.MonkeyP
         read.append(file)
         return (model / file.rsplit("/", 1)[-1]).read_bytes()
 
-    monkeypatch.setattr(storage, "list_files", lambda _: [f"{uri}/{p.name}" for p in model.iterdir()])
-    monkeypatch.setattr(storage, "read_bytes", read_bytes)
+    replace_storage(monkeypatch, "list_files", lambda _: [f"{uri}/{p.name}" for p in model.iterdir()])
+    replace_storage(monkeypatch, "read_bytes", read_bytes)
     copy = find_model(uri)
     assert find_model(uri) == copy and len(read) == 2
     assert (Path(copy) / "model.safetensors").read_bytes() == b"x"

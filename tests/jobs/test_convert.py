@@ -23,8 +23,8 @@ from tests.convert.public import (
     tiny_mfrnet,
     tiny_signal,
 )
-from tests.support.shards import make_identities, make_shards
 from tests.jobs.conftest import Call
+from tests.support.shards import make_identities, make_shards
 
 
 @pytest.fixture

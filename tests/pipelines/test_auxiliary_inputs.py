@@ -11,8 +11,8 @@ from pipelines.embed import embed_work
 from pipelines.index import index_run
 from reid.config import Config, load
 from reid.data.batches.auxiliary_inputs import attach
+from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.stream import sample_part
-from reid.data.batches.collate import Row
 from reid.data.images import encode_mask
 from reid.data.shards.schema import Mask, Sample
 from reid.data.shards.shard_set import ShardSet, publish
@@ -86,7 +86,7 @@ def test_features_are_those_of_the_samples_own_inputs(run: Run, shards: ShardSet
     parts += [{RGB: Part(s.labels.sample_id), NIR: Part(s.labels.sample_id)} for s in samples]
     work = [Work(parts_key(p, "query"), "query", p) for p in parts]
     found = embed_work(run, shards, "test", work, actors=0, out=silent)
-    whole = [Row({m: sample_part(s, m) for m in p}) for s, p in zip(samples * 2, parts, strict=True)]
+    whole = [BatchRow({m: sample_part(s, m) for m in p}) for s, p in zip(samples * 2, parts, strict=True)]
     rows = [attach(row, s) for row, s in zip(whole, samples * 2, strict=True)]
     expected, bare = run.embed_rows(rows, "query"), run.embed_rows(whole, "query")
     for item, vector, without in zip(work, expected, bare, strict=True):

@@ -13,8 +13,9 @@ import torch
 
 from reid.config import AugmentConfig, BatchConfig
 from reid.data.batches.batch import Batch
+from reid.data.batches.batch_row import BatchRow
+from reid.data.batches.collate import Collator
 from reid.data.batches.stream import BatchStream, StreamPlace
-from reid.data.batches.collate import Collator, Row
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import GroupRef, Identity, ShardSet
 from reid.modality import Modality
@@ -68,12 +69,12 @@ def stream(
     return BatchStream(shards, labels, tuple(modalities), BatchConfig(**batch), collator, place)
 
 
-def once_over(source: BatchStream, epoch: int = 0) -> list[list[Row]]:
+def once_over(source: BatchStream, epoch: int = 0) -> list[list[BatchRow]]:
     """The batches of one lap over this rank's identities, undecoded."""
     return [rows for rows in source._lap(epoch, 0) if rows is not None]
 
 
-def names(rows: Sequence[Row]) -> list[str]:
+def names(rows: Sequence[BatchRow]) -> list[str]:
     return [next(iter(row.parts.values())).sample_id or "" for row in rows]
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from reid.config import AugmentConfig, Config
-from reid.data.batches.collate import Collator, Part, Row
+from reid.data.batches.batch_row import BatchRow, RowPart
+from reid.data.batches.collate import Collator
 from reid.data.images import encode_png
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
@@ -108,8 +109,8 @@ def test_identities_of_one_modality_are_left_out_and_too_few_others_are_told(
 def test_only_visible_pictures_lose_their_colours(configure: Configure) -> None:
     data = configure(*CROSS).data
     colours = np.random.default_rng(0).integers(0, 255, (32, 16, 3)).astype(np.uint8)
-    part = Part(encode_png(colours), "x")
+    part = RowPart(encode_png(colours), "x")
     augment = AugmentConfig(flip=0, pad=0, erase=0, random_channel=1.0)
-    batch = Collator(data, augment=augment)([Row({Modality.RGB: part, Modality.NIR: part})])
+    batch = Collator(data, augment=augment)([BatchRow({Modality.RGB: part, Modality.NIR: part})])
     rgb, nir = batch.images[Modality.RGB][0], batch.images[Modality.NIR][0]
     assert (rgb == rgb[:1]).all() and not (nir == nir[:1]).all()

@@ -12,8 +12,8 @@ import torch
 
 from reid.config import Config
 from reid.data.batches.auxiliary_inputs import attach
+from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.stream import sample_part
-from reid.data.batches.collate import Row
 from reid.data.images import encode_mask
 from reid.data.shards.schema import Mask, Sample
 from reid.data.shards.shard_set import ShardSet
@@ -104,7 +104,7 @@ def test_a_run_learns_is_validated_and_comes_back_from_its_folder(
     assert run.collator.auxiliary == run.model.auxiliary
     samples = [s for g in shards_with_inputs.groups("train") for s in shards_with_inputs.read_group(g)][:6]
     rows = [
-        attach(Row({m: sample_part(s, m) for m in subset}), s)
+        attach(BatchRow({m: sample_part(s, m) for m in subset}), s)
         for s in samples
         for subset in all_subsets(PAIR)
     ]

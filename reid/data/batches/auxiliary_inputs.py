@@ -10,33 +10,33 @@ import torch
 from PIL import Image as PILImage
 from torch import Tensor
 
-from reid.data.batches.collate import Part, Row
-from reid.data.images import Pixels, open_image
-from reid.data.shards.schema import Sample
+from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.batches.tokens import tokenize
 from reid.data.batches.transforms import Geometry, apply_geometry
+from reid.data.images import Pixels, open_image
+from reid.data.shards.schema import Sample
 
 CAPTION, MASK = "caption", "mask"
 """Names as in `reid.models.base.Auxiliary`."""
 
 
-def attach(row: Row, sample: Sample, caption: int | np.random.Generator = 0) -> Row:
+def attach(row: BatchRow, sample: Sample, caption: int | np.random.Generator = 0) -> BatchRow:
     """The row with a sample's mask and one of its captions: the given, or a random one.
 
     A row of several samples takes those of its anchor. What the sample lacks stays away. The generator's
     own stream is not drawn from: rows are the same with and without auxiliary inputs.
     """
-    text: Part | None = None
+    text: RowPart | None = None
     if sample.captions:
         count, labels = len(sample.captions), sample.labels
         chosen = caption if isinstance(caption, int) else 0
         if count > 1 and isinstance(caption, np.random.Generator):
             chosen = int(caption.spawn(1)[0].integers(count))
-        text = Part(sample.captions[chosen].text, labels.sample_id, labels.camid, labels.viewid)
+        text = RowPart(sample.captions[chosen].text, labels.sample_id, labels.camid, labels.viewid)
     return replace(row, caption=text, mask=None if sample.mask is None else sample.mask.image)
 
 
-def captions_of(rows: Sequence[Row], context: int) -> tuple[Tensor, Tensor]:
+def captions_of(rows: Sequence[BatchRow], context: int) -> tuple[Tensor, Tensor]:
     """Token ids (B, context) int64 and who has a caption (B,) bool; an empty sentence is none."""
     texts = ["" if row.caption is None else str(row.caption.content).strip() for row in rows]
     has = torch.tensor([bool(text) for text in texts], dtype=torch.bool)
@@ -47,7 +47,7 @@ def captions_of(rows: Sequence[Row], context: int) -> tuple[Tensor, Tensor]:
 
 
 def masks_of(
-    rows: Sequence[Row], size: tuple[int, int], shared: Sequence[Geometry] | None
+    rows: Sequence[BatchRow], size: tuple[int, int], shared: Sequence[Geometry] | None
 ) -> tuple[Tensor, Tensor]:
     """Masks (B, 1, H, W) float32 {0, 1}, moved as the rows' pictures are, and who has one (B,) bool.
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from reid.config import AugmentConfig, DataConfig
+from reid.data.batches.auxiliary_inputs import captions_of, masks_of
 from reid.data.batches.batch import UNKNOWN, Batch
-from reid.data.images import Pixels, decode_rgb
+from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.batches.tokens import tokenize
 from reid.data.batches.transforms import (
     Geometry,
@@ -24,32 +25,9 @@ from reid.data.batches.transforms import (
     normalise,
     random_channel,
 )
+from reid.data.images import Pixels, decode_rgb
 from reid.errors import ConfigError
 from reid.modality import ORDER, Modality
-
-
-@dataclass(frozen=True)
-class Part:
-    """One modality of a row: an encoded image or a sentence, and where it was taken."""
-
-    content: bytes | str
-    source: str
-    """Names the content in messages and in the cache: sample id, file or form field."""
-    camid: int | None = None
-    viewid: int | None = None
-    sample_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a batch: its parts, and the contiguous identity label when there is one."""
-
-    parts: Mapping[Modality, Part]
-    label: int = UNKNOWN
-    caption: Part | None = None
-    """A sentence beside the modalities, for models with `auxiliary` caption."""
-    mask: bytes | None = None
-    """A 1-bit PNG of where the object is, aligned with the row's pictures."""
 
 
 class PixelCache:
@@ -105,7 +83,7 @@ class Collator:
                 "together; set it to shared."
             )
 
-    def __call__(self, rows: Sequence[Row], rng: np.random.Generator | None = None) -> Batch:
+    def __call__(self, rows: Sequence[BatchRow], rng: np.random.Generator | None = None) -> Batch:
         """A batch of the rows, in order. `rng` drives augmentation. Raises DataError for a bad image."""
         rng = rng or np.random.default_rng(0)
         shared = [draw_geometry(self.augment, rng) for _ in rows] if self.augment else None
@@ -144,9 +122,7 @@ class Collator:
         )
         return self._with_auxiliary(batch, rows, shared) if self.auxiliary else batch
 
-    def _with_auxiliary(self, batch: Batch, rows: Sequence[Row], shared: list[Geometry] | None) -> Batch:
-        from reid.data.batches.auxiliary_inputs import captions_of, masks_of  # they build on rows
-
+    def _with_auxiliary(self, batch: Batch, rows: Sequence[BatchRow], shared: list[Geometry] | None) -> Batch:
         if "caption" in self.auxiliary:
             caption, has = captions_of(rows, self.context)
             batch = replace(batch, caption=caption, caption_present=has)
@@ -161,7 +137,7 @@ class Collator:
     def _pictures(
         self,
         modality: Modality,
-        having: list[tuple[int, Part]],
+        having: list[tuple[int, RowPart]],
         shared: list[Geometry] | None,
         rng: np.random.Generator,
     ) -> Tensor:
@@ -180,7 +156,7 @@ class Collator:
         erase(batch, self.augment, rng)
         return batch
 
-    def _pixels(self, modality: Modality, part: Part) -> Pixels:
+    def _pixels(self, modality: Modality, part: RowPart) -> Pixels:
         size = (self.data.height, self.data.width)
         resize = self.augment.resize if self.augment else self.data.resize
         name = f"{modality.value}:{size[0]}x{size[1]}:{resize}:{part.source}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from reid.data.batches.auxiliary_inputs import attach
-from reid.data.batches.collate import Part, Row
+from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.shards.schema import Sample
 from reid.modality import Modality, Subset
 
@@ -25,24 +25,24 @@ class Pick:
     modalities: Subset
 
 
-def sample_part(sample: Sample, modality: Modality, caption: int = 0) -> Part:
+def sample_part(sample: Sample, modality: Modality, caption: int = 0) -> RowPart:
     """One modality of a sample as a part of a row."""
     labels = sample.labels
     content: bytes | str = (
         sample.images[modality].image if modality.is_visual else sample.captions[caption].text
     )
-    return Part(content, labels.sample_id, labels.camid, labels.viewid, labels.sample_id)
+    return RowPart(content, labels.sample_id, labels.camid, labels.viewid, labels.sample_id)
 
 
-def row_of_sample(pick: Pick, label: int, dropout: float, rng: np.random.Generator) -> Row:
+def row_of_sample(pick: Pick, label: int, dropout: float, rng: np.random.Generator) -> BatchRow:
     """A training row: random companions and captions, each modality hidden with chance `dropout`.
 
     Its auxiliary inputs are the anchor's.
     """
-    return attach(_drop(Row(_parts(pick, rng), label), dropout, rng), pick.anchor, rng)
+    return attach(_drop(BatchRow(_parts(pick, rng), label), dropout, rng), pick.anchor, rng)
 
 
-def _parts(pick: Pick, rng: np.random.Generator) -> dict[Modality, Part]:
+def _parts(pick: Pick, rng: np.random.Generator) -> dict[Modality, RowPart]:
     """The anchor's own image, and each other modality from a random one of the sources that has it."""
     parts = {}
     for modality in pick.modalities:
@@ -58,7 +58,7 @@ def _parts(pick: Pick, rng: np.random.Generator) -> dict[Modality, Part]:
     return parts
 
 
-def _drop(row: Row, chance: float, rng: np.random.Generator) -> Row:
+def _drop(row: BatchRow, chance: float, rng: np.random.Generator) -> BatchRow:
     """Hide each modality with a chance; one always stays."""
     if chance <= 0 or len(row.parts) < 2:
         return row

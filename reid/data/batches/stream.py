@@ -3,8 +3,8 @@
 A stream is a pure function of (seed, epoch, rank, world): its state is the number of steps taken. Row groups
 hold whole identities, so a bounded reservoir of row groups is a reservoir of whole identities; a set that
 fits in it is kept in memory, dealt to the ranks identity by identity, and drawn exactly as the classical
-sampler does. Who is drawn when is planned from counts (`reid.data.batches.epoch_plan`): resuming replays the plan and
-reads only what is still to come.
+sampler does. Who is drawn when is planned from counts (`epoch_plan`): resuming replays the plan
+and reads only what is still to come.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import numpy as np
 
 from reid.config import BatchConfig
 from reid.data.batches.batch import Batch
-from reid.data.batches.collate import Collator, Row
-from reid.data.batches.samplers import Chunk, chunk_of, sampler_of
+from reid.data.batches.batch_row import BatchRow
+from reid.data.batches.collate import Collator
+from reid.data.batches.epoch_plan import Plan, deal
+from reid.data.batches.read_ahead import ahead
 from reid.data.batches.row_group_index import Entry, GroupIndex
 from reid.data.batches.sample_rows import row_of_sample, sample_part
-from reid.data.batches.read_ahead import ahead
-from reid.data.batches.epoch_plan import Plan, deal
+from reid.data.batches.samplers import Chunk, chunk_of, sampler_of
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import Identity, ShardSet
 from reid.errors import ConfigError, TrainingError
@@ -125,17 +126,17 @@ class BatchStream:
             while ready:
                 yield ready.popleft().result()
 
-    def rows_of(self, epoch: int, steps: int, start: int = 0) -> Iterator[list[Row]]:
+    def rows_of(self, epoch: int, steps: int, start: int = 0) -> Iterator[list[BatchRow]]:
         """The rows of those steps, undecoded."""
         return islice(self._draws(epoch, start), max(0, steps - start))
 
-    def _collate(self, epoch: int, step: int, rows: list[Row]) -> Batch:
+    def _collate(self, epoch: int, step: int, rows: list[BatchRow]) -> Batch:
         return self.collator(rows, self._rng(_AUGMENT, epoch, step, self.place.rank))
 
     def _rng(self, purpose: int, *place: int) -> np.random.Generator:
         return np.random.default_rng([self.place.seed, purpose, *place])
 
-    def _draws(self, epoch: int, start: int = 0) -> Iterator[list[Row]]:
+    def _draws(self, epoch: int, start: int = 0) -> Iterator[list[BatchRow]]:
         """Endless, from step `start` on: a short rank goes over its part again."""
         lap = 0
         while True:
@@ -153,7 +154,7 @@ class BatchStream:
             start = max(0, start - done)
             lap += 1
 
-    def _lap(self, epoch: int, lap: int, start: int = 0) -> Iterator[list[Row] | None]:
+    def _lap(self, epoch: int, lap: int, start: int = 0) -> Iterator[list[BatchRow] | None]:
         """Once over this rank's identities; nothing is read for the steps before `start`, which are None."""
         pack = self._pack(epoch)
         rng = self._rng(_DRAW, epoch, lap, self.place.rank)
@@ -179,7 +180,7 @@ class BatchStream:
 
     def _live(
         self, plan: Plan, source: Iterator[Samples], held: Samples, place: tuple[int, int], step: int
-    ) -> Iterator[list[Row]]:
+    ) -> Iterator[list[BatchRow]]:
         """The steps of a plan from here on, as rows; `source` gives the cards that come."""
         dealt: dict[int, list[Chunk]] = {}
         while True:

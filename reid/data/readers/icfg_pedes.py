@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from reid.config import Plugin
-from reid.data.readers.shared.annotations import AnnotatedFields, Layout, read_annotated
 from reid.data.readers import base
 from reid.data.readers.base import Record
+from reid.data.readers.shared.annotations import AnnotatedFields, Layout, read_annotated
 
 LAYOUT = Layout(
     files=("ICFG-PEDES.json", "ICFG_PEDES.json"),

@@ -15,9 +15,9 @@ from pydantic import Field
 
 from reid import storage
 from reid.config import Plugin
-from reid.data.readers.shared.folders import contents, expand, file_name, visible
 from reid.data.readers import base
 from reid.data.readers.base import Record
+from reid.data.readers.shared.folders import contents, expand, file_name, visible
 from reid.data.shards.schema import Labels
 from reid.errors import DataError
 from reid.modality import Modality

@@ -14,10 +14,10 @@ from typing import Literal
 from pydantic import Field
 
 from reid.config import Plugin
-from reid.data.readers.shared.folders import expand
-from reid.data.readers.shared.id_lists import Entry, check_labels, read_entries, require, require_disjoint
 from reid.data.readers import base
 from reid.data.readers.base import Record
+from reid.data.readers.shared.folders import expand
+from reid.data.readers.shared.id_lists import Entry, check_labels, read_entries, require, require_disjoint
 from reid.data.shards.schema import ROLES, Labels
 from reid.modality import Modality
 

@@ -18,10 +18,10 @@ from pydantic import Field
 
 from reid import storage
 from reid.config import Plugin
-from reid.data.readers.shared.folders import contents, expand, file_name, visible
 from reid.data.images import encode_png, open_image
 from reid.data.readers import base
 from reid.data.readers.base import Record
+from reid.data.readers.shared.folders import contents, expand, file_name, visible
 from reid.data.shards.schema import Image, Labels, Sample
 from reid.errors import DataError
 from reid.modality import Modality

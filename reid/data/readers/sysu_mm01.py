@@ -16,6 +16,8 @@ from pydantic import Field
 
 from reid import storage
 from reid.config import Plugin
+from reid.data.readers import base
+from reid.data.readers.base import Record
 from reid.data.readers.shared.folders import expand, file_name
 from reid.data.readers.shared.id_lists import (
     no_pictures,
@@ -25,8 +27,6 @@ from reid.data.readers.shared.id_lists import (
     require_disjoint,
     without_pictures,
 )
-from reid.data.readers import base
-from reid.data.readers.base import Record
 from reid.data.shards.schema import ROLES, Labels
 from reid.modality import Modality
 

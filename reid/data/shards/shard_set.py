@@ -24,7 +24,15 @@ from pydantic import ValidationError
 from reid import storage
 from reid.data.shards import schema
 from reid.data.shards.counting import by_identity, identity_counts, modality_counts, subset_counts, uniform
-from reid.data.shards.manifest import MANIFEST, QUARANTINE, QUARANTINE_SCHEMA, MadeBy, Manifest, RowGroup, Shard
+from reid.data.shards.manifest import (
+    MANIFEST,
+    QUARANTINE,
+    QUARANTINE_SCHEMA,
+    MadeBy,
+    Manifest,
+    RowGroup,
+    Shard,
+)
 from reid.data.shards.schema import LABEL_COLUMNS, Sample
 from reid.errors import DataError, StorageError
 from reid.modality import VISUAL

@@ -9,11 +9,12 @@ import torch
 from reid.config import AugmentConfig
 from reid.data.batches.auxiliary_inputs import attach, decode_mask
 from reid.data.batches.batch import join
-from reid.data.batches.collate import Collator, Part, Row
-from reid.data.images import encode_jpeg, encode_mask, encode_png
+from reid.data.batches.batch_row import BatchRow, RowPart
+from reid.data.batches.collate import Collator
 from reid.data.batches.sample_rows import Pick, row_of_sample
-from reid.data.shards.schema import Caption, Image, Labels, Mask, Sample
 from reid.data.batches.tokens import tokenize
+from reid.data.images import encode_jpeg, encode_mask, encode_png
+from reid.data.shards.schema import Caption, Image, Labels, Mask, Sample
 from reid.errors import ConfigError, DataError
 from reid.modality import ORDER, Modality, parse_subset
 from tests.support.shards import SIDE, data_config
@@ -30,13 +31,13 @@ def shape(top: int, left: int, size: tuple[int, int] = (SIDE, SIDE)) -> np.ndarr
     return mask
 
 
-def row(mask: np.ndarray | bytes | None = None, caption: str | None = None) -> Row:
+def row(mask: np.ndarray | bytes | None = None, caption: str | None = None) -> BatchRow:
     pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
     if isinstance(mask, np.ndarray) and mask.shape == (SIDE, SIDE):
         pixels[mask] = 255  # the object is bright: pictures tell where it went
-    parts = {m: Part(encode_png(pixels), f"photo-{m.value}") for m in (RGB, NIR)}
+    parts = {m: RowPart(encode_png(pixels), f"photo-{m.value}") for m in (RGB, NIR)}
     encoded = encode_mask(mask) if isinstance(mask, np.ndarray) else mask
-    return Row(parts, 0, None if caption is None else Part(caption, "c"), encoded)
+    return BatchRow(parts, 0, None if caption is None else RowPart(caption, "c"), encoded)
 
 
 def collator(augment: AugmentConfig | None = None, auxiliary: frozenset[str] = BOTH) -> Collator:
@@ -144,7 +145,7 @@ def sample(captions: int = 3, mask: bool = True) -> Sample:
 
 
 def test_a_row_takes_the_inputs_of_its_sample() -> None:
-    bare = Row({})
+    bare = BatchRow({})
     whole = attach(bare, sample())
     assert whole.caption is not None and whole.caption.content == "caption 0"
     assert whole.mask == encode_mask(shape(0, 0))

@@ -11,9 +11,10 @@ import torch
 from reid.config import AugmentConfig, ResizeFilter
 from reid.data.batches import collate
 from reid.data.batches.batch import UNKNOWN, Batch, join
-from reid.data.batches.collate import Collator, Part, PixelCache, Row
-from reid.data.images import decode_rgb, encode_png
+from reid.data.batches.batch_row import BatchRow, RowPart
+from reid.data.batches.collate import Collator, PixelCache
 from reid.data.batches.tokens import tokenize
+from reid.data.images import decode_rgb, encode_png
 from reid.errors import DataError
 from reid.modality import ORDER, Modality
 from tests.support.shards import SIDE, data_config, flat_picture
@@ -22,13 +23,15 @@ RGB, NIR, TIR, SKETCH, TEXT = ORDER
 START, END = 49406, 49407
 
 
-def part(value: int, name: str | None = None, camid: int | None = None, viewid: int | None = None) -> Part:
+def part(value: int, name: str | None = None, camid: int | None = None, viewid: int | None = None) -> RowPart:
     """A picture of one grey value."""
-    return Part(flat_picture((value, value, value)), name or f"n{value}", camid, viewid, name or f"n{value}")
+    return RowPart(
+        flat_picture((value, value, value)), name or f"n{value}", camid, viewid, name or f"n{value}"
+    )
 
 
-def rows_of(*values: dict[Modality, int]) -> list[Row]:
-    return [Row({m: part(v) for m, v in row.items()}, i) for i, row in enumerate(values)]
+def rows_of(*values: dict[Modality, int]) -> list[BatchRow]:
+    return [BatchRow({m: part(v) for m, v in row.items()}, i) for i, row in enumerate(values)]
 
 
 def collator(
@@ -65,7 +68,7 @@ def test_cameras_become_contiguous_and_the_unknown_is_marked() -> None:
         {RGB: part(1, camid=10, viewid=3), NIR: part(2, camid=30)},
         {RGB: part(3, camid=99), NIR: part(4)},
     ]
-    batch = collator()([Row(p) for p in parts])
+    batch = collator()([BatchRow(p) for p in parts])
     nobody = [UNKNOWN] * 3
     assert batch.camid.tolist() == [[1, 0, *nobody], [UNKNOWN, UNKNOWN, *nobody]]
     assert batch.viewid.tolist() == [[3, UNKNOWN, *nobody], [UNKNOWN, UNKNOWN, *nobody]]
@@ -85,7 +88,7 @@ def test_only_hides_modalities_and_require_asks_for_them() -> None:
 
 def test_joined_batches_are_the_batch_of_the_joined_rows() -> None:
     rows = rows_of({RGB: 1, TIR: 2}, {TIR: 3}, {RGB: 4}, {NIR: 5, TIR: 6})
-    rows[2] = Row({TEXT: Part("a man", "t"), RGB: rows[2].parts[RGB]}, 2)
+    rows[2] = BatchRow({TEXT: RowPart("a man", "t"), RGB: rows[2].parts[RGB]}, 2)
     whole, joined = collator()(rows), join([collator()(rows[:1]), collator()(rows[1:])])
     assert_equal(whole, joined)
 
@@ -103,8 +106,8 @@ def assert_equal(one: Batch, two: Batch) -> None:
 
 
 def test_sentences_become_tokens_of_the_rows_that_have_one() -> None:
-    words = Row({TEXT: Part("a man in red", "t"), RGB: part(1)})
-    batch = collator()([Row({RGB: part(2)}), words, Row({TEXT: Part("a dog", "u")})])
+    words = BatchRow({TEXT: RowPart("a man in red", "t"), RGB: part(1)})
+    batch = collator()([BatchRow({RGB: part(2)}), words, BatchRow({TEXT: RowPart("a dog", "u")})])
     assert batch.index[TEXT].tolist() == [1, 2]
     assert batch.tokens is not None
     assert batch.tokens.shape == (2, 77)
@@ -124,12 +127,12 @@ def test_a_long_sentence_is_cut_and_keeps_its_end(words: int) -> None:
 
 def test_a_picture_that_cannot_be_read_is_named() -> None:
     with pytest.raises(DataError, match=r"folder/a\.jpg"):
-        collator()([Row({RGB: Part(b"broken", "folder/a.jpg")})])
+        collator()([BatchRow({RGB: RowPart(b"broken", "folder/a.jpg")})])
 
 
 def test_pictures_of_any_size_get_the_configured_one() -> None:
-    large = Part(encode_png(np.full((40, 30, 3), 90, np.uint8)), "large")
-    batch = collator(height=16, width=12)([Row({RGB: large})])
+    large = RowPart(encode_png(np.full((40, 30, 3), 90, np.uint8)), "large")
+    batch = collator(height=16, width=12)([BatchRow({RGB: large})])
     assert batch.images[RGB].shape == (1, 3, 16, 12)
     assert batch.images[RGB].round().unique().tolist() == [90]
 
@@ -144,7 +147,7 @@ def resized(found: Batch) -> list[list[list[list[float]]]]:
 
 
 def test_training_and_evaluation_resize_with_their_own_filters() -> None:
-    row = Row({RGB: Part(ROUGH, "rough")})
+    row = BatchRow({RGB: RowPart(ROUGH, "rough")})
     train = collator(AugmentConfig(resize="nearest", **STILL), resize="bilinear")
     test = collator(resize="bilinear")
     default = collator(AugmentConfig(**STILL))
@@ -161,7 +164,7 @@ def test_training_and_evaluation_resize_with_their_own_filters() -> None:
 
 def test_collators_with_other_filters_or_sizes_may_share_a_cache() -> None:
     cache = PixelCache(10**6)
-    row = Row({RGB: Part(ROUGH, "rough")})
+    row = BatchRow({RGB: RowPart(ROUGH, "rough")})
     for _ in range(2):
         for fields in ({"resize": "bilinear"}, {"resize": "bicubic"}, {"height": 9, "width": 10}):
             shared, alone = collator(cache=cache, **fields)([row]), collator(**fields)([row])
@@ -193,7 +196,7 @@ MARKED[2, 1] = 200
 
 def landings(geometry: str, count: int = 60) -> list[list[tuple[int, ...] | None]]:
     """Where the bright pixel went, for each row in each of three modalities."""
-    row = Row({m: Part(encode_png(MARKED), m.value) for m in (RGB, NIR, TIR)})
+    row = BatchRow({m: RowPart(encode_png(MARKED), m.value) for m in (RGB, NIR, TIR)})
     augment = AugmentConfig(geometry=geometry, pad=1, erase=0)
     batch = collator(augment)([row] * count, np.random.default_rng(0))
 
@@ -228,15 +231,15 @@ def test_independent_flips_agree_in_three_modalities_a_quarter_of_the_time() -> 
 
 
 def test_shared_geometry_holds_for_rows_with_gaps() -> None:
-    marked = {m: Part(encode_png(MARKED), m.value) for m in (RGB, NIR)}
-    rows = [Row(marked if i % 2 else {NIR: marked[NIR]}) for i in range(40)]
+    marked = {m: RowPart(encode_png(MARKED), m.value) for m in (RGB, NIR)}
+    rows = [BatchRow(marked if i % 2 else {NIR: marked[NIR]}) for i in range(40)]
     batch = collator(AugmentConfig(pad=1, erase=0))(rows, np.random.default_rng(0))
     both = [i for i in range(40) if i % 2]
     assert torch.equal(batch.images[RGB], batch.images[NIR][both])
 
 
 def test_erasing_is_never_shared() -> None:
-    row = Row({m: Part(encode_png(MARKED), m.value) for m in (RGB, NIR)})
+    row = BatchRow({m: RowPart(encode_png(MARKED), m.value) for m in (RGB, NIR)})
     batch = collator(AugmentConfig(pad=0, flip=0, erase=1))([row] * 20, np.random.default_rng(0))
     same = [torch.equal(a, b) for a, b in zip(batch.images[RGB], batch.images[NIR], strict=True)]
     assert not any(same)
@@ -269,7 +272,7 @@ def test_the_cache_saves_decoding_and_changes_nothing(monkeypatch: pytest.Monkey
 
 def test_modalities_of_one_sample_are_cached_apart() -> None:
     cached = collator(cache=PixelCache(10**6))
-    row = Row({RGB: part(1, "same"), TIR: part(2, "same")})
+    row = BatchRow({RGB: part(1, "same"), TIR: part(2, "same")})
     for _ in range(2):
         batch = cached([row])
         assert batch.images[RGB].round().unique().tolist() == [1]

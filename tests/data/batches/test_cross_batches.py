@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reid.config import BatchConfig, load
-from reid.data.batches.collate import Row
+from reid.data.batches.batch_row import BatchRow
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, TrainingError
@@ -21,7 +21,7 @@ RGB, NIR, TIR, SKETCH = Modality.RGB, Modality.NIR, Modality.TIR, Modality.SKETC
 SPECTRA = (RGB, NIR, TIR)
 
 
-def shown(row: Row) -> tuple[Modality, str]:
+def shown(row: BatchRow) -> tuple[Modality, str]:
     """A row's one picture."""
     ((modality, part),) = row.parts.items()
     return modality, str(part.sample_id)

@@ -11,8 +11,8 @@ import pytest
 
 from reid import storage
 from reid.config import BatchConfig
-from reid.data.batches.samplers import Sampler, sampler_of
 from reid.data.batches.row_group_index import GroupIndex
+from reid.data.batches.samplers import Sampler, sampler_of
 from reid.data.shards.schema import Caption, Sample
 from reid.data.shards.shard_set import MANIFEST, ShardSet
 from reid.errors import DataError

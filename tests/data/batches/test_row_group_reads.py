@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from reid import storage
 from reid.data.shards.schema import Image, Sample
 from reid.data.shards.shard_set import ShardSet, _Footers
 from reid.modality import Modality
+from tests.support.replace_storage import replace_storage
 from tests.support.shards import make_identities, make_shards
 from tests.support.streams import names, stream
 
@@ -45,7 +45,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         def open_input_file(self, path: str) -> Any:
             return pa.PythonFile(CountingFile(path, sizes), "r")
 
-    monkeypatch.setattr(storage, "resolve", lambda uri: (Files(), uri))
+    replace_storage(monkeypatch, "resolve", lambda uri: (Files(), uri))
     return sizes
 
 

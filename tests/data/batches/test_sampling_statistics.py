@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reid.data.batches.samplers import Chunk, PKSampler, Sampler
 from reid.data.batches.sample_rows import Pick
+from reid.data.batches.samplers import Chunk, PKSampler, Sampler
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import GroupRef, ShardSet
 from tests.support.shards import make_identities, make_shards

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from reid.config import BatchConfig
-from reid.data.batches.stream import BatchStream, StreamPlace
 from reid.data.batches.collate import Collator
+from reid.data.batches.stream import BatchStream, StreamPlace
 from reid.data.shards.schema import Sample
 from reid.errors import ConfigError, TrainingError
 from reid.modality import Modality

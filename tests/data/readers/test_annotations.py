@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from reid.data.readers.shared.annotations import AnnotatedFields, Layout, read_annotated
 from reid.data.readers.base import Record
+from reid.data.readers.shared.annotations import AnnotatedFields, Layout, read_annotated
 from reid.errors import DataError, StorageError
 from reid.modality import Modality
 

@@ -18,8 +18,8 @@ from reid.data.readers.base import Reader, open_reader
 from reid.data.shards.schema import Sample, validate
 from reid.errors import AnyReIDError
 from reid.modality import Modality
-from tests.support.shards import file_bytes
 from tests.data.test_images import bomb
+from tests.support.shards import file_bytes
 
 LIMIT = 1_000_000
 GREEN = np.full((12, 8, 3), (20, 180, 60), np.uint8)

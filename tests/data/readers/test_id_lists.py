@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from reid.data.readers.shared.id_lists import Entry, check_labels, pictures_by_id, read_entries, read_ids, require_disjoint
+from reid.data.readers.shared.id_lists import (
+    Entry,
+    check_labels,
+    pictures_by_id,
+    read_entries,
+    read_ids,
+    require_disjoint,
+)
 from reid.errors import DataError
 
 LAYOUT = "Expected this tree"

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from reid import storage
-from reid.data.shards import schema
-from reid.data.shards import shard_set
+from reid.data.shards import schema, shard_set
 from reid.data.shards.schema import Attribute, Caption, Mask
 from reid.data.shards.shard_set import MANIFEST, ShardSet
 from reid.errors import DataError, StorageError
 from reid.modality import Modality
+from tests.support.replace_storage import replace_storage
 from tests.support.shards import make_identities, make_sample, make_shards, write_one
 
 RGB, NIR, TEXT = Modality.RGB, Modality.NIR, Modality.TEXT
@@ -101,7 +101,7 @@ def test_the_manifest_is_published_last(tmp_path: Path, monkeypatch: pytest.Monk
         written.append(uri.rsplit("/", 1)[-1])
         write(uri, data)
 
-    monkeypatch.setattr(storage, "write_bytes", note)
+    replace_storage(monkeypatch, "write_bytes", note)
     make_shards(tmp_path, [make_identities([2]), make_identities([1], split="test")])
     assert written == ["s0.parquet", "s1.parquet", "quarantine.parquet", MANIFEST]
 
@@ -115,7 +115,7 @@ def test_a_publication_that_fails_leaves_the_old_set(tmp_path: Path, monkeypatch
             raise StorageError("disk full")
         write(uri, data)
 
-    monkeypatch.setattr(storage, "write_bytes", fail)
+    replace_storage(monkeypatch, "write_bytes", fail)
     with pytest.raises(StorageError):
         make_shards(tmp_path, [make_identities([2])], fingerprint="new")
     assert ShardSet.open(str(tmp_path)).fingerprint == "old"

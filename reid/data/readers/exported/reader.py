@@ -20,7 +20,8 @@ from pydantic import Field
 
 from reid import storage
 from reid.config import Plugin
-from reid.data.readers.shared import sample_tree
+from reid.data.readers import base
+from reid.data.readers.base import Record
 from reid.data.readers.exported.tables import (
     LAYOUT,
     Folders,
@@ -31,9 +32,8 @@ from reid.data.readers.exported.tables import (
     read_lines,
     refuse_incomplete,
 )
+from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.folders import contents, expand
-from reid.data.readers import base
-from reid.data.readers.base import Record
 from reid.data.shards.schema import SPLITS, Attribute, Labels, Sample
 from reid.errors import DataError
 from reid.modality import VISUAL, Modality, Target
@@ -60,7 +60,9 @@ class Reader(base.Reader):
 
     def recognises(self) -> bool:
         """A manifest.jsonl in the folder."""
-        return storage.exists(storage.join(expand(self.config.path, "data.reader.path"), sample_tree.MANIFEST))
+        return storage.exists(
+            storage.join(expand(self.config.path, "data.reader.path"), sample_tree.MANIFEST)
+        )
 
     def records(self) -> Sequence[Record]:
         """Every sample, by id. Raises DataError for another layout or an export that is not complete."""

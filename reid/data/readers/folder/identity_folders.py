@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reid import storage
+from reid.data.readers.folder.parts import LAYOUT, Part, Source
 from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.folders import file_name, visible
-from reid.data.readers.folder.parts import LAYOUT, Part, Source
 from reid.errors import DataError
 from reid.modality import Modality
 

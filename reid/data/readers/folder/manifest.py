@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reid import storage
-from reid.data.readers.shared.folders import file_name
 from reid.data.readers.folder.config import Columns, RoleRule
 from reid.data.readers.folder.parts import LAYOUT, Part, Source
+from reid.data.readers.shared.folders import file_name
 from reid.errors import DataError
 from reid.modality import Modality, Target
 

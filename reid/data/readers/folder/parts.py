@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 
 from reid import storage
-from reid.data.readers.shared.folders import contents, expand, fill_variables
 from reid.data.readers.folder.config import KNOWN_ROLES, Config, RoleRule
+from reid.data.readers.shared.folders import contents, expand, fill_variables
 from reid.errors import DataError
 from reid.modality import Modality
 

@@ -1,0 +1,1 @@
+"""What several readers need: folders, published lists, annotation files, the tree of an exported set."""

@@ -19,8 +19,8 @@ from pydantic import Field
 
 from reid import storage
 from reid.config import Section
-from reid.data.readers.shared.folders import contents, expand, file_name
 from reid.data.readers.base import Record
+from reid.data.readers.shared.folders import contents, expand, file_name
 from reid.data.shards.schema import ROLES, SPLITS, Labels
 from reid.errors import DataError
 from reid.modality import Modality

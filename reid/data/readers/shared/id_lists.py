@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reid import storage
-from reid.data.readers.shared.folders import contents, file_name, visible
 from reid.data.readers.base import Record
+from reid.data.readers.shared.folders import contents, file_name, visible
 from reid.data.shards.schema import Labels
 from reid.errors import DataError
 

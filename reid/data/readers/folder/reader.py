@@ -1,0 +1,191 @@
+"""The folder reader: what folders or a manifest tell -> records, labels numbered and splits drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from reid import storage
+from reid.data.readers import base
+from reid.data.readers.base import Record
+from reid.data.readers.folder.config import Config
+from reid.data.readers.folder.identity_folders import tree_parts
+from reid.data.readers.folder.manifest import manifest_parts
+from reid.data.readers.folder.parts import LAYOUT, Part, Source
+from reid.data.readers.shared.folders import contents
+from reid.data.shards.schema import ROLES, Labels, Sample
+from reid.errors import DataError
+from reid.modality import VISUAL, Target
+
+_PID_DIGITS, _CAMID_DIGITS = 18, 9  # what int64 and int32 hold
+
+
+class Reader(base.Reader):
+    """Reads a folder tree or a manifest."""
+
+    config: Config
+
+    def records(self) -> Sequence[Record]:
+        """Every capture, sorted by sample id.
+
+        Raises DataError for a missing folder, manifest or column, and when there is nothing to
+        read.
+        """
+        source = Source(self.config)
+        if not storage.exists(source.root):
+            raise DataError(f"data.reader.path: no such folder: {source.root}.\n{LAYOUT}")
+        if self.config.manifest:
+            parts = list(manifest_parts(source, self.config.manifest))
+        else:
+            parts = tree_parts(source)
+        identities = sorted({p.identity for p in parts if p.identity})
+        if not identities:
+            what = "no row with a pid" if self.config.manifest else "no picture in an identity folder"
+            raise DataError(f"{source.root}: {what}. Found: {contents(source.root)}.\n{LAYOUT}")
+        pids = _numbers(identities, _PID_DIGITS)
+        _refuse_shared_numbers(pids)
+        cameras = _numbers({p.camera for p in parts if p.camera}, _CAMID_DIGITS)
+        tested = self._test_identities({p.identity for p in parts if p.identity and not p.split})
+        texts = self._texts(source, identities)
+        samples: dict[str, list[Part]] = defaultdict(list)
+        for part in parts:
+            samples[part.sample].append(part)
+        return [self._record(samples[name], pids, cameras, tested, texts) for name in sorted(samples)]
+
+    def _record(
+        self,
+        parts: list[Part],
+        pids: dict[str, int],
+        cameras: dict[str, int],
+        tested: set[str],
+        texts: dict[str, list[str]],
+    ) -> Record:
+        first = parts[0]
+        identity, pid = first.identity, pids.get(first.identity, -1)
+        camera = next((p.camera for p in parts if p.camera), None)
+        problems = list(dict.fromkeys(p.problem for p in parts if p.problem)) + _contradictions(parts)
+        if identity and pid < 0:
+            problems.append(f"{first.where} has pid {pid}; identities are numbered from 0.")
+        extra: dict[str, str] = {}
+        for part in reversed(parts):
+            extra |= part.extra
+        if identity and not _is_number(identity, pid):
+            extra["identity"] = identity
+        if camera and not _is_number(camera, cameras[camera]):
+            extra["camera"] = camera
+        files = {p.modality: p.uri for p in parts if p.uri and not p.is_mask}
+        roles = {role for p in parts for role in p.roles or ()}
+        captions = [p.caption for p in parts if p.caption] + texts.get(identity, [])
+        labels = Labels(
+            sample_id=first.sample,
+            dataset=self.dataset,
+            split=first.split or ("test" if identity in tested else "train"),
+            pid=pid,
+            roles=tuple(role for role in ROLES if role in roles) or None,
+            camid=cameras[camera] if camera else None,
+            extra=extra,
+        )
+        return Record(
+            labels=labels,
+            images={m: files[m] for m in VISUAL if m in files},
+            captions=tuple(dict.fromkeys(captions)),
+            problem=" ".join(problems) or None,
+            mask=next((p.uri for p in parts if p.is_mask), None),
+        )
+
+    def complete(self, record: Record, sample: Sample) -> Sample:
+        """What the configuration calls generated says so, made from this sample."""
+        made = self.config.generated
+        if not made:
+            return sample
+        told: dict[str, Any] = {
+            "origin": "generated",
+            "generator": "imported",
+            "source_id": record.labels.sample_id,
+        }
+        images = {m: replace(i, **told) if Target(m.value) in made else i for m, i in sample.images.items()}
+        captions = sample.captions
+        if Target.TEXT in made:
+            captions = tuple(replace(c, **told) for c in captions)
+        mask = sample.mask
+        if mask is not None and Target.MASK in made:
+            mask = replace(mask, **told)
+        return replace(sample, images=images, captions=captions, mask=mask)
+
+    def _test_identities(self, names: Collection[str]) -> set[str]:
+        fraction, count = self.config.test_fraction, len(names)
+        wanted = int(fraction * count + 0.5)
+        if 0 < fraction < 1 and count > 1:
+            wanted = min(max(wanted, 1), count - 1)
+
+        def draw(name: str) -> bytes:
+            return hashlib.sha256(f"{self.config.split_seed}|{name}".encode()).digest()
+
+        return set(sorted(names, key=draw)[:wanted])
+
+    def _texts(self, source: Source, identities: Collection[str]) -> dict[str, list[str]]:
+        if not self.config.texts:
+            return {}
+        uri = source.beside(self.config.texts, "data.reader.texts")
+        tree = storage.read_json(uri)
+        if not isinstance(tree, dict) or not tree.keys() & set(identities):
+            raise DataError(
+                f"{uri}: none of its keys is an identity here ({', '.join(identities)[:80]}); "
+                "expected {identity: {text: ...}}."
+            )
+        texts = {}
+        for identity in sorted(tree.keys() & set(identities)):
+            value = tree[identity]
+            found = value.get("text") if isinstance(value, dict) else value
+            found = [found] if isinstance(found, str) else found
+            if not isinstance(found, list) or not all(isinstance(t, str) and t.strip() for t in found):
+                raise DataError(f"{uri}: identity {identity!r} has no text, or an empty one: {value!r}.")
+            texts[identity] = found
+        return texts
+
+
+def _contradictions(parts: list[Part]) -> list[str]:
+    """Why the parts of one sample cannot be one sample."""
+    lines = f"{parts[0].where} and {parts[-1].where}"
+    problems = []
+    for what in ("identity", "split", "camera"):
+        values = sorted({str(getattr(p, what)) for p in parts if getattr(p, what)})
+        if len(values) > 1:
+            problems.append(
+                f"{lines}: {parts[0].sample!r} has more than one {what} ({', '.join(values)}); "
+                "correct them, or tell the captures apart."
+            )
+    files: dict[str, str] = {}
+    for part in parts:
+        kind = (Target.MASK if part.is_mask else part.modality).value
+        if part.uri and files.setdefault(kind, part.uri) != part.uri:
+            problems.append(
+                f"{lines}: {part.sample!r} has two {kind} files; remove one, or tell the captures apart."
+            )
+    return problems
+
+
+def _numbers(names: Collection[str], digits: int) -> dict[str, int]:
+    """Names that are all whole numbers are those; else they are counted in sorted order."""
+    if all(re.fullmatch(rf"-?[0-9]{{1,{digits}}}", name) for name in names):
+        return {name: int(name) for name in names}
+    return {name: i for i, name in enumerate(sorted(names))}
+
+
+def _is_number(name: str, number: int) -> bool:
+    """Whether a name is its number: "0007" is 7, but "alice" is not 0."""
+    return bool(re.fullmatch("-?[0-9]+", name)) and int(name) == number
+
+
+def _refuse_shared_numbers(pids: dict[str, int]) -> None:
+    names: dict[int, str] = {}
+    for name, number in pids.items():
+        if names.setdefault(number, name) != name:
+            raise DataError(
+                f"Identities {names[number]!r} and {name!r} both read as number {number}; "
+                "spell them alike if they are one, or rename one."
+            )
