@@ -46,7 +46,7 @@ def build(
     """
     from pipelines.data import build as build_shards
     from pipelines.data import describe_build
-    from reid.build.summary import caption_line, reason_lines, reason_table
+    from reid.dataset.report.summary import caption_line, reason_lines, reason_table
 
     check_words(overrides or ())
     settings = load_config(config, preset, overrides)

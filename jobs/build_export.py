@@ -29,10 +29,10 @@ def main_export(
 ) -> None:
     """Write every row's files and the tables that other tools read; a stopped export goes on."""
     from pipelines.progress import Progress
-    from reid.build.transfer_export import export
     from reid.config.typed import did_you_mean
     from reid.data.shards.schema import SPLITS
     from reid.data.shards.shard_set import ShardSet
+    from reid.dataset.transfer.export import export
 
     if to is None:
         raise UsageError("export: give --to FOLDER, an empty folder or s3:// prefix.")

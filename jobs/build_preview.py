@@ -39,10 +39,10 @@ def main_preview(
 ) -> None:
     """Write a self-contained HTML page of some rows: pictures, mask, captions, attributes and origins."""
     from reid import storage
-    from reid.build.preview import choose, render_preview
     from reid.config.typed import did_you_mean
     from reid.data.shards.schema import SPLITS
     from reid.data.shards.shard_set import ShardSet
+    from reid.dataset.report.preview import choose, render_preview
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split: unknown {split!r}.{did_you_mean(split, SPLITS)}")

@@ -27,9 +27,9 @@ def main_stats(
     """Print the numbers, and write them as stats.html and stats.json. Pictures are not read."""
     from pipelines.progress import Progress
     from reid import storage
-    from reid.build.statistics import statistics
-    from reid.build.statistics_report import render_statistics, text_lines
     from reid.data.shards.shard_set import ShardSet
+    from reid.dataset.report.statistics import statistics
+    from reid.dataset.report.statistics_page import render_statistics, text_lines
 
     shards = ShardSet.open(set_uri(given, config, preset))
     total = sum(s.rows for s in shards.manifest.shards)

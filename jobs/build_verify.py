@@ -29,8 +29,8 @@ def main_verify(
     debug: DebugOption = False,
 ) -> None:
     """Compare a set with its manifest; exit code 1 when anything is wrong."""
-    from reid.build.verify import give_up
     from reid.data.shards.shard_set import ShardSet
+    from reid.dataset.verify import give_up
 
     shards = ShardSet.open(uri)
     if workers:

@@ -22,13 +22,13 @@ from pipelines.devices import device_here
 from pipelines.progress import Say, say
 from pipelines.resources import Request
 from pipelines.waiting import wait_for, watched
-from reid.build.recipe import Recipe, Step, make_recipe
-from reid.build.rows import READ, WRITE, pack, unpack
-from reid.build.running import Stages
-from reid.build.tasks import ShardTask
 from reid.config import Config, load
 from reid.config.sections.build import StageConfig
 from reid.data.shards.manifest import Shard
+from reid.dataset.recipe import Recipe, Step, make_recipe
+from reid.dataset.rows import READ, WRITE, pack, unpack
+from reid.dataset.shard_task import ShardTask
+from reid.dataset.stages.running import Stages
 from reid.modality import Target
 
 TASKS = pa.schema([("task", pa.string())])

@@ -12,10 +12,10 @@ from pipelines.progress import Progress, Say, say
 from pipelines.resources import Request
 from pipelines.waiting import wait_for, watched
 from reid import storage
-from reid.build.compact import NewShard, check_target, plan_compaction, publish_compacted, write_compacted
 from reid.config import RayConfig
 from reid.data.shards.manifest import Shard
 from reid.data.shards.shard_set import ShardSet
+from reid.dataset.compact import NewShard, check_target, plan_compaction, publish_compacted, write_compacted
 
 
 def compact(

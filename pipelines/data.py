@@ -1,6 +1,6 @@
 """Build: raw samples -> generated modalities -> a published shard set.
 
-Planning, finding what is there, and publishing are `reid.build`; the work on the shards that are missing
+Planning, finding what is there, and publishing are `reid.dataset`; the work on the shards that are missing
 runs on Ray Data (`pipelines.build_stages`). A shard is finished when its statistics file exists; the
 manifest publishes all of them at once, so that a build that was killed anywhere goes on where it was.
 """
@@ -16,19 +16,19 @@ from typing import Any
 from pipelines.build_stages import run_shards
 from pipelines.progress import Progress, Say, say
 from reid import storage
-from reid.build.cleaning import clean
-from reid.build.inventory import find_donors, listing, read_statistics
-from reid.build.manifest import publish_build
-from reid.build.recipe import Recipe, check_masks, make_recipe
-from reid.build.running import Runner
-from reid.build.summary import refreshed, refreshed_line, throughput, throughput_line
-from reid.build.tasks import ShardTask
 from reid.config import Config
 from reid.config.addresses import shards_folder, shards_uri
-from reid.data.plan import ShardPlan, plan_shards
 from reid.data.readers.base import open_reader
 from reid.data.shards.manifest import Shard
 from reid.data.shards.shard_set import ShardSet
+from reid.dataset.cleaning import clean
+from reid.dataset.inventory import find_donors, listing, read_statistics
+from reid.dataset.publishing import publish_build
+from reid.dataset.recipe import Recipe, check_masks, make_recipe
+from reid.dataset.report.summary import refreshed, refreshed_line, throughput, throughput_line
+from reid.dataset.shard_plan import ShardPlan, plan_shards
+from reid.dataset.shard_task import ShardTask
+from reid.dataset.stages.running import Runner
 
 
 @dataclass(frozen=True)

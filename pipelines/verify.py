@@ -11,10 +11,10 @@ from pipelines.context import map_blocks
 from pipelines.progress import Progress, Say, say
 from pipelines.resources import Request
 from pipelines.waiting import wait_for, watched
-from reid.build.verify import ShardCheck, Verdict, check_shard, judge
 from reid.config import RayConfig
 from reid.data.shards.manifest import Shard
 from reid.data.shards.shard_set import ShardSet
+from reid.dataset.verify import ShardCheck, Verdict, check_shard, judge
 
 
 def verify(shards: ShardSet, share: float = 1.0, parallel: bool = True, out: Say = say) -> Verdict:

@@ -12,16 +12,16 @@ from pathlib import Path
 import torch
 
 from reid.benchmarks.timing import Row, compare
-from reid.build.reading import read_record
-from reid.build.recipe import make_recipe
-from reid.build.rows import Work, pack, unpack
-from reid.build.running import Runner, run_here
-from reid.build.tasks import ShardTask
 from reid.config import Config, load
 from reid.data.images import encode_jpeg
-from reid.data.plan import plan_shards
 from reid.data.readers.base import open_reader
 from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
+from reid.dataset.recipe import make_recipe
+from reid.dataset.rows import Work, pack, unpack
+from reid.dataset.shard_plan import plan_shards
+from reid.dataset.shard_task import ShardTask
+from reid.dataset.stages.reading import read_record
+from reid.dataset.stages.running import Runner, run_here
 
 SHARDS, ROWS_PER_SHARD = 12, 256
 """A shard is about a second of work: below that, Ray's scheduling leaves a second worker idle."""

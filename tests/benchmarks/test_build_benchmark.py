@@ -9,10 +9,10 @@ import pytest
 
 from reid.benchmarks import build
 from reid.benchmarks.build import build_rows
-from reid.build.running import run_here
-from reid.build.tasks import ShardTask
 from reid.config import Config
 from reid.data.shards.manifest import Shard
+from reid.dataset.shard_task import ShardTask
+from reid.dataset.stages.running import run_here
 
 
 def test_rows_compare_one_worker_with_the_loop_and_two_with_one(monkeypatch: pytest.MonkeyPatch) -> None:

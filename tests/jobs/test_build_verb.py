@@ -11,9 +11,9 @@ import pytest
 
 from jobs import build
 from jobs.common import OverridesArgument
-from tests.build.photos import photos
 from tests.jobs.conftest import Call, Outcome
 from tests.pipelines.tiny import write_yaml
+from tests.support.photos import photos
 
 
 def run(*arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Outcome:

@@ -16,13 +16,13 @@ import torch
 import pipelines.build_stages
 from pipelines.build_stages import Segment, SegmentActor, segments
 from pipelines.data import build
-from reid.build.recipe import Step, make_recipe
 from reid.config import Config
 from reid.config.sections.translate import UNetConfig
+from reid.dataset.recipe import Step, make_recipe
 from reid.nn.unet import UNet, save_unet
-from tests.build.making import build_config, made_up
-from tests.build.photos import build_here, config, photos, quiet_build, rows_of
 from tests.pipelines.tiny import silent
+from tests.support.builds import build_config, made_up
+from tests.support.photos import build_here, config, photos, quiet_build, rows_of
 
 LIGHT: dict[str, Any] = {"sketch": {"generator": "sketch_dog"}, "nir": {"generator": "ir_nir"}}
 NET: dict[str, Any] = {"mask": {"generator": "net_mask", "gpus": 0.5, "concurrency": 2}}

@@ -11,8 +11,8 @@ from pipelines.data import BuildResult, describe_build
 from reid.data.shards.shard_set import MANIFEST
 from reid.errors import ConfigError, DataError
 from reid.modality import Modality
-from tests.build.photos import BAD, config, jpeg, photos, quiet_build, rows_of
 from tests.pipelines.tiny import config_of
+from tests.support.photos import BAD, config, jpeg, photos, quiet_build, rows_of
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

@@ -22,10 +22,10 @@ from pipelines.tune import tune_runs
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
 from reid.runs import Run
-from tests.build.making import made_up
-from tests.build.photos import config as photo_config
-from tests.build.photos import photos
 from tests.pipelines.tiny import config_of, silent
+from tests.support.builds import made_up
+from tests.support.photos import config as photo_config
+from tests.support.photos import photos
 
 EIGHTS = Cluster(nodes=[{"CPU": 8.0}, {"CPU": 8.0}], free=[{}, {"CPU": 8.0}])
 GPU_NODE = {"CPU": 4.0, "GPU": 2.0}

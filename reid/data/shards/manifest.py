@@ -102,6 +102,6 @@ class Manifest(BaseModel):
     seconds: dict[str, float] = {}  # of one worker, by stage, summed over the shards
     worked: dict[str, int] = {}  # rows, likewise
     captions: dict[str, int] = {}  # summed over the shards
-    duplicates: dict[str, int] = {}  # see reid.build.duplicates
+    duplicates: dict[str, int] = {}  # see reid.dataset.duplicates
     warnings: list[str] = []
     lineage: dict[str, Any] = {}  # reader, code and versions; created_at is when it was first published

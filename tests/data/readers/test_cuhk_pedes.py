@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from reid.data.plan import plan_shards
 from reid.data.readers.base import Record
 from reid.data.readers.cuhk_pedes import Config, Reader
 from reid.data.shards.schema import Caption, validate
+from reid.dataset.shard_plan import plan_shards
 from reid.errors import DataError
 from reid.modality import Modality
 from tests.support.annotated_sets import write_set

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from reid.data.plan import plan_shards
 from reid.data.readers.base import Reader, Record, open_reader
 from reid.data.readers.exported.reader import Config
+from reid.dataset.shard_plan import plan_shards
 from reid.errors import DataError
 from reid.modality import Modality
 from tests.support.shards import flat_picture

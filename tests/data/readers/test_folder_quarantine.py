@@ -13,9 +13,9 @@ from pydantic import TypeAdapter
 
 from reid.config import ReaderSection
 from reid.data.images import decode_rgb, is_plain
-from reid.data.plan import plan_shards
 from reid.data.readers.base import Reader, open_reader
 from reid.data.shards.schema import Sample, validate
+from reid.dataset.shard_plan import plan_shards
 from reid.errors import AnyReIDError
 from reid.modality import Modality
 from tests.data.test_images import bomb

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from reid.data.plan import plan_shards
 from reid.data.readers.base import Record
 from reid.data.readers.market1501 import Config, Reader
 from reid.data.shards.schema import validate
+from reid.dataset.shard_plan import plan_shards
 from reid.errors import DataError
 from reid.evaluate.items import SampleLabels
 from reid.evaluate.meta import metas

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reid.data.plan import plan_shards
 from reid.data.readers.base import Record
 from reid.data.readers.msvr310 import Config, Reader
 from reid.data.shards.schema import validate
+from reid.dataset.shard_plan import plan_shards
 from reid.errors import DataError
 from reid.evaluate.protocols import SampleLabels, get_protocol, metas
 from reid.modality import Modality

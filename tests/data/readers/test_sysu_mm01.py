@@ -12,10 +12,10 @@ from PIL import Image
 
 from reid.config import load
 from reid.config.protocols.catalogue import compose, protocol_config
-from reid.data.plan import plan_shards
 from reid.data.readers.base import Record
 from reid.data.readers.sysu_mm01 import Config, Reader
 from reid.data.shards.schema import ROLES, validate
+from reid.dataset.shard_plan import plan_shards
 from reid.errors import ConfigError, DataError
 from reid.evaluate.protocols import SampleLabels, get_protocol, metas
 from reid.modality import Modality

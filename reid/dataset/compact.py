@@ -1,0 +1,119 @@
+"""Compaction: the rows of a set in larger (or smaller) files and row groups, as a new set.
+
+What goes where follows from the manifest alone, so that every new shard is made on its own from a few row
+groups of the old ones. Rows are taken as they are; only the layout changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from pydantic import BaseModel
+
+from reid import storage
+from reid.config import fingerprint
+from reid.data.shards.manifest import Manifest, Shard
+from reid.data.shards.shard_set import GroupRef, ShardSet, publish, write_shard
+from reid.dataset.stages.writing import data_uri
+from reid.errors import DataError
+
+
+class NewShard(BaseModel):
+    """One file to be written: row groups of the old set, in order."""
+
+    key: str
+    split: str
+    rows: int
+    groups: list[tuple[str, int]]  # (file name, index of the row group)
+
+
+def plan_compaction(shards: ShardSet, rows_per_shard: int, rows_per_group: int) -> list[NewShard]:
+    """Consecutive row groups to files of at most `rows_per_shard` rows; an identity stays in one file.
+
+    A file is larger only where one identity, or one row group of the old set, already is.
+    """
+    plans: list[NewShard] = []
+    sums = {s.file: s.sha256 for s in shards.manifest.shards}
+    splits = dict.fromkeys(s.split for s in shards.manifest.shards)
+    for split in splits:
+        units = list(_units(shards.groups(split)))
+        filled: list[list[GroupRef]] = []
+        for unit in units:
+            size = sum(g.rows for g in unit)
+            if filled and sum(g.rows for g in filled[-1]) + size <= rows_per_shard:
+                filled[-1] += unit
+            else:
+                filled.append(list(unit))
+        for part in filled:
+            groups = [(_name(g.file), g.index) for g in part]
+            key = fingerprint("compact", [[sums[n], i] for n, i in groups], rows_per_group)
+            plans.append(NewShard(key=key, split=split, rows=sum(g.rows for g in part), groups=groups))
+    return plans
+
+
+def write_compacted(shards: ShardSet, plan: NewShard, root: str, rows_per_group: int) -> Shard:
+    """Write one shard of the new set and, after it, its statistics; a finished one is left alone."""
+    statistics = data_uri(root, f"{plan.key}.json")
+    if storage.exists(statistics):
+        return Shard.model_validate(storage.read_json(statistics))
+    wanted = set(plan.groups)
+    refs = [g for g in shards.groups(plan.split) if (_name(g.file), g.index) in wanted]
+    samples = [s for ref in refs for s in shards.read_group(ref)]
+    if len(samples) != plan.rows:
+        raise DataError(
+            f"{shards.root}: {len(samples)} rows where the manifest has {plan.rows}; run "
+            f"`python -m jobs.build verify {shards.root}`."
+        )
+    shard = write_shard(samples, data_uri(root, f"{plan.key}.parquet"), plan.key, rows_per_group, [])
+    old = next(s for s in shards.manifest.shards if s.file == plan.groups[0][0])
+    shard = shard.model_copy(update={"made": old.made})
+    storage.write_json(statistics, shard.model_dump(mode="json"))
+    return shard
+
+
+def publish_compacted(shards: ShardSet, root: str, made: Sequence[Shard], rows_per_group: int) -> ShardSet:
+    """The new set's manifest: the old one's counts and lineage, the new files."""
+    old = shards.manifest
+    manifest = Manifest.model_validate(
+        {
+            **old.model_dump(mode="json"),
+            "fingerprint": fingerprint("compact", [s.key for s in made]),
+            "shards": [s.model_dump(mode="json") for s in made],
+            "lineage": {**old.lineage, "compacted_from": shards.root, "rows_per_group": rows_per_group},
+        }
+    )
+    publish(root, manifest)
+    return ShardSet.open(root)
+
+
+def check_target(shards: ShardSet, root: str) -> None:
+    """Raise DataError when the new set would lie in the old one, or in one of something else."""
+    if root.rstrip("/") == shards.root.rstrip("/"):
+        raise DataError(f"{root}: a set is not compacted in place; name another folder.")
+    if not storage.exists(storage.join(root, "MANIFEST.json")):
+        return
+    before = ShardSet.open(root).manifest.lineage.get("compacted_from")
+    if before != shards.root:
+        raise DataError(f"{root}: holds another set already ({before or 'a built one'}); name a new folder.")
+
+
+def _units(groups: Sequence[GroupRef]) -> Iterator[list[GroupRef]]:
+    """Row groups that must stay together: those that one large identity fills."""
+    for _, same in groupby(enumerate(groups), key=lambda item: _start(groups, item[0])):
+        yield [g for _, g in same]
+
+
+def _start(groups: Sequence[GroupRef], index: int) -> int:
+    """The first of the consecutive row groups that share identities with their neighbours."""
+    while index and set(_identities(groups[index])) & set(_identities(groups[index - 1])):
+        index -= 1
+    return index
+
+
+def _identities(group: GroupRef) -> list[tuple[str, int]]:
+    return [(dataset, pid) for dataset, pid, _ in group.identities]
+
+
+def _name(uri: str) -> str:
+    return uri.rsplit("/", 1)[-1]

@@ -1,0 +1,109 @@
+"""Taking conflicting rows out of what is served: the shards concerned are written again without them.
+
+The whole shard stays beside the copy: it is what the next build finds finished, and what donors give from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reid import storage
+from reid.config import fingerprint
+from reid.data.shards import schema
+from reid.data.shards.manifest import Shard
+from reid.data.shards.shard_set import row_order, write_shard
+from reid.dataset.duplicates import STAGE, Duplicates, digests_of
+from reid.dataset.inventory import listing, read_statistics
+from reid.dataset.rows import Row, quarantine_row
+from reid.dataset.stages.writing import data_uri, write_statistics
+
+_COPIED = ("seconds", "worked", "captions", "source_key", "made", "donor", "kept")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One of several rows with the same picture and different identities."""
+
+    shard: int
+    row: int
+    sample_id: str
+    identity: tuple[str, int]
+
+
+def claims(
+    root: str, shards: Sequence[Shard], found: Duplicates, most: int | None = None
+) -> list[list[Claim]]:
+    """The rows of every picture that has several identities; of the first `most` pictures.
+
+    Reads the ids of the shards concerned, one small column each.
+    """
+    ids: dict[int, list[str]] = {}
+    owners: dict[int, list[tuple[str, int]]] = {}
+    told = []
+    for places in found.conflicts[:most]:
+        group = []
+        for number, row in places:
+            if number not in ids:
+                ids[number] = _sample_ids(root, shards[number])
+                groups = shards[number].row_groups
+                owners[number] = [(d, p) for g in groups for d, p, rows in g.identities for _ in range(rows)]
+            group.append(Claim(number, row, ids[number][row], owners[number][row]))
+        told.append(group)
+    return told
+
+
+def withhold(
+    root: str, shards: Sequence[Shard], groups: Sequence[Sequence[Claim]], rows_per_group: int
+) -> list[Shard]:
+    """The shards without the claimed rows: those concerned are copied, unless the copy is there already."""
+    reasons: dict[int, dict[int, str]] = {}
+    names: dict[int, list[str]] = {}
+    for group in groups:
+        for claim in group:
+            reasons.setdefault(claim.shard, {})[claim.row] = _reason(claim, group)
+            names.setdefault(claim.shard, []).append(claim.sample_id)
+    keys = {number: _copy_key(shards[number], own) for number, own in names.items()}
+    there = read_statistics(root, listing(root), keys.values())
+    served = list(shards)
+    for number, key in keys.items():
+        copy = there.get(key)
+        served[number] = copy or _copy(root, shards[number], key, reasons[number], rows_per_group)
+    return served
+
+
+def _reason(claim: Claim, group: Sequence[Claim]) -> str:
+    other = next(c for c in group if c.identity != claim.identity)
+    return (
+        f"the same picture is sample {other.sample_id!r} of identity {other.identity[1]}; keep the right "
+        "label and remove the other row"
+    )
+
+
+def _sample_ids(root: str, shard: Shard) -> list[str]:
+    fs, path = storage.resolve(data_uri(root, shard.file))
+    with fs.open_input_file(path) as stream:
+        ids: list[str] = pq.ParquetFile(stream).read(columns=["sample_id"])["sample_id"].to_pylist()
+    return ids
+
+
+def _copy_key(shard: Shard, names: Sequence[str]) -> str:
+    source, _, made = shard.key.partition("-")
+    return f"{source}-{fingerprint(made, STAGE, sorted(names))}"
+
+
+def _copy(root: str, shard: Shard, key: str, reasons: Mapping[int, str], rows_per_group: int) -> Shard:
+    data = storage.read_bytes(data_uri(root, shard.file))
+    samples = schema.decode(pq.ParquetFile(pa.BufferReader(data)).read())
+    good = [sample for i, sample in enumerate(samples) if i not in reasons]
+    aside = [quarantine_row(Row(samples[i], reason, STAGE)) for i, reason in sorted(reasons.items())]
+    uri = data_uri(root, f"{key}.parquet")
+    written = write_shard(good, uri, key, rows_per_group, [*shard.quarantined, *aside])
+    copied = {name: getattr(shard, name) for name in _COPIED}
+    digests = digests_of(sorted(good, key=row_order))
+    copy = written.model_copy(update={**copied, "base": shard.key, "digests": digests})
+    write_statistics(root, copy)
+    return copy

@@ -1,0 +1,172 @@
+"""What a build does, before anything is read: the generators in their order, and the names of what they make.
+
+A shard's rows depend on the records and what reads them (its source key), and on every target's generator,
+parameters and needs (one key a target). Where and how fast the work is done is part of neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from reid.config import Config, GenerateConfig, fingerprint
+from reid.config.addresses import source_hash
+from reid.data.readers.base import Reader, Record
+from reid.data.shards.manifest import MadeBy
+from reid.data.shards.schema import SCHEMA_VERSION
+from reid.errors import ConfigError
+from reid.generate.base import BoundGenerator, bind
+from reid.modality import Target
+
+
+@dataclass(frozen=True)
+class Step:
+    """One target and its generator."""
+
+    section: GenerateConfig
+    bound: BoundGenerator
+    needs: tuple[Target, ...]
+    """Targets of this build that are made before, because this one looks at them."""
+    key: str
+    """Changes when anything that the result depends on does, besides the source."""
+
+    @property
+    def target(self) -> Target:
+        """What is made."""
+        return self.bound.target
+
+    @property
+    def heavy(self) -> bool:
+        """Whether it has a process pool of its own."""
+        return self.bound.heavy
+
+    def made_by(self) -> MadeBy:
+        """For a shard's statistics."""
+        bound = self.bound
+        return MadeBy(
+            key=self.key,
+            generator=bound.entry.name,
+            params_hash=bound.params_hash,
+            missing_only=self.section.missing_only,
+        )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything besides the records that the shards of a build depend on."""
+
+    steps: tuple[Step, ...]
+    source: dict[str, Any]
+    made: dict[str, Any]
+
+    @cached_property
+    def by_target(self) -> dict[Target, Step]:
+        """The step that makes a target."""
+        return {step.target: step for step in self.steps}
+
+    def groups(self) -> list[tuple[Step, ...]]:
+        """Steps that run together: functions in a row share decoded pictures, a network stands alone."""
+        groups: list[tuple[Step, ...]] = []
+        for step in self.steps:
+            if groups and not step.heavy and not groups[-1][0].heavy:
+                groups[-1] = (*groups[-1], step)
+            else:
+                groups.append((step,))
+        return groups
+
+
+def make_recipe(config: Config) -> Recipe:
+    """Check the generators of a config and put them in order.
+
+    Raises ConfigError naming the field for an unknown generator or parameter, for generators that wait for
+    each other, and for processes asked for a generator that has none.
+    """
+    bound: dict[Target, BoundGenerator] = {}
+    for target, section in config.build.generate.items():
+        generator = bound[target] = bind(target, section)
+        if not generator.heavy and (section.concurrency or section.cpus or section.gpus):
+            raise ConfigError(
+                f"build.generate.{target.value}: {section.generator!r} is a function and has no processes of "
+                "its own; set build.light.concurrency and build.light.cpus instead."
+            )
+    steps: dict[Target, Step] = {}
+    for target in _ordered({t: _needs(g, bound) for t, g in bound.items()}):
+        generator, section = bound[target], config.build.generate[target]
+        needs = _needs(generator, bound)
+        key = fingerprint(
+            target.value,
+            section.content()["missing_only"],
+            [generator.entry.name, generator.params_hash, config.build.seed],
+            [[need.value, steps[need].key] for need in needs],
+            *([config.build.captions] if target is Target.TEXT else []),
+            source_hash("reid.dataset.stages.generation", "reid.data.images", *_JUDGES.get(target, ())),
+        )
+        steps[target] = Step(section, generator, needs, key)
+    return Recipe(
+        steps=tuple(steps.values()),
+        source={
+            "schema": SCHEMA_VERSION,
+            "code": reader_code(config),
+            "max_pixels": config.build.max_pixels,
+        },
+        made={
+            "rows_per_group": config.build.rows_per_group,
+            "targets": {target.value: step.key for target, step in steps.items()},
+        },
+    )
+
+
+def reader_code(config: Config) -> str:
+    """Hash of the code that reads the records and encodes their pictures."""
+    reader = f"reid.data.readers.{config.data.reader.name}"
+    return source_hash(
+        reader,
+        "reid.data.readers.shared",
+        "reid.data.readers.base",
+        "reid.data.shards.schema",
+        "reid.data.images",
+    )
+
+
+def check_masks(recipe: Recipe, reader: Reader, records: Iterable[Record]) -> None:
+    """Raise ConfigError when a generator needs a mask and neither a generator nor the data can give one.
+
+    Where the data may (files of masks, or a reader that makes them), rows without are set aside one by one.
+    """
+    wanting = [s for s in recipe.steps if s.bound.entry.needs_mask and Target.MASK not in recipe.by_target]
+    if not wanting or type(reader).load is not Reader.load or any(r.mask for r in records):
+        return
+    step = wanting[0]
+    raise ConfigError(
+        f"build.generate.{step.target.value}.generator: {step.bound.entry.name!r} needs a mask, and the data "
+        "have none; add one, e.g. build.generate.mask.generator=mask_prior."
+    )
+
+
+_JUDGES = {Target.TEXT: ("reid.dataset.captions.quality",)}
+"""Code that decides which results are kept."""
+
+
+def _needs(generator: BoundGenerator, configured: dict[Target, BoundGenerator]) -> tuple[Target, ...]:
+    entry = generator.entry
+    # What reads any of several modalities is content with captured ones, and waits for none.
+    wanted = [Target(entry.reads[0].value)] if len(entry.reads) == 1 else []
+    if entry.takes_mask or entry.needs_mask:
+        wanted.append(Target.MASK)
+    return tuple(t for t in wanted if t in configured and t is not generator.target)
+
+
+def _ordered(needs: dict[Target, tuple[Target, ...]]) -> Sequence[Target]:
+    """As configured, but each after what it needs. Raises ConfigError for a circle."""
+    order: list[Target] = []
+    left = list(needs)
+    while left:
+        ready = next((t for t in left if all(n in order for n in needs[t])), None)
+        if ready is None:
+            names = ", ".join(t.value for t in left)
+            raise ConfigError(f"build.generate: {names} wait for each other; make one of them from RGB.")
+        order.append(ready)
+        left.remove(ready)
+    return order

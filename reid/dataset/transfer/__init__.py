@@ -1,0 +1,1 @@
+"""A shard set as plain files that other tools read."""

@@ -1,0 +1,69 @@
+"""What a set tells about how it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reid import storage
+from reid.data.shards.manifest import Shard
+from reid.data.shards.shard_set import MANIFEST, ShardSet
+from tests.support.photos import build_here, config, photos
+
+
+def test_stages_are_timed_in_every_shard_and_summed_in_the_manifest(tmp_path: Path) -> None:
+    result = build_here(config(photos(tmp_path / "in"), tmp_path))
+    manifest = result.shards.manifest
+    for shard in manifest.shards:
+        assert set(shard.seconds) == set(shard.worked) == {"read", "decode", "sketch", "write"}
+        assert all(seconds > 0 for seconds in shard.seconds.values())
+    assert manifest.worked == {"read": 14, "decode": 9, "sketch": 9, "write": 14}
+    assert manifest.seconds["sketch"] == pytest.approx(
+        sum(s.seconds["sketch"] for s in manifest.shards), abs=2e-3
+    )
+    assert set(result.throughput) == {"read", "decode", "sketch", "write"}
+    assert result.lines()[0].startswith("rows/s a worker: read ")
+
+
+def test_the_lineage_names_reader_generators_code_and_versions(tmp_path: Path) -> None:
+    settings = config(photos(tmp_path / "in", bad=False), tmp_path)
+    manifest = build_here(settings).shards.manifest
+    lineage = manifest.lineage
+    assert lineage["reader"]["name"] == "folder" and lineage["reader"]["code"]
+    assert lineage["generators"]["sketch"]["params"]["sigma"] == 2.0
+    assert lineage["generators"] == manifest.generators
+    for name in ("generator", "params_hash", "code", "seed", "needs", "key", "missing_only"):
+        assert name in manifest.generators["sketch"]
+    assert {"anyreid", "python", "pyarrow", "pillow", "numpy"} <= set(lineage["versions"])
+    assert lineage["created_at"].startswith("20")
+
+
+def test_when_and_with_what_a_set_was_published_is_no_part_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = photos(tmp_path / "in", bad=False)
+    first = build_here(config(root, tmp_path)).shards
+    other = build_here(config(root, tmp_path / "other")).shards
+    assert other.fingerprint == first.fingerprint
+    before = (tmp_path / "set" / MANIFEST).read_bytes()
+    monkeypatch.setattr("reid.dataset.publishing.platform.python_version", lambda: "9.9")
+    build_here(config(root, tmp_path))
+    assert (tmp_path / "set" / MANIFEST).read_bytes() == before
+
+
+def test_statistics_of_sets_of_before_stages_were_timed_can_be_read() -> None:
+    old: dict[str, Any] = {
+        "key": "a", "file": "a.parquet", "split": "train", "rows": 0, "bytes": 0, "sha256": "",
+        "row_groups": [], "modalities": {}, "seconds": 1.5,
+    }  # fmt: skip
+    assert Shard.model_validate(old).seconds == {"all": 1.5}
+
+
+def test_a_manifest_holds_no_digests_and_the_checksum_of_every_file(tmp_path: Path) -> None:
+    found = build_here(config(photos(tmp_path / "in", bad=False), tmp_path)).shards
+    for shard in found.manifest.shards:
+        data = storage.read_bytes(storage.join(found.root, "data", shard.file))
+        assert shard.sha256 == storage.sha256(data) and shard.digests == ""
+    assert ShardSet.open(found.root).manifest == found.manifest
