@@ -19,7 +19,7 @@ from reid.data.batches.auxiliary_inputs import decode_mask
 from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.images import decode_rgb, encode_mask
 from reid.errors import AnyReIDError
-from reid.generate.base import BoundGenerator, MadeCaption, MadeMask, Source, bind, registry
+from reid.generate.registry import BoundGenerator, MadeCaption, MadeMask, Source, bind, registry
 from reid.modality import Modality, Subset, Target, canonical
 
 if TYPE_CHECKING:

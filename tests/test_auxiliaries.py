@@ -18,7 +18,7 @@ from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.images import encode_mask
 from reid.errors import UnsupportedPairing
 from reid.gallery.store import Gallery
-from reid.generate.base import bind
+from reid.generate.registry import bind
 from reid.modality import Modality, Target
 from reid.models.base import build_model
 from reid.retrieve import NewItem, Query, Retriever, SearchResult

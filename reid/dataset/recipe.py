@@ -17,7 +17,7 @@ from reid.data.readers.base import Reader, Record
 from reid.data.shards.manifest import MadeBy
 from reid.data.shards.schema import SCHEMA_VERSION
 from reid.errors import ConfigError
-from reid.generate.base import BoundGenerator, bind
+from reid.generate.registry import BoundGenerator, bind
 from reid.modality import Target
 
 

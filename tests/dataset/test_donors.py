@@ -164,10 +164,10 @@ def test_a_shard_whose_captured_pictures_were_replaced_is_no_donor_for_keeping_t
 ) -> None:
     root = photos(tmp_path / "in", bad=False)
     over = "build.generate={rgb: {generator: copy_rgb, missing_only: false}}"
-    from reid.generate import base
+    from reid.generate import registry
     from reid.modality import Target
 
-    @base.generator("copy_rgb", Target.RGB)
+    @registry.generator("copy_rgb", Target.RGB)
     def copy_rgb(pixels: Any, rngs: Any, *, plus: int = 1) -> Any:
         return pixels ^ plus
 

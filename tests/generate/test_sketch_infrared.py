@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pytest
 
 from reid.config import GenerateConfig
-from reid.generate import infrared, sketch
-from reid.generate.base import bind
+from reid.generate.infrared import computed
+from reid.generate.registry import bind
+from reid.generate.sketch import drawn
 from reid.modality import Target
 
 Pixels = npt.NDArray[np.uint8]
@@ -42,7 +43,7 @@ def make(
 
 
 def nir(pixels: Pixels, state: np.random.Generator, **params: Any) -> Pixels:
-    return infrared.nir(pixels[None], [state], **params)[0]
+    return computed.nir(pixels[None], [state], **params)[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,9 +80,9 @@ def test_blur_is_the_gaussian_of_its_sigma(sigma: float) -> None:
     impulse[30, 20] = 1
     rows, columns = np.indices(impulse.shape)
     expected = np.exp(-((rows - 30) ** 2 + (columns - 20) ** 2) / (2 * sigma**2))
-    assert np.allclose(sketch.blur(impulse, sigma), expected / expected.sum(), atol=4e-4)
+    assert np.allclose(drawn.blur(impulse, sigma), expected / expected.sum(), atol=4e-4)
     flat = np.full((5, 9), 0.3, np.float32)
-    assert np.allclose(sketch.blur(flat, sigma), flat, atol=1e-6)
+    assert np.allclose(drawn.blur(flat, sigma), flat, atol=1e-6)
 
 
 def test_dog_draws_a_line_in_dark_cloth_nearly_as_strongly_as_in_the_light() -> None:
@@ -97,7 +98,7 @@ def test_dog_draws_a_line_in_dark_cloth_nearly_as_strongly_as_in_the_light() -> 
 
 def test_dog_follows_the_formula() -> None:
     log = np.log(photo() @ np.array([0.299, 0.587, 0.114]) / 255 + 0.08)
-    difference = sketch.blur(log, 1.2) - sketch.blur(log, 1.6 * 1.2)
+    difference = drawn.blur(log, 1.2) - drawn.blur(log, 1.6 * 1.2)
     expected = np.clip(1 + 5 * np.minimum(difference + 0.01, 0), 0, 1) * 255
     made = make("sketch_dog", photo(), sigma=1.2, gain=5.0, bias=0.01)
     assert np.abs(made - expected).max() < 1
@@ -105,7 +106,7 @@ def test_dog_follows_the_formula() -> None:
 
 def test_dodge_follows_the_formula() -> None:
     plane = photo() @ np.array([0.299, 0.587, 0.114]) / 255
-    ratio = (sketch.blur(plane, 0.6) + 0.08) / (sketch.blur(plane, 5.0) + 0.08)
+    ratio = (drawn.blur(plane, 0.6) + 0.08) / (drawn.blur(plane, 5.0) + 0.08)
     expected = np.clip(ratio, 0, 1) ** 1.8 * 255
     assert np.abs(make("sketch_dodge", photo()) - expected).max() < 1
 
@@ -133,20 +134,20 @@ def test_loosened_lines_move_and_differ_by_draw_but_remain_a_drawing() -> None:
 
 def test_loosening_by_nothing_changes_nothing() -> None:
     drawn = make("sketch_dodge", photo())
-    same = sketch.loosen_lines(drawn, rng(), degrees=0, fraction=0, warp=0, dropout=0)
+    same = drawn.loosen_lines(drawn, rng(), degrees=0, fraction=0, warp=0, dropout=0)
     assert np.array_equal(drawn, same)
 
 
 def test_dropout_only_ever_removes_ink() -> None:
     drawn = make("sketch_dodge", photo())
-    fewer = sketch.loosen_lines(drawn, rng(), degrees=0, fraction=0, warp=0, dropout=0.3)
+    fewer = drawn.loosen_lines(drawn, rng(), degrees=0, fraction=0, warp=0, dropout=0.3)
     assert (fewer >= drawn).all()
     assert (fewer == 255).mean() >= 0.3
 
 
 def test_loosening_uncovers_white_paper() -> None:
     black = np.zeros((40, 40), np.uint8)
-    moved = [sketch.loosen_lines(black, rng(s), degrees=0, fraction=0.2, warp=0, dropout=0) for s in range(8)]
+    moved = [drawn.loosen_lines(black, rng(s), degrees=0, fraction=0.2, warp=0, dropout=0) for s in range(8)]
     assert any(picture[0].mean() == 255 or picture[-1].mean() == 255 for picture in moved)
 
 
@@ -179,7 +180,7 @@ def test_nir_keeps_the_brightness_of_a_picture_of_one_colour() -> None:
 def test_gray_is_a_convex_mix_of_the_channels() -> None:
     pixels = rng().integers(0, 256, (20, 20, 3)).astype(np.uint8)
     for seed in range(5):
-        made = infrared.gray(pixels[None], [rng(seed)], gamma_range=1.0)[0].astype(int)
+        made = computed.gray(pixels[None], [rng(seed)], gamma_range=1.0)[0].astype(int)
         assert (made >= pixels.min(axis=-1)).all()
         assert (made <= pixels.max(axis=-1)).all()
 
@@ -240,7 +241,7 @@ def test_tir_follows_the_formula() -> None:
     red, green, blue = np.moveaxis(pixels / 255, -1, 0)
     skin = (red > 0.3) & (red > green) & (green > 0.85 * blue) & (red - green > 0.03)
     expected = 0.25 + 0.40 * mask - 0.22 * mask * light + 0.28 * skin * mask + 0.10 * light * (1 - mask)
-    expected = np.clip(sketch.blur(expected, 1.2), 0, 1) * 255
+    expected = np.clip(drawn.blur(expected, 1.2), 0, 1) * 255
     made = make("ir_tir", pixels, mask=mask.astype(bool), noise=0.0)
     assert np.abs(made - expected).max() < 1
 

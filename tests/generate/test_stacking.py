@@ -8,8 +8,18 @@ import pytest
 
 from reid.config import GenerateConfig
 from reid.errors import DataError
-from reid.generate import base
-from reid.generate.base import Made, MadeCaption, MadeMask, MaskArray, Rngs, Source, bind, generator, registry
+from reid.generate import registry
+from reid.generate.registry import (
+    Made,
+    MadeCaption,
+    MadeMask,
+    MaskArray,
+    Rngs,
+    Source,
+    bind,
+    generator,
+    registry,
+)
 from reid.modality import Modality, Target
 
 Pixels = npt.NDArray[np.uint8]
@@ -36,7 +46,7 @@ def picture(index: int, shape: tuple[int, int]) -> Pixels:
     return np.clip(flat + rng.normal(0, 9, (*shape, 3)), 0, 255).astype(np.uint8)
 
 
-def sources(make: base.BoundGenerator, masks: str) -> list[Source]:
+def sources(make: registry.BoundGenerator, masks: str) -> list[Source]:
     """One source a shape; masks for all of them, some or none."""
     found = []
     for i, shape in enumerate(SHAPES):
@@ -54,7 +64,7 @@ def same(one: Made, other: Made) -> bool:
     return np.array_equal(one, other)  # type: ignore[arg-type]
 
 
-def named(name: str, **params: bool) -> base.BoundGenerator:
+def named(name: str, **params: bool) -> registry.BoundGenerator:
     (target,) = registry()[name].targets
     return bind(target, GenerateConfig(generator=name, params=params))
 
@@ -76,8 +86,8 @@ def test_a_batch_of_many_sizes_gives_each_what_it_would_get_alone_in_order(name:
 
 def test_equal_sizes_are_handed_over_together_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, ...]] = []
-    monkeypatch.setattr(base, "_REGISTRY", dict(registry()))
-    monkeypatch.setattr(base, "STACK_PIXELS", 2 * 33 * 20)
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry()))
+    monkeypatch.setattr(registry, "STACK_PIXELS", 2 * 33 * 20)
 
     @generator("sketch_spy", Target.SKETCH)
     def spy(pixels: Pixels, rngs: Rngs, *, mask: MaskArray | None = None) -> Pixels:
@@ -100,7 +110,7 @@ def test_equal_sizes_are_handed_over_together_up_to_a_bound(monkeypatch: pytest.
 def test_a_picture_that_a_formula_refuses_leaves_the_others_as_they_would_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(base, "_REGISTRY", dict(registry()))
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry()))
 
     @generator("sketch_picky", Target.SKETCH)
     def picky(pixels: Pixels, rngs: Rngs, *, strict: bool = True) -> Pixels:
@@ -109,7 +119,7 @@ def test_a_picture_that_a_formula_refuses_leaves_the_others_as_they_would_be(
             raise ValueError("seven")
         return made.astype(np.uint8)
 
-    def batch(make: base.BoundGenerator) -> list[Source]:
+    def batch(make: registry.BoundGenerator) -> list[Source]:
         return [
             Source(str(i), {Modality.RGB: np.full((4, 4, 3), i, np.uint8)}, None, np.random.default_rng(i))
             for i in range(6, 10)

@@ -9,7 +9,7 @@ import torch
 
 from reid.config import Config, load
 from reid.describe import PUBLISHED
-from reid.generate.base import bind
+from reid.generate.registry import bind
 from reid.ladders import apply, load_ladder
 from reid.ladders.fitting import used_groups, without_idle_groups
 from reid.modality import CAMERA, Modality, Target

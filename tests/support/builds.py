@@ -15,8 +15,8 @@ from reid.data.shards.schema import Image, Labels, Mask, Sample
 from reid.dataset.recipe import Recipe, make_recipe
 from reid.dataset.rows import Row
 from reid.errors import DataError
-from reid.generate import base
-from reid.generate.base import Made, MadeCaption, MadeMask, Source
+from reid.generate import registry
+from reid.generate.registry import Made, MadeCaption, MadeMask, Source
 from reid.modality import CAMERA, Modality, Target
 
 LOADED: list[str] = []
@@ -28,11 +28,11 @@ BATCHES: list[int] = []
 @contextmanager
 def made_up() -> Iterator[None]:
     """`net_mask` and `net_text` (classes), `flat_tir` (reads NIR) and `cut_sketch` (needs a mask)."""
-    before = base.registry()  # the import of a module registers only once
+    before = registry.registry()  # the import of a module registers only once
     LOADED.clear()
     BATCHES.clear()
 
-    @base.learned("net_mask", Target.MASK, needs_weights=False, license_note="", reads=CAMERA)
+    @registry.learned("net_mask", Target.MASK, needs_weights=False, license_note="", reads=CAMERA)
     class NetMask:
         def __init__(self, *, device: str = "cpu", level: int = 100) -> None:
             LOADED.append("net_mask")
@@ -42,7 +42,7 @@ def made_up() -> Iterator[None]:
             BATCHES.append(len(sources))
             return [MadeMask(next(iter(s.images.values()))[..., 0] > self.level, 0.5) for s in sources]
 
-    @base.learned("net_text", Target.TEXT, needs_weights=False, license_note="")
+    @registry.learned("net_text", Target.TEXT, needs_weights=False, license_note="")
     class NetText:
         def __init__(self, *, word: str = "seen", fails: str = "", shy: int = 0) -> None:
             LOADED.append("net_text")
@@ -59,17 +59,17 @@ def made_up() -> Iterator[None]:
             word = "unknown" if number < self.shy else self.word
             return MadeCaption(f"{word} {source.name} {number}", 0.25)
 
-    @base.generator("flat_tir", Target.TIR, reads=Modality.NIR)
-    def flat_tir(pixels: Pixels, rngs: base.Rngs, *, plus: int = 0) -> Pixels:
+    @registry.generator("flat_tir", Target.TIR, reads=Modality.NIR)
+    def flat_tir(pixels: Pixels, rngs: registry.Rngs, *, plus: int = 0) -> Pixels:
         return np.clip(pixels.astype(np.int32) + plus, 0, 255).astype(np.uint8)
 
-    @base.generator("nir_of_tir", Target.NIR, reads=Modality.TIR)
-    def nir_of_tir(pixels: Pixels, rngs: base.Rngs) -> Pixels:
+    @registry.generator("nir_of_tir", Target.NIR, reads=Modality.TIR)
+    def nir_of_tir(pixels: Pixels, rngs: registry.Rngs) -> Pixels:
         return pixels
 
-    @base.generator("cut_sketch", Target.SKETCH, needs_mask=True)
+    @registry.generator("cut_sketch", Target.SKETCH, needs_mask=True)
     def cut_sketch(
-        pixels: Pixels, rngs: base.Rngs, *, mask: base.MaskArray, refuse: bool = False
+        pixels: Pixels, rngs: registry.Rngs, *, mask: registry.MaskArray, refuse: bool = False
     ) -> list[Any] | Pixels:
         if refuse:
             return [DataError("refused") for _ in pixels]
@@ -78,8 +78,8 @@ def made_up() -> Iterator[None]:
     try:
         yield
     finally:
-        base._REGISTRY.clear()
-        base._REGISTRY.update(before)
+        registry._REGISTRY.clear()
+        registry._REGISTRY.update(before)
 
 
 def build_config(tmp_path: Path, generate: dict[str, Any], **build: Any) -> Config:

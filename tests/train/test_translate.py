@@ -17,8 +17,8 @@ from reid.data.images import Pixels, encode_png
 from reid.data.pairs import read_pairs, stack
 from reid.data.shards.schema import Image, Labels, Sample
 from reid.errors import ConfigError, DataError, WeightsError
-from reid.generate.base import Source, bind
-from reid.generate.unet import IrUnet
+from reid.generate.infrared.unet import IrUnet
+from reid.generate.registry import Source, bind
 from reid.modality import Modality, Target
 from reid.nn.unet import UNet, save_unet
 from reid.train.translate import load_translate, train_translator

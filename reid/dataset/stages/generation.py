@@ -14,7 +14,7 @@ from reid.dataset.captions.quality import Verdict, improve, judge
 from reid.dataset.recipe import Step
 from reid.dataset.rows import Clock, Row
 from reid.errors import DataError
-from reid.generate.base import Loaded, Made, MadeCaption, MadeMask, MaskArray, Source
+from reid.generate.registry import Loaded, Made, MadeCaption, MadeMask, MaskArray, Source
 from reid.modality import Modality, Target
 
 DECODE = "decode"

@@ -1,0 +1,79 @@
+"""The attribute pass: what a model is asked about one picture, and what counts as its answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from reid.config.typed import Section
+from reid.data.shards.schema import Attribute
+from reid.generate.caption.attribute_schema import Schema
+
+_SHOWN = {
+    "RGB": "a colour photo",
+    "NI": "a near-infrared photo",
+    "TI": "a thermal infrared photo",
+    "ALL": "photos of one {subject} side by side, in colour and infrared",
+}
+
+
+class Answer(Section):
+    """One value and how sure the model is of it."""
+
+    value: str
+    confidence: Annotated[float, Field(ge=0, le=1)]
+
+
+_ANSWERS = TypeAdapter(dict[str, Answer])
+
+
+def question(schema: Schema, source: str, with_confidence: bool) -> str:
+    """The prompt for one picture: the closed sets, the form of the answer, and no way to decline."""
+    shown = _SHOWN[source].format(subject=schema.subject)
+    lines = [f"- {a.name} ({a.ask}): {', '.join(a.values)}" for a in schema.attributes]
+    value = '{"value": …, "confidence": …}' if with_confidence else "its value"
+    sure = " confidence is a number from 0 to 1." if with_confidence else ""
+    return (
+        f"This is {shown}. Describe the {schema.subject} by these attributes, choosing exactly one of the "
+        "values listed for each:\n" + "\n".join(lines) + "\n"
+        f"Answer with one JSON object and nothing else: each attribute's name with {value}.{sure} Where you "
+        "cannot tell, give your best guess; 'unknown' is no answer."
+    )
+
+
+def again(prompt: str, reason: str) -> str:
+    """The prompt for the second and last try."""
+    return f"{prompt}\nAn earlier answer was refused: {reason} Answer again, in exactly that form."
+
+
+def parse(text: str, schema: Schema, source: str) -> tuple[Attribute, ...]:
+    """The attributes that a free answer states. Raises ValueError saying what is wrong with it."""
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
+        raise ValueError("there is no JSON object in it.")
+    try:
+        answers = _ANSWERS.validate_json(text[start : end + 1])
+    except ValidationError as error:
+        item = error.errors()[0]
+        where = ".".join(map(str, item["loc"])) or "the object"
+        raise ValueError(f"{where}: {item['msg']}.") from None
+    found = []
+    for attribute in schema.attributes:
+        if attribute.name not in answers:
+            raise ValueError(f"{attribute.name} is missing.")
+        answer = answers[attribute.name]
+        known = {v.lower(): v for v in attribute.values}
+        value = known.get(answer.value.strip().lower())
+        if value is None:
+            raise ValueError(f"{attribute.name}: {answer.value!r} is not one of its values.")
+        found.append(Attribute(attribute.name, value, answer.confidence, source))
+    return tuple(found)
+
+
+def read_held(text: str, confidences: list[float], schema: Schema, source: str) -> tuple[Attribute, ...]:
+    """The attributes of an answer that was held to the grammar."""
+    values: dict[str, str] = json.loads(text)
+    pairs = zip(values.items(), confidences, strict=True)
+    return tuple(Attribute(name, value, confidence, source) for (name, value), confidence in pairs)

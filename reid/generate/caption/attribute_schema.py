@@ -1,0 +1,102 @@
+"""A closed set of attributes, and the sentence that is made of their values: typed data, yours or ours."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from reid import storage
+from reid.config import strict_yaml
+from reid.config.typed import Section, check, did_you_mean
+from reid.errors import ConfigError
+
+_SLOT = re.compile(r"\{(\w+)\}")
+_PLAIN = re.compile(r'[^"\\{}\x00-\x1f\x7f-\uffff]+')
+_FORBIDDEN = "unknown"
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Attribute(Section):
+    """One attribute and all the values that it may take."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="as it is stored with the sample")
+    ask: Text = Field(description="what the model is asked for, e.g. colour of the shoes")
+    values: dict[Text, str] = Field(
+        min_length=2, description="value -> its words in the sentence; no words: the sentence is silent on it"
+    )
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _list_is_its_own_words(cls, value: object) -> object:
+        return {v: v for v in value} if isinstance(value, list | tuple) else value
+
+    @field_validator("values")
+    @classmethod
+    def _plain(cls, values: dict[str, str]) -> dict[str, str]:
+        for value in values:
+            if not _PLAIN.fullmatch(value) or value != value.strip():
+                raise ValueError(
+                    f"value {value!r} must be plain ASCII without quotes, braces or outer blanks"
+                )
+            if value.lower() == _FORBIDDEN:
+                raise ValueError(f"{value!r} is no value: the model gives its best guess with low confidence")
+        return values
+
+
+class Schema(Section):
+    """Attributes in the order in which they are asked for, and the sentence made of them.
+
+    The sentence is a row of parts; of each part the first alternative is taken whose {attributes} all have
+    words, and none if there is no such alternative.
+    """
+
+    subject: Text = Field(description="what a picture shows, e.g. person")
+    attributes: tuple[Attribute, ...] = Field(min_length=1)
+    sentence: tuple[tuple[Text, ...], ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Schema:
+        names = [a.name for a in self.attributes]
+        if doubled := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"attribute {doubled[0]!r} occurs twice")
+        if broken := [t for part in self.sentence for t in part if set("{}") & set(_SLOT.sub("", t))]:
+            raise ValueError(f"braces hold an attribute's name and nothing else: {broken[0]!r}")
+        used = {slot for part in self.sentence for text in part for slot in slots_of(text)}
+        if strange := sorted(used - set(names)):
+            raise ValueError(f"the sentence uses {strange[0]!r}.{did_you_mean(strange[0], names)}")
+        if silent := [n for n in names if n not in used]:
+            raise ValueError(f"the sentence never says {silent[0]!r}")
+        return self
+
+    def attribute(self, name: str) -> Attribute:
+        """The attribute of that name."""
+        return next(a for a in self.attributes if a.name == name)
+
+
+def slots_of(text: str) -> list[str]:
+    """Names in braces, in order."""
+    return _SLOT.findall(text)
+
+
+def load_schema(name: str) -> Schema:
+    """The shipped schema of that name, or that of a YAML file (path or s3://).
+
+    Raises ConfigError naming the field, and StorageError for a file that cannot be read.
+    """
+    from reid.generate.caption.shipped_attributes import SHIPPED
+
+    if name in SHIPPED:
+        return SHIPPED[name]
+    if not name.endswith((".yaml", ".yml")):
+        raise ConfigError(
+            f"params.attributes: no shipped schema {name!r}.{did_you_mean(name, list(SHIPPED))}"
+        )
+    try:
+        value = strict_yaml.parse(storage.read_bytes(name).decode())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name}: not valid YAML ({error}).") from None
+    schema: Schema = check(Schema, value, name)
+    return schema

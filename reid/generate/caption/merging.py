@@ -1,0 +1,90 @@
+"""Attributes from several views of a capture -> one value each, and one sentence (STMI, arXiv 2603.00695).
+
+The paper merges by a language model; the rule here is deterministic and needs none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from reid.data.batches.tokens import CONTEXT, tokenize
+from reid.data.shards.schema import Attribute
+from reid.generate.caption.attribute_schema import Schema, slots_of
+
+SOURCES = ("ALL", "RGB", "NI", "TI")
+"""All modalities in one picture, and each alone; in the order in which ties are decided."""
+_ARTICLE = re.compile(r"\b([Aa]) (?=[AEIOaeio]|umbrella|SUV)")
+
+
+def merge(records: Sequence[Attribute], schema: Schema, weights: Mapping[str, float]) -> dict[str, Attribute]:
+    """For each attribute that some source states, the statement of the largest confidence × source weight."""
+    merged: dict[str, Attribute] = {}
+    for attribute in schema.attributes:
+        stated = [r for r in records if r.name == attribute.name]
+        if stated:
+            stated.sort(key=lambda r: SOURCES.index(str(r.source)))
+            # max takes the first of equals.
+            merged[attribute.name] = max(
+                stated, key=lambda r: (r.confidence or 0.0) * weights.get(str(r.source), 1.0)
+            )
+    return merged
+
+
+def trusted(merged: Mapping[str, Attribute], least: float) -> dict[str, Attribute]:
+    """Those of at least that confidence."""
+    return {name: a for name, a in merged.items() if (a.confidence or 0.0) >= least}
+
+
+def words(said: Mapping[str, Attribute], schema: Schema) -> dict[str, str]:
+    """What the sentence says for each attribute; silent values are left out."""
+    found = {name: schema.attribute(name).values[a.value] for name, a in said.items()}
+    return {name: text for name, text in found.items() if text}
+
+
+def sentence(said: Mapping[str, Attribute], schema: Schema) -> str:
+    """The schema's sentence with these attributes; parts that lack one are left out."""
+    known = words(said, schema)
+    parts = []
+    for alternatives in schema.sentence:
+        fitting = (text for text in alternatives if all(slot in known for slot in slots_of(text)))
+        parts.append(next(fitting, "").format(**known))
+    text = _ARTICLE.sub(r"\1n ", "".join(parts)).strip(" ,")
+    return text[:1].upper() + text[1:] + "."
+
+
+def fitted(
+    said: Mapping[str, Attribute], schema: Schema, limit: int = CONTEXT
+) -> tuple[str, dict[str, Attribute]]:
+    """The sentence, and what it is made of: the least sure attributes are dropped until it fits `limit`."""
+    kept = dict(said)
+    while True:
+        text = sentence(kept, schema)
+        if tokens(text) <= limit or not kept:
+            return text, kept
+        kept.pop(min(kept, key=lambda name: kept[name].confidence or 0.0))
+
+
+def faults(text: str, said: Mapping[str, Attribute], schema: Schema, limit: int = CONTEXT) -> list[str]:
+    """What is wrong with a sentence about these attributes, one remark each; empty when it may stand."""
+    low = text.lower()
+    found = [f"it does not say {w!r}" for w in words(said, schema).values() if w.lower() not in low]
+    if "unknown" in low:
+        found.append("it says 'unknown'")
+    if re.search(r"[{}<>\n]", text):
+        found.append("it is not one plain sentence")
+    if not text.strip():
+        found.append("it is empty")
+    elif (count := tokens(text)) > limit:
+        found.append(f"it is {count} tokens long, over {limit}")
+    return found
+
+
+def tokens(text: str) -> int:
+    """Length in CLIP's byte pairs, start and end included."""
+    room = CONTEXT
+    while True:
+        used = int(tokenize([text], room).argmax()) + 1  # the end token has the largest number
+        if used < room:
+            return used
+        room *= 2
