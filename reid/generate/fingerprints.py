@@ -22,8 +22,8 @@ _SKIPPED = ("reid.generate.registry", "reid.generate.fingerprints")  # they name
 
 def import_all() -> None:
     """Import every module of this package, so that each registers its generators."""
-    for module in pkgutil.iter_modules(reid.generate.__path__):
-        importlib.import_module(f"reid.generate.{module.name}")
+    for module in pkgutil.walk_packages(reid.generate.__path__, "reid.generate."):
+        importlib.import_module(module.name)
 
 
 def code_hash(maker: Callable[..., Any]) -> str:

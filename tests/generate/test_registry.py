@@ -15,7 +15,9 @@ import pytest
 
 from reid.config import GenerateConfig
 from reid.errors import ConfigError
-from reid.generate import fingerprints, registry
+from reid.generate import fingerprints
+from reid.generate import registry as registry_module
+from reid.generate.caption import from_pixels
 from reid.generate.registry import BoundGenerator, Made, MadeMask, Source, bind, learned, registry
 from reid.modality import Modality, Target
 
@@ -29,7 +31,7 @@ def bound(name: str, target: Target = Target.SKETCH, **params: Any) -> BoundGene
 @pytest.fixture
 def threshold(monkeypatch: pytest.MonkeyPatch) -> type:
     """A learned generator, registered for one test."""
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry()))
+    monkeypatch.setattr(registry_module, "_REGISTRY", dict(registry()))
 
     @learned("mask_threshold", Target.MASK, needs_weights=True, license_note="ours")
     class Threshold:
@@ -67,7 +69,7 @@ def test_entries_say_what_they_need_of_a_mask() -> None:
 
 
 def test_two_generators_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry()))
+    monkeypatch.setattr(registry_module, "_REGISTRY", dict(registry()))
     with pytest.raises(ValueError, match="two generators are named 'ir_nir'"):
         learned("ir_nir", Target.NIR, needs_weights=True, license_note="ours")(type("Other", (), {}))
 
@@ -140,7 +142,7 @@ def test_a_learned_generator_is_built_once_with_its_parameters_and_the_callers_d
         threshold, "__init__", lambda self, **given: (made.append(given), original(self, **given))[1]
     )
     monkeypatch.setattr(
-        threshold.__init__, "__signature__", registry.inspect.signature(original), raising=False
+        threshold.__init__, "__signature__", registry_module.inspect.signature(original), raising=False
     )
     make = bound("mask_threshold", Target.MASK, weights="random", level=7)
     assert make.heavy
@@ -192,8 +194,9 @@ def test_the_revision_of_a_cached_name_is_part_of_what_it_stands_for(
 def test_files_of_one_name_have_an_order_in_every_process() -> None:
     """Or the hash of a generator, and with it the name of a set, would be another one in each."""
     code = (
-        "from pathlib import Path; from reid.generate import prints; "
-        "print([str(p) for p in fingerprints.code_files(Path(fingerprints.__file__).with_name('unet.py'))])"
+        "from pathlib import Path; from reid.generate import fingerprints; "
+        "from reid.generate.infrared import unet; "
+        "print([str(p) for p in fingerprints.code_files(Path(unet.__file__))])"
     )
     orders = []
     for seed in "1", "2", "3", "4":
@@ -206,7 +209,7 @@ def test_files_of_one_name_have_an_order_in_every_process() -> None:
 def test_changed_code_that_a_generator_imports_changes_its_hash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = Path(fingerprints.__file__).with_name("caption.py")
+    own = Path(from_pixels.__file__)
     names = {p.stem for p in fingerprints.code_files(own)}
-    assert {"caption", "colours", "mask", "filters", "patterns", "sentences"} <= names
-    assert not {"base", "prints", "sketch"} & names
+    assert {"from_pixels", "colours", "border_prior", "filters", "patterns", "sentences"} <= names
+    assert not {"registry", "fingerprints", "drawn"} & names

@@ -12,6 +12,7 @@ from reid.config import GenerateConfig
 from reid.generate.infrared import computed
 from reid.generate.registry import bind
 from reid.generate.sketch import drawn
+from reid.generate.sketch.drawn import loosen_lines
 from reid.modality import Target
 
 Pixels = npt.NDArray[np.uint8]
@@ -133,21 +134,21 @@ def test_loosened_lines_move_and_differ_by_draw_but_remain_a_drawing() -> None:
 
 
 def test_loosening_by_nothing_changes_nothing() -> None:
-    drawn = make("sketch_dodge", photo())
-    same = drawn.loosen_lines(drawn, rng(), degrees=0, fraction=0, warp=0, dropout=0)
-    assert np.array_equal(drawn, same)
+    picture = make("sketch_dodge", photo())
+    same = loosen_lines(picture, rng(), degrees=0, fraction=0, warp=0, dropout=0)
+    assert np.array_equal(picture, same)
 
 
 def test_dropout_only_ever_removes_ink() -> None:
-    drawn = make("sketch_dodge", photo())
-    fewer = drawn.loosen_lines(drawn, rng(), degrees=0, fraction=0, warp=0, dropout=0.3)
-    assert (fewer >= drawn).all()
+    picture = make("sketch_dodge", photo())
+    fewer = loosen_lines(picture, rng(), degrees=0, fraction=0, warp=0, dropout=0.3)
+    assert (fewer >= picture).all()
     assert (fewer == 255).mean() >= 0.3
 
 
 def test_loosening_uncovers_white_paper() -> None:
     black = np.zeros((40, 40), np.uint8)
-    moved = [drawn.loosen_lines(black, rng(s), degrees=0, fraction=0.2, warp=0, dropout=0) for s in range(8)]
+    moved = [loosen_lines(black, rng(s), degrees=0, fraction=0.2, warp=0, dropout=0) for s in range(8)]
     assert any(picture[0].mean() == 255 or picture[-1].mean() == 255 for picture in moved)
 
 

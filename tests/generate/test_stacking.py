@@ -8,7 +8,7 @@ import pytest
 
 from reid.config import GenerateConfig
 from reid.errors import DataError
-from reid.generate import registry
+from reid.generate import registry as registry_module
 from reid.generate.registry import (
     Made,
     MadeCaption,
@@ -46,7 +46,7 @@ def picture(index: int, shape: tuple[int, int]) -> Pixels:
     return np.clip(flat + rng.normal(0, 9, (*shape, 3)), 0, 255).astype(np.uint8)
 
 
-def sources(make: registry.BoundGenerator, masks: str) -> list[Source]:
+def sources(make: registry_module.BoundGenerator, masks: str) -> list[Source]:
     """One source a shape; masks for all of them, some or none."""
     found = []
     for i, shape in enumerate(SHAPES):
@@ -64,7 +64,7 @@ def same(one: Made, other: Made) -> bool:
     return np.array_equal(one, other)  # type: ignore[arg-type]
 
 
-def named(name: str, **params: bool) -> registry.BoundGenerator:
+def named(name: str, **params: bool) -> registry_module.BoundGenerator:
     (target,) = registry()[name].targets
     return bind(target, GenerateConfig(generator=name, params=params))
 
@@ -86,8 +86,8 @@ def test_a_batch_of_many_sizes_gives_each_what_it_would_get_alone_in_order(name:
 
 def test_equal_sizes_are_handed_over_together_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, ...]] = []
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry()))
-    monkeypatch.setattr(registry, "STACK_PIXELS", 2 * 33 * 20)
+    monkeypatch.setattr(registry_module, "_REGISTRY", dict(registry()))
+    monkeypatch.setattr(registry_module, "STACK_PIXELS", 2 * 33 * 20)
 
     @generator("sketch_spy", Target.SKETCH)
     def spy(pixels: Pixels, rngs: Rngs, *, mask: MaskArray | None = None) -> Pixels:
@@ -110,7 +110,7 @@ def test_equal_sizes_are_handed_over_together_up_to_a_bound(monkeypatch: pytest.
 def test_a_picture_that_a_formula_refuses_leaves_the_others_as_they_would_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry()))
+    monkeypatch.setattr(registry_module, "_REGISTRY", dict(registry()))
 
     @generator("sketch_picky", Target.SKETCH)
     def picky(pixels: Pixels, rngs: Rngs, *, strict: bool = True) -> Pixels:
@@ -119,7 +119,7 @@ def test_a_picture_that_a_formula_refuses_leaves_the_others_as_they_would_be(
             raise ValueError("seven")
         return made.astype(np.uint8)
 
-    def batch(make: registry.BoundGenerator) -> list[Source]:
+    def batch(make: registry_module.BoundGenerator) -> list[Source]:
         return [
             Source(str(i), {Modality.RGB: np.full((4, 4, 3), i, np.uint8)}, None, np.random.default_rng(i))
             for i in range(6, 10)

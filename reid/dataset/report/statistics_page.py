@@ -7,7 +7,7 @@ from typing import Any
 from reid.dataset.report.charts import columns, meters
 from reid.evaluate.pages import environment
 
-_PACKAGE = "reid.dataset"
+_PACKAGE = "reid.dataset.report"
 _ORIGINS = ("captured", "generated")
 
 

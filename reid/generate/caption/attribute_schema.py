@@ -5,13 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
-from reid import storage
-from reid.config import strict_yaml
-from reid.config.typed import Section, check, did_you_mean
-from reid.errors import ConfigError
+from reid.config.typed import Section, did_you_mean
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _PLAIN = re.compile(r'[^"\\{}\x00-\x1f\x7f-\uffff]+')
@@ -79,24 +75,3 @@ class Schema(Section):
 def slots_of(text: str) -> list[str]:
     """Names in braces, in order."""
     return _SLOT.findall(text)
-
-
-def load_schema(name: str) -> Schema:
-    """The shipped schema of that name, or that of a YAML file (path or s3://).
-
-    Raises ConfigError naming the field, and StorageError for a file that cannot be read.
-    """
-    from reid.generate.caption.shipped_attributes import SHIPPED
-
-    if name in SHIPPED:
-        return SHIPPED[name]
-    if not name.endswith((".yaml", ".yml")):
-        raise ConfigError(
-            f"params.attributes: no shipped schema {name!r}.{did_you_mean(name, list(SHIPPED))}"
-        )
-    try:
-        value = strict_yaml.parse(storage.read_bytes(name).decode())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name}: not valid YAML ({error}).") from None
-    schema: Schema = check(Schema, value, name)
-    return schema

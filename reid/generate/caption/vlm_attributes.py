@@ -11,8 +11,8 @@ from pydantic import Field
 from reid.data.images import Pixels
 from reid.data.shards.schema import Attribute
 from reid.errors import DataError
+from reid.generate.caption.attribute_files import load_schema
 from reid.generate.caption.attribute_question import again, parse, question, read_held
-from reid.generate.caption.attribute_schema import load_schema
 from reid.generate.caption.constrained_decoding import HeldToGrammar, Measure
 from reid.generate.caption.grammar import Vocabulary, json_grammar
 from reid.generate.caption.merging import faults, fitted, merge, trusted

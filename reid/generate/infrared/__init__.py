@@ -1,0 +1,1 @@
+"""Photo -> near-infrared or thermal: computed without weights, or by a U-Net of one's own."""

@@ -1,0 +1,1 @@
+"""Photo -> sketch: drawn without weights, or by an edge network."""

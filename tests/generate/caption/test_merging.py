@@ -9,7 +9,7 @@ import pytest
 
 from reid.data.shards.schema import Attribute
 from reid.errors import ConfigError
-from reid.generate.caption.attribute_schema import load_schema
+from reid.generate.caption.attribute_files import load_schema
 from reid.generate.caption.merging import faults, fitted, merge, sentence, tokens, trusted
 from reid.generate.caption.shipped_attributes import PERSON, SHIPPED, VEHICLE
 
