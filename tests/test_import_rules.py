@@ -29,7 +29,7 @@ DATA_SIDE = [
 ]
 MODEL_SIDE = [
     ("reid.nn", ("reid.models", "reid.train")),
-    ("reid.losses", ("reid.models", "reid.train")),
+    ("reid.nn.losses", ("reid.models", "reid.train")),
     ("reid.models", ("reid.train",)),
 ]
 FOUNDATION = ("reid.modality", "reid.config", "reid.errors")
@@ -290,7 +290,7 @@ PLANTED: list[tuple[str, dict[str, str]]] = [
     ("data-side", {"reid.gallery.x": "def f():\n    from reid.models.base import Regime"}),
     ("data-side", {"reid.evaluate.x": "from ..models import base"}),
     ("model-side", {"reid.nn.x": "import reid.models.base"}),
-    ("model-side", {"reid.losses.x": "from reid.train.loop import fit"}),
+    ("model-side", {"reid.nn.losses.x": "from reid.train.loop import fit"}),
     ("model-side", {"reid.models.x": "import reid.train"}),
     ("foundation", {"reid.config": "from reid.data import schema"}),
     ("foundation", {"reid.errors": "from reid import storage"}),

@@ -22,9 +22,9 @@ from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
 from reid.describe import PUBLISHED, dummy_batch, gmac
 from reid.modality import Modality
 from reid.models.base import ModelContext, ReIDModel, build_model
-from reid.nn import block as blocks
-from reid.nn.block import Replacement
-from reid.nn.clip import ImageTower
+from reid.nn.towers import block as blocks
+from reid.nn.towers.block import Replacement
+from reid.nn.towers.clip import ImageTower
 
 SYSTEMS = ("baseline", "mfrnet", "signal")
 TARGETS = {("mfrnet", "eval fp32"): 1.1, ("mfrnet", "eval bf16"): 2.5}

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from reid.benchmarks.plain import loop, loop_chosen
 from reid.benchmarks.timing import Row, compare
-from reid.nn.experts import BottleneckExperts, Experts
-from reid.nn.moe import dense, grouped
-from reid.nn.routing import Router, RouterConfig, Routing
+from reid.nn.moe.experts import BottleneckExperts, Experts
+from reid.nn.moe.layer import dense, grouped
+from reid.nn.moe.routing import Router, RouterConfig, Routing
 
 # tokens, experts, width, hidden, experts a token goes to
 SIZES = [

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid.models.base import ReIDModel
-from reid.nn.block import QuickGELU, Replacement
-from reid.nn.clip import ImageTower
-from reid.nn.experts import BottleneckExperts
-from reid.nn.moe import Mixed, MoE
-from reid.nn.routing import Routing
+from reid.nn.moe.experts import BottleneckExperts
+from reid.nn.moe.layer import Mixed, MoE
+from reid.nn.moe.routing import Routing
+from reid.nn.towers.block import QuickGELU, Replacement
+from reid.nn.towers.clip import ImageTower
 
 
 class TextbookGELU(nn.Module):

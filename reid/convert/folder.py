@@ -18,7 +18,7 @@ from reid.data.shards.shard_set import ShardSet
 from reid.describe import PUBLISHED
 from reid.errors import DataError, StorageError
 from reid.models.base import ReIDModel, build_model, parameter_counts
-from reid.nn.weights import read_state
+from reid.nn.towers.weights import read_state
 from reid.runs import RUN_FILE, RunFolder, model_context, write_run
 from reid.train.identities import LabelMap, training_labels
 

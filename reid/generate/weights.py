@@ -11,7 +11,7 @@ from typing import Any
 
 from reid import storage
 from reid.errors import WeightsError
-from reid.nn.weights import CACHE_ENV, FILES
+from reid.nn.towers.weights import CACHE_ENV, FILES
 
 FIELD = "params.weights"
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.errors import ConfigError
-from reid.nn.block import QuickGELU, attention
+from reid.nn.towers.block import QuickGELU, attention
 
 Residual = Literal["q", "kv", "none"]
 CrossInit = Literal["clip", "torch"]

@@ -21,7 +21,7 @@ from reid.config.typed import check
 from reid.data.images import Pixels
 from reid.data.pairs import Pair, read_pairs, stack
 from reid.errors import ConfigError, TrainingError
-from reid.losses.ssim import ssim
+from reid.nn.losses.ssim import ssim
 from reid.nn.unet import PatchDiscriminator, UNet, save_unet
 from reid.train.state import epoch_seed
 

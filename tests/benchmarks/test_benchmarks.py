@@ -13,9 +13,9 @@ from reid.benchmarks.plain import LoopMoE, PlainTower, loop, loop_chosen, plain
 from reid.benchmarks.timing import Row, compare
 from reid.config import Config, load
 from reid.models.base import ModelContext, ReIDModel, build_model
-from reid.nn.experts import BottleneckExperts
-from reid.nn.moe import dense, grouped
-from reid.nn.routing import Router, RouterConfig
+from reid.nn.moe.experts import BottleneckExperts
+from reid.nn.moe.layer import dense, grouped
+from reid.nn.moe.routing import Router, RouterConfig
 
 CPU = torch.device("cpu")
 STILL = {

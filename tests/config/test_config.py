@@ -57,7 +57,7 @@ def test_names_pick_the_fields_of_plugin_sections(small: str) -> None:
     config = load(small)
     assert options(config.model)["fusion"] == "mean"
     assert options(config.data.reader)["cameras"] == 3
-    assert type(config.model).__module__ == "reid.models.baseline"
+    assert type(config.model).__module__ == "reid.models.baseline.model"
     assert type(config.data.reader).__module__ == "reid.data.readers.synthetic"
 
 

@@ -16,7 +16,7 @@ from reid.data.batches.batch import Batch
 from reid.modality import CAMERA, ORDER
 from reid.models import mfrnet, signal
 from reid.models.base import ModelContext, ReIDModel
-from reid.nn.moe import MoE
+from reid.nn.moe.layer import MoE
 
 CLASSES, CAMERAS, HEIGHT, WIDTH = 5, 3, 32, 16
 CONTEXT = ModelContext(CLASSES, CAMERAS, HEIGHT, WIDTH, CAMERA)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reid.convert.folder import Prepared, prepare, write
-from reid.models.mfrnet import Model
+from reid.models.mfrnet.model import Model
 from reid.runs import load_run
 from tests.convert.public import (
     CAMERAS,

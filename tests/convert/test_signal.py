@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reid.convert.folder import Prepared, prepare, write
 from reid.errors import WeightsError
-from reid.models.signal import Model
+from reid.models.signal.model import Model
 from reid.runs import load_run
 from tests.convert.public import SIGNAL, batch, config_of, embed, merged, public_signal, saved, tiny_signal
 

@@ -11,7 +11,7 @@ import torch
 from reid.data.batches.batch import UNKNOWN, Batch
 from reid.modality import ORDER, Modality, Subset, parse_subset
 from reid.models.base import ModelContext, ReIDModel
-from reid.models.baseline import Config, Model
+from reid.models.baseline.model import Config, Model
 
 TINY: dict[str, Any] = {
     "tower": {"arch": None, "patch": 8, "width": 32, "layers": 2, "heads": 2, "dim": 16},

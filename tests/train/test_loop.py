@@ -14,7 +14,7 @@ import torch
 from reid.config import Config
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import TrainingError
-from reid.models.baseline import Model
+from reid.models.baseline.model import Model
 from reid.runs import load_run
 from reid.train.loop import initialise_from, train
 from tests.train.comparing import MEAN_WITH_TEXT, PLAIN, new_model, same, weights

@@ -16,7 +16,7 @@ from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, TrainingError
 from reid.modality import Modality
-from reid.models.mixer import Model
+from reid.models.mixer.model import Model
 from reid.runs import RunFolder, load_run
 from reid.train.loop import train
 

@@ -16,7 +16,7 @@ from reid.errors import WeightsError
 from reid.generate.mask.prompts import Prompt
 from reid.generate.registry import MaskArray
 from reid.generate.weights import find_file, load_pretrained, unfit
-from reid.nn.weights import FILES, State, read_state
+from reid.nn.towers.weights import FILES, State, read_state
 
 Candidates = tuple[MaskArray, npt.NDArray[np.floating]]
 """Masks (C, H, W) and their predicted IoU (C,)."""

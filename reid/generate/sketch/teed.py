@@ -18,7 +18,7 @@ from reid.generate.registry import Made, Source, learned
 from reid.generate.sketch.teed_network import STRIDE, Teed
 from reid.generate.weights import find_file, unfit
 from reid.modality import Modality, Target
-from reid.nn.weights import read_state
+from reid.nn.towers.weights import read_state
 
 BGR_MEAN = (104.007, 116.669, 122.679)
 """What the network was trained on: blue, green, red in 0..255, less these means."""

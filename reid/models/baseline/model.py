@@ -1,0 +1,177 @@
+"""The baseline that every system is compared with: a shared CLIP tower, fused by concatenation or by mean.
+
+`fusion: concat` (matched): one tower over the aligned camera modalities, a camera embedding on the class
+token, class tokens concatenated; the CLIP baseline of the tri-modal papers (MFRNet §4, Signal §4).
+`fusion: mean` (any-to-any): normalised per-modality features averaged in one shared space under one
+classifier, SDM (IRRA) between modalities; with text, CLIP's text tower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from reid.config import Plugin
+from reid.data.batches.batch import Batch
+from reid.errors import ConfigError
+from reid.modality import ORDER, Modality, Subset
+from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
+from reid.nn.bnneck import BNNeck
+from reid.nn.distributed import gather_rows
+from reid.nn.losses.identity import IdentityTerms, identity_losses
+from reid.nn.losses.sdm import sdm
+from reid.nn.towers.class_bias import ClassBias
+from reid.nn.towers.clip import ImageTower, ImageTowerConfig, TextTower, TextTowerConfig
+from reid.nn.towers.weights import load_tower_weights
+
+
+class Config(IdentityTerms, Plugin):
+    """Fields of `model:` when `model.name` is baseline."""
+
+    name: Literal["baseline"] = "baseline"
+    fusion: Literal["concat", "mean"] = "concat"
+    weights: str = Field("random", description="random, an open_clip tag (openai), a path or run:<path>")
+    tower: ImageTowerConfig = ImageTowerConfig()
+    text: TextTowerConfig = TextTowerConfig()
+    camera_embedding: bool = Field(True, description="add a learned vector per camera to the class token")
+    modality_embedding: bool = Field(
+        False, description="add a learned vector per modality to the class token"
+    )
+    sdm_weight: float = Field(1.0, ge=0, description="fusion: mean only")
+    sdm_scale: float = Field(50.0, gt=0)
+
+
+class Model(ReIDModel):
+    """See the module's docstring."""
+
+    def __init__(self, config: Config, context: ModelContext) -> None:
+        super().__init__()
+        self.config = config
+        self.modalities = context.modalities
+        visual = [m for m in context.modalities if m.is_visual]
+        if not visual:
+            raise ConfigError("data.modalities: the baseline needs at least one visual modality.")
+        self.image_tower = ImageTower(config.tower, context.height, context.width)
+        self.regime = Regime.MATCHED if config.fusion == "concat" else Regime.ANY_TO_ANY
+        if Modality.TEXT in context.modalities:
+            if config.fusion == "concat":
+                raise ConfigError(
+                    "model.fusion: concat takes camera modalities only; use fusion: mean for text."
+                )
+            self.text_tower = TextTower(config.text, self.image_tower.dim)
+        width, dim = self.image_tower.width, self.image_tower.dim
+        cameras = context.num_cameras if config.camera_embedding else 0
+        self.class_bias = ClassBias(width, cameras, config.modality_embedding)
+        self.query_modalities = self.gallery_modalities = frozenset(context.modalities)
+        blocks = len(visual) if config.fusion == "concat" else 1
+        self.dim = blocks * dim
+        self.feature_blocks = (
+            {m.value: slice(i * dim, (i + 1) * dim) for i, m in enumerate(visual)}
+            if config.fusion == "concat"
+            else {"shared": slice(0, dim)}
+        )
+        self.head = BNNeck(self.dim, context.num_classes)
+
+    def load_pretrained(self) -> None:
+        """Fill the towers from `model.weights`."""
+        text = getattr(self, "text_tower", None)
+        load_tower_weights(self.config.weights, self.image_tower, text, self.config.tower.arch)
+
+    def _features(self, batch: Batch) -> dict[Modality, Tensor]:
+        """Per modality of the batch (b_m, dim), in canonical order; one pass of the tower over all images."""
+        visual = [m for m in self.modalities if m.is_visual and m in batch.index]
+        features: dict[Modality, Tensor] = {}
+        if visual:
+            images = torch.cat([batch.images[m] for m in visual])
+            sizes = [len(batch.index[m]) for m in visual]
+            stacked = self.image_tower.class_feature(images, self.class_bias(batch, visual), self.prune)
+            features = dict(zip(visual, stacked.split(sizes), strict=True))
+        if Modality.TEXT in self.modalities and batch.tokens is not None:
+            features[Modality.TEXT] = self.text_tower.feature(batch.tokens)
+        return features
+
+    def forward(self, batch: Batch) -> Output:
+        """Losses over the batch of all ranks. `fusion: concat` needs every modality in every row."""
+        if self.config.fusion == "concat":
+            batch.require(self.modalities)
+        batch = batch.completed(self.modalities, *self.image_tower.size)
+        features = self._features(batch)
+        labels = gather_rows(batch.pid)
+        if self.config.fusion == "concat":
+            joined = torch.cat([features[m] for m in self.modalities], dim=1)
+            everywhere = gather_rows(joined.float())
+            return Output(self._identity_losses(everywhere, labels), joined)
+        unit = {m: F.normalize(x.float(), dim=1) for m, x in features.items()}
+        fused = self._mean(unit, batch)
+        losses = self._identity_losses(gather_rows(fused), labels)
+        rows = {m: gather_rows(x) for m, x in unit.items()}
+        names = {m: gather_rows(batch.pid[batch.index[m]]) for m in unit}
+        pooled, pooled_labels = torch.cat(list(rows.values())), torch.cat(list(names.values()))
+        for name, value in self._identity_losses(pooled, pooled_labels).items():
+            losses[f"{name}_each"] = value
+        if self.config.sdm_weight:
+            terms = [self._sdm(batch, unit, a, b) for a, b in combinations(unit, 2)]
+            shared = [term for term in terms if term is not None]
+            if shared:
+                losses["sdm"] = self.config.sdm_weight * torch.stack(shared).mean()
+        return Output(losses, fused)
+
+    def _sdm(self, batch: Batch, unit: dict[Modality, Tensor], a: Modality, b: Modality) -> Tensor | None:
+        """SDM between two modalities, over the rows that have both; None without any."""
+        both = batch.present[:, ORDER.index(a)] & batch.present[:, ORDER.index(b)]
+        labels = gather_rows(batch.pid[both])
+        if not len(labels):
+            return None
+        left = gather_rows(unit[a][both[batch.index[a]]])
+        right = gather_rows(unit[b][both[batch.index[b]]])
+        return sdm(left, right, labels, self.config.sdm_scale)
+
+    def _identity_losses(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Weighted classification and triplet losses of gathered rows."""
+        return identity_losses(self.head(features), features, labels, self.config)
+
+    def _mean(self, unit: dict[Modality, Tensor], batch: Batch) -> Tensor:
+        """Average of the present modalities' unit vectors, (B, dim)."""
+        first = next(iter(unit.values()))
+        total = first.new_zeros(len(batch), first.shape[1])
+        count = first.new_zeros(len(batch), 1)
+        for modality, vectors in unit.items():
+            total = total.index_add(0, batch.index[modality], vectors)
+            count = count.index_add(0, batch.index[modality], torch.ones_like(vectors[:, :1]))
+        return total / count.clamp_min(1)
+
+    def embed(self, batch: Batch, side: Side) -> Tensor:
+        """(B, dim) unit vectors. In concat, the block of a missing modality is zero.
+
+        Raises DataError when a row has no modality of this model.
+        """
+        batch.require_any(self.modalities)
+        return self._fused(self._features(batch), batch)
+
+    def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
+        """Subset -> (B, dim), from one pass of the towers."""
+        features = self._features(batch.only({m for subset in subsets for m in subset}))
+        found = {}
+        for subset in subsets:
+            rows = batch.only(subset)
+            rows.require_any(self.modalities)
+            found[subset] = self._fused({m: x for m, x in features.items() if m in subset}, rows)
+        return found
+
+    def _fused(self, encoded: dict[Modality, Tensor], batch: Batch) -> Tensor:
+        """(B, dim) unit vectors from the features (b_m, dim) of the batch's modalities."""
+        features = {m: x.float() for m, x in encoded.items()}
+        if self.config.fusion == "mean":
+            unit = {m: F.normalize(x, dim=1) for m, x in features.items()}
+            return F.normalize(self._mean(unit, batch), dim=1)
+        vectors = batch.present.new_zeros(len(batch), self.dim, dtype=torch.float32)
+        for modality, x in features.items():
+            block = vectors.new_zeros(len(batch), x.shape[1]).index_copy(0, batch.index[modality], x)
+            vectors[:, self.feature_blocks[modality.value]] = block
+        return F.normalize(vectors, dim=1)

@@ -1,0 +1,114 @@
+"""The fusions that cross-modal query fusion is compared with, and the choice among all.
+
+FlexiReID's table names concatenation, sum and hierarchical fusion and says no more: what they are here is a
+reconstruction. Concatenation follows ReID5o (2025): all tokens of the modalities that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reid.models.flexireid.query_fusion import CMQF, SLOTS, TEXT_SLOT, FusionConfig, Lef
+from reid.models.flexireid.streams import Mode, Stream, all_modes
+from reid.nn.cross_attention import CrossAttentionStack, keep_mean
+
+
+class SumFusion(nn.Module):
+    """The sum of the unit global vectors of the modalities that are there. No parameters."""
+
+    def __init__(self, dim: int, slots: Sequence[int]) -> None:
+        super().__init__()
+        self.dim = dim
+        self.modes = all_modes(slots)
+
+    def forward(self, streams: Mapping[int, Stream], wanted: Tensor, every: bool = False) -> Tensor:
+        """See CMQF."""
+        rows, columns = wanted.nonzero(as_tuple=True)
+        total = wanted.new_zeros(len(rows), self.dim, dtype=torch.float32)
+        for slot, stream in streams.items():
+            has = wanted.new_tensor([slot in mode for mode in self.modes])[columns]
+            unit = stream.spread(F.normalize(stream.whole.float(), dim=1), len(wanted))
+            total = total + unit[rows] * has[:, None]
+        return total
+
+
+class ConcatFusion(nn.Module):
+    """All tokens of the modalities that are there, in a row, through self-attention; their mean."""
+
+    def __init__(self, config: FusionConfig, dim: int, slots: Sequence[int]) -> None:
+        super().__init__()
+        self.dim = dim
+        self.modes = all_modes(slots)
+        self.fuse = CrossAttentionStack(dim, config.depth, config.heads)
+
+    def forward(self, streams: Mapping[int, Stream], wanted: Tensor, every: bool = False) -> Tensor:
+        """See CMQF. Every mode is a pass of its own, as sequences differ in length."""
+        size = len(wanted)
+        full = {m: s.spread(s.tokens, size) for m, s in streams.items()}
+        padding = {m: s.spread(s.ignored, size) for m, s in streams.items() if s.ignored is not None}
+        found = next(iter(full.values())).new_zeros(size, len(self.modes), self.dim)
+        for k, mode in enumerate(self.modes):
+            rows = wanted[:, k].nonzero()[:, 0]
+            if not len(rows) and not every:
+                continue
+            tokens = torch.cat([full[m][rows] for m in mode], dim=1)
+            ignored = torch.cat(
+                [
+                    padding[m][rows] if m in padding else wanted.new_zeros(len(rows), full[m].shape[1])
+                    for m in mode
+                ],
+                dim=1,
+            )
+            fused = keep_mean(self.fuse(tokens, ignored=ignored), ignored).to(found.dtype)
+            found = found.index_put((rows, rows.new_full(rows.shape, k)), fused)
+        return found[wanted]
+
+
+class HierarchicalFusion(nn.Module):
+    """Sketch and infrared first, what comes of them with the text second: self-attention and mean each time.
+
+    Of global vectors; a learned embedding stands in for a missing modality.
+    """
+
+    def __init__(self, config: FusionConfig, dim: int, slots: Sequence[int]) -> None:
+        super().__init__()
+        self.modes: list[Mode] = all_modes(slots)
+        self.visual = CrossAttentionStack(dim, config.depth, config.heads)
+        self.all = CrossAttentionStack(dim, config.depth, config.heads)
+        self.lef = Lef(config, self.modes, 1, dim)
+
+    def forward(self, streams: Mapping[int, Stream], wanted: Tensor, every: bool = False) -> Tensor:
+        """See CMQF."""
+        size = len(wanted)
+        full = {m: s.spread(s.whole, size) for m, s in streams.items()}
+        nothing = next(iter(full.values()))[:1] * 0  # of a modality without rows: nobody wants its modes
+        inputs = []
+        for slot in range(SLOTS):
+            each = []
+            for k, mode in enumerate(self.modes):
+                made = full.get(slot, nothing) if slot in mode else self.lef.of(k, slot)
+                each.append(made.expand(size, -1))
+            inputs.append(torch.stack(each, dim=1)[wanted])  # (N, D)
+        visual = self.visual(torch.stack(inputs[:TEXT_SLOT], dim=1)).mean(1)
+        fused: Tensor = self.all(torch.stack([visual, inputs[TEXT_SLOT]], dim=1)).mean(1)
+        return fused
+
+
+def make_fusion(config: FusionConfig, dim: int, slots: Sequence[int], context: int) -> nn.Module:
+    """The fusion of a configuration, called as CMQF, for slots in use and texts of so many positions."""
+    if config.kind == "sum":
+        return SumFusion(dim, slots)
+    if config.kind == "concat":
+        return ConcatFusion(config, dim, slots)
+    if config.kind == "hierarchical":
+        return HierarchicalFusion(config, dim, slots)
+    return CMQF(config, dim, slots, context)
+
+
+def reads_tokens(config: FusionConfig) -> bool:
+    """Whether the fusion reads more than the global vectors."""
+    return config.kind == "concat" or (config.kind == "cmqf" and config.tokens != "global")

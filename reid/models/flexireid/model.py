@@ -1,0 +1,305 @@
+"""FlexiReID: sketch, infrared picture, sentence, or any of them together, find a photo.
+
+From the paper: CLIP's two towers, frozen, with a mixture of adapters in every block (`reid.models.flexireid.adaptive_experts`), image
+experts shared by RGB, sketch and infrared; cross-modal query fusion with learned embeddings for what is
+missing (`reid.models.flexireid.query_fusion`); SDM between the photo and each of the seven queries, summed, and the routers'
+entropy. The photo's vector is CLIP's class token and is not fused. Reconstructed, as the paper leaves it
+open: where the mixtures stand and what they read, SDM's scale and epsilon (IRRA's), how fusion is read.
+
+Any-to-any, and both sides alike: a subset without RGB is fused, RGB is its own vector, and RGB with others is
+the normalised mean of the two unit vectors. Only photos in the gallery are trained for; a gallery of
+sketches, infrared or text lies in the same space, and no side needs text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from reid.config import Plugin
+from reid.data.batches.batch import Batch
+from reid.errors import ConfigError
+from reid.modality import ORDER, Modality, Subset, canonical, subset_name
+from reid.models.base import ModelContext, Output, Regime, ReIDModel, Routed, Side
+from reid.models.flexireid.adapted_tower import Style
+from reid.models.flexireid.adaptive_experts import AEA, AEAConfig
+from reid.models.flexireid.adaptive_loss import Reduction, Tally
+from reid.models.flexireid.fusion_variants import make_fusion, reads_tokens
+from reid.models.flexireid.query_fusion import FusionConfig
+from reid.models.flexireid.stream_encoder import Use, picture_streams, sentence_stream
+from reid.models.flexireid.streams import Stream, all_modes
+from reid.nn.bnneck import BNNeck
+from reid.nn.distributed import gather_rows
+from reid.nn.losses.classification import smoothed_cross_entropy
+from reid.nn.losses.routing import balance_loss
+from reid.nn.losses.sdm import sdm
+from reid.nn.towers.class_bias import ClassBias
+from reid.nn.towers.clip import (
+    ImageTower,
+    ImageTowerConfig,
+    TextTower,
+    TextTowerConfig,
+    resolved_image_config,
+)
+from reid.nn.towers.freezing import freeze_towers, load_modality_embedding
+from reid.nn.towers.weights import load_tower_weights
+
+RGB = Modality.RGB
+
+
+class Config(Plugin):
+    """Fields of `model:` when `model.name` is flexireid."""
+
+    name: Literal["flexireid"] = "flexireid"
+    weights: str = Field("random", description="random, an open_clip tag (openai), a path or run:<path>")
+    tower: ImageTowerConfig = ImageTowerConfig()
+    text: TextTowerConfig = TextTowerConfig()
+    modality_embedding: bool = Field(
+        False,
+        description="add a vector per modality to the class token: part of towers of own runs, as frozen",
+    )
+    infrared: Literal["nir", "tir"] = Field("nir", description="which modality is the infrared one")
+    freeze_backbone: bool = Field(True, description="train adapters and fusion only; needs weights")
+    unfreeze_ln: bool = Field(False, description="train the towers' layer norms nevertheless")
+    unfreeze_proj: bool = Field(False, description="train the projections to the shared space nevertheless")
+    moe: AEAConfig = AEAConfig()
+    fusion: FusionConfig = FusionConfig()
+    sdm_scale: float = Field(50.0, gt=0, description="kappa, 1 / temperature; fixed")
+    mode_reduction: Literal["sum", "mean"] = Field("sum", description="of SDM over the queries")
+    ada_weight: float = Field(0.5, ge=0, description="lambda, of the routers' entropy")
+    ada_reduction: Reduction = "mean"
+    balance_weight: float = Field(0.0, ge=0, description="of a load-balancing loss; not in the paper")
+    id_weight: float = Field(0.0, ge=0, description="of identity classification; not in the paper")
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    recompute: bool = Field(
+        False, description="compute blocks again in the backward pass: less memory, a third more time"
+    )
+
+
+class Model(ReIDModel):
+    """See the module's docstring. Rows may have any non-empty subset of the modalities."""
+
+    regime = Regime.ANY_TO_ANY
+
+    def __init__(self, config: Config, context: ModelContext) -> None:
+        super().__init__()
+        self.config = config
+        self.modalities = canonical(context.modalities)
+        slots = (Modality.SKETCH, Modality(config.infrared), Modality.TEXT)
+        _check(self.modalities, slots)
+        self.slots = {i: m for i, m in enumerate(slots) if m in self.modalities}
+        self.visual = [m for m in self.modalities if m.is_visual]
+        self.query_modalities = self.gallery_modalities = frozenset(self.modalities)
+        moe = config.moe
+        bare = moe.enabled and moe.place == "replace"
+        depth = resolved_image_config(config.tower).layers
+        self.image_tower = ImageTower(
+            config.tower, context.height, context.width, range(depth) if bare else ()
+        )
+        self.dim = self.image_tower.dim
+        self.feature_blocks = {"shared": slice(0, self.dim)}
+        self.text_tower: TextTower | None = None
+        if Modality.TEXT in self.modalities:
+            texts = config.text.layers
+            self.text_tower = TextTower(config.text, self.dim, range(texts) if bare else ())
+        self.class_bias: ClassBias | None = None
+        if config.modality_embedding:
+            self.class_bias = ClassBias(self.image_tower.width, 0, modalities=True)
+            self.class_bias.requires_grad_(not config.freeze_backbone)
+        freeze_towers(
+            [tower for tower in (self.image_tower, self.text_tower) if tower is not None],
+            config.freeze_backbone,
+            config.unfreeze_ln,
+            config.unfreeze_proj,
+        )
+        self.image_moe = nn.ModuleList(
+            AEA(moe, self.image_tower.width) for _ in range(depth if moe.enabled else 0)
+        )
+        self.text_moe = nn.ModuleList(
+            AEA(moe, config.text.width)
+            for _ in range(config.text.layers if moe.enabled and self.text_tower is not None else 0)
+        )
+        modes = all_modes(list(self.slots))
+        self.modes: list[Subset] = [canonical(self.slots[s] for s in mode) for mode in modes]
+        self.fusion = make_fusion(config.fusion, self.dim, list(self.slots), config.text.context)
+        self.head = BNNeck(self.dim, context.num_classes) if config.id_weight else None
+        self.style = Style(moe.place, moe.reads, config.recompute)
+
+    def load_pretrained(self) -> None:
+        """Fill the towers from `model.weights`.
+
+        Raises ConfigError for frozen towers without weights, and when there is nothing to train.
+        """
+        config = self.config
+        if config.freeze_backbone and config.weights == "random":
+            raise ConfigError(
+                "model.freeze_backbone=true would keep the random towers of model.weights=random for ever: "
+                "give model.weights (openai, a path, run:<path>) or train.init_from, or set "
+                "model.freeze_backbone=false."
+            )
+        if not any(p.requires_grad for p in self.parameters()):
+            raise ConfigError(
+                "model.freeze_backbone=true leaves nothing to train without model.moe and with "
+                "model.fusion.kind=sum; to write the towers as they are, set model.freeze_backbone=false and "
+                "train.epochs=0."
+            )
+        load_tower_weights(config.weights, self.image_tower, self.text_tower, config.tower.arch)
+        if self.class_bias is not None and config.weights != "random":
+            load_modality_embedding(config.weights, self.class_bias)
+
+    def forward(self, batch: Batch) -> Output:
+        """SDM of the photo with every query that a row can ask, and the routers' entropy, over all ranks.
+
+        A row counts for the queries whose modalities it has besides RGB. `features` are the photos' vectors.
+        """
+        batch = batch.only(self.modalities).completed(self.modalities, *self.image_tower.size)
+        streams, uses = self._encode(batch, prune=False)
+        has_photo = batch.present[:, ORDER.index(RGB)]
+        wanted = self._askable(batch) & has_photo[:, None]
+        photos = streams[RGB].spread(streams[RGB].whole, len(batch))  # (B, D)
+        grid = self._fused(streams, wanted, every=True)  # (B, K, D)
+        vectors = gather_rows(torch.cat([photos.float()[:, None], grid], dim=1))  # (all B, 1 + K, D)
+        labels, valid = gather_rows(batch.pid), gather_rows(wanted)
+        losses = self._sdm(vectors, labels, valid)
+        if self.head is not None:
+            counted = torch.cat([gather_rows(has_photo)[:, None], valid], dim=1)
+            names = labels[:, None].expand(counted.shape)[counted]
+            value = smoothed_cross_entropy(self.head(vectors[counted]), names, self.config.label_smoothing)
+            losses["id"] = self.config.id_weight * value
+        stats: dict[str, Tensor | float] = {}
+        if uses:
+            tally = Tally.of(uses)
+            losses["ada"] = self.config.ada_weight * tally.loss(self.config.ada_reduction)
+            stats = tally.stats()
+            if self.config.balance_weight:
+                each = torch.stack([balance_loss(use.routing) for use in uses])
+                losses["balance"] = self.config.balance_weight * each.mean()
+        return Output(losses, photos, stats)
+
+    def _sdm(self, vectors: Tensor, labels: Tensor, valid: Tensor) -> dict[str, Tensor]:
+        """A loss a query, of photos and fused vectors (B, 1 + K, D) and who counts (B, K)."""
+        share = 1.0 if self.config.mode_reduction == "sum" else 1 / len(self.modes)
+        losses = {}
+        for k, mode in enumerate(self.modes):
+            rows = valid[:, k]
+            value = vectors.sum() * 0  # nobody can ask this
+            if bool(rows.any()):
+                value = sdm(vectors[rows, 0], vectors[rows, 1 + k], labels[rows], self.config.sdm_scale)
+            losses[f"sdm_{subset_name(mode)}"] = share * value
+        return losses
+
+    def embed(self, batch: Batch, side: Side) -> Tensor:
+        """(B, dim) unit vectors, the same on both sides; see the module's docstring.
+
+        Raises DataError when a row has no modality of this model.
+        """
+        return self._vectors(batch, [batch])[0]
+
+    def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
+        """Subset -> (B, dim), from one pass of the towers and one of the fusion."""
+        vectors = self._vectors(batch, [batch.only(subset) for subset in subsets])
+        return dict(zip(subsets, vectors, strict=True))
+
+    def _vectors(self, batch: Batch, views: Sequence[Batch]) -> list[Tensor]:
+        """The unit vectors of each view, the batch with some modalities hidden."""
+        for view in views:
+            view.require_any(self.modalities)
+        seen = {m for view in views for m in view.modalities}
+        streams, _ = self._encode(batch.only(seen & set(self.modalities)), self.prune)
+        asked = [self._asked(view) for view in views]
+        grid = F.normalize(self._fused(streams, torch.stack(asked).any(0)), dim=2)  # (B, K, D)
+        photo = streams.get(RGB)
+        photos = grid.new_zeros(len(batch), self.dim)
+        if photo is not None:
+            photos = photo.spread(F.normalize(photo.whole.float(), dim=1), len(batch))
+        found = []
+        for view, columns in zip(views, asked, strict=True):
+            own = photos * view.present[:, ORDER.index(RGB), None]
+            found.append(F.normalize(own + (grid * columns[..., None]).sum(1), dim=1))
+        return found
+
+    @torch.no_grad()
+    def routing(self, batch: Batch) -> dict[str, Routed]:
+        """Of pictures, in the first, the middle and the last block ("image0/rgb"); see ReIDModel.
+
+        With samples as units all patches of a picture share one choice.
+        """
+        batch.require_any(self.modalities)
+        _, uses = self._encode(batch.only(self.modalities), prune=False)
+        depth = len(self.image_moe)
+        rows, columns = self.image_tower.grid
+        found: dict[str, Routed] = {}
+        for use in uses:
+            if use.tower != "image" or use.layer not in {0, depth // 2, depth - 1}:
+                continue
+            where = batch.index[Modality(use.stream)]
+            best = use.routing.gates.argmax(1).view(len(where), -1)  # (b, 1 + N) or (b, 1)
+            best = best[:, 1:] if best.shape[1] > 1 else best.expand(-1, rows * columns)
+            experts = best.new_full((len(batch), rows * columns), -1).index_copy(0, where, best)
+            name = f"image{use.layer}/{use.stream}"
+            found[name] = Routed(experts.view(-1, rows, columns), use.routing.experts)
+        return found
+
+    def _patterns(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What rows have of the query modalities (B, 1, S), and what queries are made of (1, K, S)."""
+        own = list(self.slots.values())
+        made = batch.present.new_tensor([[m in mode for m in own] for mode in self.modes])
+        return batch.present[:, None, [ORDER.index(m) for m in own]], made[None]
+
+    def _askable(self, batch: Batch) -> Tensor:
+        """(B, K) bool: queries whose modalities the row has, perhaps with others."""
+        has, made = self._patterns(batch)
+        can: Tensor = (has | ~made).all(2)
+        return can
+
+    def _asked(self, batch: Batch) -> Tensor:
+        """(B, K) bool: the query that is all of the row, without its photo; none for a photo alone."""
+        has, made = self._patterns(batch)
+        own: Tensor = (has == made).all(2)
+        return own
+
+    def _fused(self, streams: Mapping[Modality, Stream], wanted: Tensor, every: bool = False) -> Tensor:
+        """(B, K, D) float32, zero where not wanted (B, K)."""
+        own = {slot: streams[m] for slot, m in self.slots.items() if m in streams}
+        if not own:  # photos alone
+            return wanted.new_zeros(*wanted.shape, self.dim, dtype=torch.float32)
+        packed = self.fusion(own, wanted, every).float()
+        empty = packed.new_zeros(*wanted.shape, self.dim)
+        grid: Tensor = empty.index_put(wanted.nonzero(as_tuple=True), packed)
+        return grid
+
+    def _encode(self, batch: Batch, prune: bool) -> tuple[dict[Modality, Stream], list[Use]]:
+        """Streams of the batch's modalities, each tower run once; without pruning also how they were routed.
+
+        `prune` leaves out the last block's tokens that nothing reads: of photos all but the class token.
+        """
+        streams: dict[Modality, Stream] = {}
+        uses: list[Use] = []
+        here = [m for m in self.visual if m in batch.index]
+        if here:
+            moe, local = self.config.moe, reads_tokens(self.config.fusion)
+            short: list[Modality] = []  # RGB is first
+            if prune and not (moe.enabled and moe.unit == "sample_mean"):
+                short = [m for m in here if m is RGB or not local]
+            bias = None if self.class_bias is None else self.class_bias(batch, here)
+            streams, uses = picture_streams(
+                self.image_tower, self.image_moe, batch, here, self.style, short, bias
+            )
+        if self.text_tower is not None and batch.tokens is not None:
+            streams[Modality.TEXT], own = sentence_stream(self.text_tower, self.text_moe, batch, self.style)
+            uses += own
+        return streams, uses
+
+
+def _check(modalities: Subset, slots: Sequence[Modality]) -> None:
+    stray = [m for m in modalities if m is not RGB and m not in slots]
+    if RGB not in modalities or len(modalities) < 2 or stray:
+        raise ConfigError(
+            f"data.modalities: flexireid takes rgb and one or more of {subset_name(slots)}; got "
+            f"{subset_name(modalities)}. model.infrared says which infrared modality it takes."
+        )

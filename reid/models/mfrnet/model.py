@@ -1,0 +1,314 @@
+"""MFRNet (ICML 2025): mixtures of experts that fuse modalities before the encoder and refine them within it.
+
+One CLIP tower over aligned cameras. FFM (paper §3.2): each modality receives what two mixtures of generators
+make of the others' tokens, which also stands in for a modality that is missing. FRM (§3.3): a mixture of
+residual adapters takes the place of the last block's FFN. Experts are distinct and alive by default; public
+MFRNet had one shared set, zeroed at loading. The `official` switches reproduce its arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from reid.config import Plugin, Section
+from reid.data.batches.batch import Batch
+from reid.errors import ConfigError
+from reid.modality import Modality, Subset, subset_name
+from reid.models.base import ModelContext, Output, Regime, ReIDModel, Routed, Side
+from reid.models.mfrnet.feature_fusion import FFM, FFMConfig, Made, MixtureConfig, Tokens, Used
+from reid.nn.bnneck import BNNeck
+from reid.nn.buffers import to_buffers
+from reid.nn.distributed import gather_rows
+from reid.nn.losses.identity import IdentityTerms, identity_losses
+from reid.nn.losses.routing import LoadOf, balance_loss
+from reid.nn.moe.experts import Init
+from reid.nn.moe.layer import Mixed
+from reid.nn.moe.routing import RouterConfig
+from reid.nn.towers.block import Replacement, quick_gelu
+from reid.nn.towers.class_bias import ClassBias
+from reid.nn.towers.clip import ImageTower, ImageTowerConfig, resolved_image_config
+from reid.nn.towers.weights import load_tower_weights
+
+
+class FRMConfig(MixtureConfig):
+    """Refinement within the encoder."""
+
+    experts: int = Field(6, ge=1)
+    hidden: int = Field(512, ge=1)
+    init: Init = "xavier"
+    router: RouterConfig = RouterConfig(score="cosine", noise=1.0, init="normal")
+    layers: tuple[int, ...] = Field((-1,), description="blocks whose FFN it replaces; negative from the end")
+
+
+class BalanceConfig(Section):
+    """The routers' auxiliary loss."""
+
+    weight: float = Field(0.01, ge=0)
+    load_of: LoadOf = Field("probability", description="what noisy logits are compared with")
+    ffm_calls: Literal["mean", "last"] = Field("mean", description="of a generator's three calls")
+    ffm_factor: float = Field(1.0, ge=0)
+
+
+class OfficialConfig(Section):
+    """Habits of the public code that change results; off unless its checkpoints are to be reproduced."""
+
+    bypass_single: bool = Field(False, description="a batch of one row skips FFM and FRM")
+    raw_alone: bool = Field(False, description="generations from RGB alone are weighted by the raw output")
+
+
+class Config(IdentityTerms, Plugin):
+    """Fields of `model:` when `model.name` is mfrnet."""
+
+    name: Literal["mfrnet"] = "mfrnet"
+    weights: str = Field("random", description="random, an open_clip tag (openai), a path or run:<path>")
+    tower: ImageTowerConfig = ImageTowerConfig()
+    camera_embedding: bool = Field(True, description="add a learned vector per camera to the class token")
+    modality_embedding: bool = Field(False, description="add a learned vector per modality, too")
+    heads: Literal["joint", "each"] = Field("joint", description="one head on all modalities, or one on each")
+    global_local: bool = Field(False, description="class token and mean patch are reduced to one feature")
+    ffm: FFMConfig = FFMConfig()
+    frm: FRMConfig = FRMConfig()
+    balance: BalanceConfig = BalanceConfig()
+    official: OfficialConfig = OfficialConfig()
+
+
+class Model(ReIDModel):
+    """See the module's docstring. Rows may have any non-empty subset of the camera modalities."""
+
+    regime = Regime.MATCHED
+
+    def __init__(self, config: Config, context: ModelContext) -> None:
+        super().__init__()
+        self.config = config
+        self.modalities = list(context.modalities)
+        if len(self.modalities) < 2 or Modality.TEXT in self.modalities:
+            raise ConfigError(
+                "data.modalities: mfrnet fuses two or more camera modalities and takes no text; got "
+                f"{subset_name(context.modalities)}."
+            )
+        depth = resolved_image_config(config.tower).layers
+        self.frm_layers = sorted({_index(x, depth) for x in config.frm.layers}) if config.frm.enabled else []
+        if config.ffm.enabled and config.ffm.after_block >= depth:
+            raise ConfigError(
+                f"model.ffm.after_block: {config.ffm.after_block} of {depth} blocks; use 0 to {depth - 1}."
+            )
+        spare = config.official.bypass_single
+        self.image_tower = ImageTower(
+            config.tower, context.height, context.width, () if spare else self.frm_layers
+        )
+        for layer in self.frm_layers if spare else []:  # needed for a single row, never trained
+            to_buffers(self.image_tower.blocks[layer].get_submodule("mlp"))
+        width, dim = self.image_tower.width, self.image_tower.dim
+        cameras = context.num_cameras if config.camera_embedding else 0
+        self.class_bias = ClassBias(width, cameras, config.modality_embedding)
+        self.ffm: FFM | None = None
+        if config.ffm.enabled:
+            self.ffm = FFM(config.ffm, width, self.modalities, config.official.raw_alone)
+            self.completes = True
+        self.frm = nn.ModuleDict({str(x): config.frm.build(width, residual=True) for x in self.frm_layers})
+        self.reduce: nn.ModuleDict | None = None
+        if config.global_local:
+            self.reduce = nn.ModuleDict({m.value: GlobalLocal(dim) for m in self.modalities})
+        self.query_modalities = self.gallery_modalities = frozenset(self.modalities)
+        self.dim = len(self.modalities) * dim
+        self.feature_blocks = {m.value: slice(i * dim, (i + 1) * dim) for i, m in enumerate(self.modalities)}
+        heads = {"joint": self.dim} if config.heads == "joint" else {m.value: dim for m in self.modalities}
+        self.heads = nn.ModuleDict({n: BNNeck(size, context.num_classes) for n, size in heads.items()})
+
+    def load_pretrained(self) -> None:
+        """Fill the tower from `model.weights`; the FFN that FRM replaces is left out."""
+        load_tower_weights(self.config.weights, self.image_tower, None, self.config.tower.arch)
+
+    def forward(self, batch: Batch) -> Output:
+        """Identity losses of every head and the routers' balance loss, over the rows of all ranks.
+
+        Without FFM every row needs every modality.
+        """
+        if self.ffm is None:
+            batch.require(self.modalities)
+        features, mixed = self._features(batch, class_only=False)
+        labels = gather_rows(batch.pid)
+        losses: dict[str, Tensor] = {}
+        joined = torch.cat(list(features.values()), dim=1)
+        for name, head in self.heads.items():
+            rows = gather_rows((joined if name == "joint" else features[Modality(name)]).float())
+            suffix = "" if name == "joint" else f"_{name}"
+            for kind, value in identity_losses(head(rows), rows, labels, self.config).items():
+                losses[kind + suffix] = value
+        if mixed and self.config.balance.weight:
+            losses["balance"] = self.config.balance.weight * self._balance(mixed)
+        names = [m.value for m in self.modalities]
+        stats = {
+            f"{used.name}/{key}": value
+            for used in mixed
+            for key, value in used.result.stats(used.kinds, names).items()
+        }
+        return Output(losses, joined, {**stats})
+
+    def embed(self, batch: Batch, side: Side) -> Tensor:
+        """(B, dim) unit vectors, with FFM complete ones; without it the block of a missing modality is zero.
+
+        Raises DataError when a row has no modality of this model.
+        """
+        batch.require_any(self.modalities)
+        features, _ = self._features(batch, self._class_only)
+        return F.normalize(torch.cat(list(features.values()), dim=1).float(), dim=1)
+
+    def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
+        """Subset -> (B, dim). Shared by all subsets: the blocks before FFM and what FFM generates; without
+        FFM the whole pass. Not with an expert capacity, where a token's output depends on the others.
+        """
+        used = {m for subset in subsets for m in subset} & set(self.modalities)
+        mixtures = [*self.frm.values(), *(self.ffm.generators if self.ffm is not None else ())]
+        if any(m.capacity is not None for m in mixtures) or self._bypasses(batch) or not used:
+            return super().embed_many(batch, subsets, side)
+        whole = self._own(batch.only(used))
+        tokens, _ = self._prefix(whole, [])
+        generated = None if self.ffm is None else self.ffm.generate(tokens)
+        shared = self._encode(tokens, whole, self._class_only, generated, []) if generated is None else {}
+        found = {}
+        for subset in subsets:
+            rows = batch.only(subset)
+            rows.require_any(self.modalities)
+            if generated is None:
+                features = {m: x if m in subset else torch.zeros_like(x) for m, x in shared.items()}
+            else:
+                made = {(s, t): x if s in subset else x[:0] for (s, t), x in generated[0].items()}
+                there = {m: x if m in subset else x[:0] for m, x in tokens.items()}
+                features = self._encode(there, self._own(rows), self._class_only, (made, []), [])
+            found[subset] = F.normalize(torch.cat(list(features.values()), dim=1).float(), dim=1)
+        return found
+
+    @property
+    def _class_only(self) -> bool:
+        """Whether an embedding needs the class tokens of the last block alone."""
+        limited = any(self.frm[str(x)].capacity is not None for x in self.frm_layers)
+        return self.prune and not limited and self.reduce is None
+
+    @torch.no_grad()
+    def routing(self, batch: Batch) -> dict[str, Routed]:
+        """Of every mixture and modality, without pruning; a modality that FFM makes up has FRM's only.
+
+        Raises DataError when a row has no modality of this model.
+        """
+        batch.require_any(self.modalities)
+        _, mixed = self._features(batch, class_only=False)
+        rows, columns = self.image_tower.grid
+        found: dict[str, Routed] = {}
+        for used in mixed:
+            routing = used.result.routing
+            best = torch.where(routing.chosen.any(1), routing.gates.argmax(1), -1)  # (S,)
+            for i, modality in enumerate(self.modalities):
+                own = best[used.kinds == i].view(-1, 1 + rows * columns)[:, 1:]  # without class tokens
+                where = batch.index.get(modality, batch.pid.new_zeros(0))
+                experts = own.new_full((len(batch), rows * columns), -1)
+                if used.name.startswith("ffm") or len(own) == len(where):  # of the images that there are
+                    experts[where] = own[: len(where)]
+                else:
+                    experts = own
+                grid = experts.view(-1, rows, columns)
+                found[f"{used.name}/{modality.value}"] = Routed(grid, routing.experts)
+        return found
+
+    def _features(self, batch: Batch, class_only: bool) -> tuple[dict[Modality, Tensor], list[Used]]:
+        """m -> (B, dim) features, zero where a missing one is not completed; and how every mixture routed."""
+        batch = self._own(batch)
+        mixed: list[Used] = []
+        tokens, fuses = self._prefix(batch, mixed)
+        generated = self.ffm.generate(tokens) if self.ffm is not None and fuses else None
+        return self._encode(tokens, batch, class_only, generated, mixed), mixed
+
+    def _own(self, batch: Batch) -> Batch:
+        """The batch with this model's modalities, each listed."""
+        return batch.only(self.modalities).completed(self.modalities, *self.image_tower.size)
+
+    def _bypasses(self, batch: Batch) -> bool:
+        return self.config.official.bypass_single and len(batch) == 1
+
+    def _prefix(self, batch: Batch, mixed: list[Used]) -> tuple[Tokens, bool]:
+        """Packed tokens m -> (b_m, T, width) as FFM takes them, and whether it is to."""
+        sizes = [len(batch.index[m]) for m in self.modalities]
+        images = torch.cat([batch.images[m] for m in self.modalities])
+        stacked = self.image_tower.patchify(images, self.class_bias(batch, self.modalities))
+        fuses = self.ffm is not None and not self._bypasses(batch)
+        if self.ffm is not None and fuses and self.ffm.config.after_block:
+            replaced = self._refining(sizes, batch, mixed)
+            stacked = self.image_tower.encode(stacked, replaced, stop=self.ffm.config.after_block)
+        return dict(zip(self.modalities, stacked.split(sizes), strict=True)), fuses
+
+    def _encode(
+        self,
+        tokens: Tokens,
+        batch: Batch,
+        class_only: bool,
+        generated: tuple[Made, list[Used]] | None,
+        mixed: list[Used],
+    ) -> dict[Modality, Tensor]:
+        """FFM's fusion of what it generated, if anything, and the remaining blocks: m -> (B, dim)."""
+        tower, start = self.image_tower, 0
+        if self.ffm is not None and generated is not None:
+            start = self.ffm.config.after_block
+            mixed += generated[1]
+            tokens = self.ffm.fuse(tokens, generated[0], batch)
+        sizes = [len(tokens[m]) for m in self.modalities]
+        stacked = torch.cat([tokens[m] for m in self.modalities])
+        replaced = self._refining(sizes, batch, mixed)
+        encoded = tower.project(tower.encode(stacked, replaced, class_only, start))  # (sum, T or 1, dim)
+        features: dict[Modality, Tensor] = {}
+        for modality, x in zip(self.modalities, encoded.split(sizes), strict=True):
+            feature = x[:, 0] if self.reduce is None else self.reduce[modality.value](x)
+            features[modality] = feature if len(x) == len(batch) else batch.spread(modality, feature)
+        return features
+
+    def _refining(self, sizes: list[int], batch: Batch, mixed: list[Used]) -> dict[int, Replacement]:
+        """FRM in place of its blocks' FFN, for so many sequences of each modality."""
+        if self._bypasses(batch):
+            return {}
+        kinds = torch.arange(len(sizes), device=batch.pid.device).repeat_interleave(
+            torch.tensor(sizes, device=batch.pid.device)
+        )
+
+        def refine(layer: int, tokens: Tensor) -> Tensor:
+            result: Mixed = self.frm[str(layer)](tokens)
+            mixed.append(Used(f"frm{layer}", result, kinds.repeat_interleave(tokens.shape[1])))
+            return result.tokens
+
+        return {layer: partial(refine, layer) for layer in self.frm_layers}
+
+    def _balance(self, mixed: list[Used]) -> Tensor:
+        """FFM's two mixtures (mean or last of their calls) times their factor, plus FRM's."""
+        config = self.config.balance
+        terms = []
+        for used in mixed:
+            calls = used.calls if config.ffm_calls == "mean" else used.calls[-1:]
+            each = [balance_loss(used.result.routing[call], config.load_of) for call in calls]
+            factor = config.ffm_factor if used.name.startswith("ffm") else 1.0
+            terms.append(factor * torch.stack(each).mean())
+        return torch.stack(terms).sum()
+
+
+class GlobalLocal(nn.Module):
+    """Projected tokens (b, 1 + N, dim) -> (b, dim): the class token and the mean patch, reduced together."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(2 * dim)
+        self.linear = nn.Linear(2 * dim, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(b, dim)."""
+        both = torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], dim=1)
+        return quick_gelu(self.linear(self.norm(both)))
+
+
+def _index(layer: int, depth: int) -> int:
+    if not -depth <= layer < depth:
+        raise ConfigError(f"model.frm.layers: there is no block {layer}; the tower has {depth}.")
+    return layer % depth

@@ -1,0 +1,297 @@
+"""Signal (AAAI 2026): selective interaction of patches, and global and local alignment of modalities.
+
+One CLIP tower for all cameras. SIM: class tokens attend to patches that they, or another modality's class
+token, selected (`reid.models.signal.token_selection`). GAM: a contrast by the volume that a capture's modalities span. LAM:
+feature maps sampled at moved points must agree. GAM and LAM act in training only. Matched regime: a vector
+holds a block a modality, before and after interaction; what is missing is left out on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from reid.config import Plugin, Section
+from reid.data.batches.batch import Batch
+from reid.errors import ConfigError
+from reid.modality import ORDER, Modality, Subset, subset_name
+from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
+from reid.models.signal.deformable_sampling import DeformableSampler, Grid
+from reid.models.signal.gram_contrast import gram_contrast
+from reid.models.signal.token_selection import Drop, Projections, SelectiveInteraction
+from reid.nn.bnneck import BNNeck
+from reid.nn.distributed import gather_rows, local_statistics
+from reid.nn.losses.identity import IdentityTerms, identity_losses
+from reid.nn.towers.class_bias import ClassBias
+from reid.nn.towers.clip import ImageTower, ImageTowerConfig
+from reid.nn.towers.weights import load_tower_weights
+
+
+class SimConfig(Section):
+    """Selective interaction (paper §3.2; Signal's released configurations)."""
+
+    enabled: bool = True
+    k1: int = Field(
+        80, ge=1, description="patches a modality picks of its own; k1 a modality picks of the others"
+    )
+    projections: Projections = Field(
+        "frozen", description="before inter-modal scores: frozen (random), learned (public code), identity"
+    )
+    heads: int = Field(8, ge=1)
+    hidden: int = Field(1024, ge=1, description="of the feed-forward net")
+    drop: Drop = Field(
+        "zero", description="discarded patches: zero vectors among the keys, or masked from them"
+    )
+
+
+class GamConfig(Section):
+    """Global alignment. Zero `floor` and `epsilon` are the public code's arithmetic."""
+
+    enabled: bool = True
+    weight: float = Field(0.2, ge=0, description="alpha")
+    temperature: float = Field(0.07, gt=0, description="where the learned temperature starts")
+    floor: float = Field(1e-3, ge=0, description="least temperature; 0: no bound")
+    smoothing: float = Field(0.1, ge=0, lt=1)
+    epsilon: float = Field(1e-8, ge=0, description="under the root of the volume; 0: root of |det|")
+
+
+class LamConfig(Section):
+    """Local alignment."""
+
+    enabled: bool = True
+    weight: float = Field(0.2, ge=0, description="beta")
+    stride: int = Field(4, ge=1, description="patches a side that share one sampled point")
+    offsets: Literal[1, 2] = Field(1, description="1: points move diagonally (public code); 2: freely")
+    grid: Grid = Field("dat", description="reference points: dat (public code, off centre), centred")
+
+
+class Config(IdentityTerms, Plugin):
+    """Fields of `model:` when `model.name` is signal."""
+
+    name: Literal["signal"] = "signal"
+    weights: str = Field("random", description="random, an open_clip tag (openai), a path or run:<path>")
+    tower: ImageTowerConfig = ImageTowerConfig()
+    camera_embedding: bool = Field(True, description="add a learned vector per camera to the class token")
+    modality_embedding: bool = Field(
+        False, description="add a learned vector per modality to the class token"
+    )
+    heads: Literal["joint", "each"] = Field(
+        "joint", description="before interaction: one head on all class tokens, or one a modality"
+    )
+    retrieval: Literal["both", "ori", "interaction"] = Field(
+        "both", description="what vectors hold: class tokens, what interaction made of them, or both"
+    )
+    sim: SimConfig = SimConfig()
+    gam: GamConfig = GamConfig()
+    lam: LamConfig = LamConfig()
+
+
+class GlobalAlignment(nn.Module):
+    """Patches (B, M, N, D) -> the Gram contrast of their means, over the rows of all ranks."""
+
+    def __init__(self, config: GamConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.temperature = nn.Parameter(torch.tensor(config.temperature))
+
+    def bounded(self) -> Tensor:
+        """The temperature, not below the floor; its gradient passes, so that it can come back."""
+        if not self.config.floor:
+            return self.temperature
+        raw = self.temperature
+        return raw.detach().clamp_min(self.config.floor) + (raw - raw.detach())
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """A scalar, not weighted."""
+        means = gather_rows(patches.float().mean(2))  # (B, M, D)
+        return gram_contrast(means, self.bounded(), self.config.smoothing, self.config.epsilon)
+
+
+class LocalAlignment(nn.Module):
+    """Patches (B, M, N, D) -> mean squared difference of the modalities' sampled maps, over all ranks."""
+
+    def __init__(
+        self, config: LamConfig, modalities: Sequence[Modality], dim: int, grid: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        if min(grid) < config.stride:
+            raise ConfigError(
+                f"model.lam.stride = {config.stride} does not fit a grid of {grid[0]}x{grid[1]} patches: "
+                "lower it, or set model.lam.enabled=false."
+            )
+        self.grid = grid
+        self.samplers = nn.ModuleDict(
+            {
+                m.value: DeformableSampler(dim, grid, config.stride, config.offsets, config.grid)
+                for m in modalities
+            }
+        )
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """A scalar, not weighted: the mean over pairs of modalities; ranks may differ in rows."""
+        maps = patches.transpose(2, 3).unflatten(3, self.grid)  # (B, M, D, h, w)
+        sampled = [s(x) for s, x in zip(self.samplers.values(), maps.unbind(1), strict=True)]
+        pairs = [(a - b).square().flatten(1).mean(1) for a, b in combinations(sampled, 2)]
+        return gather_rows(torch.stack(pairs).mean(0)).mean()  # of one value a row
+
+
+class Model(ReIDModel):
+    """See the module's docstring."""
+
+    regime = Regime.MATCHED
+
+    def __init__(self, config: Config, context: ModelContext) -> None:
+        super().__init__()
+        self.config = config
+        self.modalities = context.modalities
+        _check_modalities(self.modalities)
+        self.query_modalities = self.gallery_modalities = frozenset(self.modalities)
+        self.image_tower = ImageTower(config.tower, context.height, context.width)
+        dim, grid = self.image_tower.dim, self.image_tower.grid
+        cameras = context.num_cameras if config.camera_embedding else 0
+        self.class_bias = ClassBias(self.image_tower.width, cameras, config.modality_embedding)
+        sim = config.sim
+        self.sim: SelectiveInteraction | None = None
+        if sim.enabled:
+            _check_sim(sim, dim, grid[0] * grid[1])
+            self.sim = SelectiveInteraction(dim, sim.k1, sim.projections, sim.heads, sim.hidden, sim.drop)
+        elif config.retrieval == "interaction":
+            raise ConfigError("model.retrieval: interaction needs model.sim.enabled=true.")
+        self.gam = GlobalAlignment(config.gam) if config.gam.enabled else None
+        self.lam = LocalAlignment(config.lam, self.modalities, dim, grid) if config.lam.enabled else None
+        joined = len(self.modalities) * dim
+        sizes = {"joint": joined} if config.heads == "joint" else {m.value: dim for m in self.modalities}
+        if self.sim is not None:
+            sizes["interaction"] = joined
+        self.heads = nn.ModuleDict({name: BNNeck(n, context.num_classes) for name, n in sizes.items()})
+        self._parts = [
+            part
+            for part in ("ori", "interaction")
+            if config.retrieval in (part, "both") and (part == "ori" or self.sim is not None)
+        ]
+        names = [
+            m.value if part == "ori" else f"{part}_{m.value}" for part in self._parts for m in self.modalities
+        ]
+        self.feature_blocks = {name: slice(i * dim, (i + 1) * dim) for i, name in enumerate(names)}
+        self.dim = len(names) * dim
+
+    def load_pretrained(self) -> None:
+        """Fill the tower from `model.weights`."""
+        load_tower_weights(self.config.weights, self.image_tower, None, self.config.tower.arch)
+
+    def _tokens(
+        self, batch: Batch, modalities: Sequence[Modality], with_patches: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Class tokens (B, M, D) and patches (B, M, N, D) of some modalities, zero where a row has none.
+
+        One pass of the tower over all images. Without patches N is 0, and the tower skips what they need.
+        """
+        images = torch.cat([batch.images[m] for m in modalities])
+        tower = self.image_tower
+        tokens = tower.patchify(images, self.class_bias(batch, modalities))
+        tokens = tower.project(tower.encode(tokens, class_only=not with_patches))
+        parts = tokens.split([len(batch.index[m]) for m in modalities])
+        rows = [batch.spread(m, own) for m, own in zip(modalities, parts, strict=True)]
+        stacked = torch.stack(rows, dim=1)  # (B, M, 1 + N, D)
+        return stacked[:, :, 0], stacked[:, :, 1:]
+
+    def forward(self, batch: Batch) -> Output:
+        """Losses over the batch of all ranks; every row needs every modality."""
+        batch.require(self.modalities)
+        patches_used = not self.prune or any(x is not None for x in (self.sim, self.gam, self.lam))
+        cls, patches = self._tokens(batch, self.modalities, patches_used)
+        features = {"ori": cls.flatten(1)}
+        inputs = {m.value: cls[:, i] for i, m in enumerate(self.modalities)} | {"joint": features["ori"]}
+        stats: dict[str, Tensor | float] = {}
+        if self.sim is not None:
+            rows, kept = self.sim(cls, patches)
+            features["interaction"] = inputs["interaction"] = rows.flatten(1)
+            ratio = kept.float().mean((0, 2))
+            stats |= {f"kept_{m.value}": ratio[i] for i, m in enumerate(self.modalities)}
+        losses: dict[str, Tensor] = {}
+        labels = gather_rows(batch.pid)
+        for name, head in self.heads.items():
+            everywhere = gather_rows(inputs[name].float())
+            suffix = "" if name == "joint" else f"_{name}"
+            for term, value in identity_losses(head(everywhere), everywhere, labels, self.config).items():
+                losses[term + suffix] = value
+        losses |= self._alignment(patches)
+        if self.gam is not None:
+            stats["temperature"] = self.gam.bounded().detach()
+        return Output(losses, torch.cat([features[part] for part in self._parts], dim=1), stats)
+
+    def _alignment(self, patches: Tensor) -> dict[str, Tensor]:
+        """The weighted losses of global and local alignment, of patches (B, M, N, D)."""
+        losses: dict[str, Tensor] = {}
+        if self.gam is not None:
+            losses["gam"] = self.config.gam.weight * self.gam(patches)
+        if self.lam is not None:
+            losses["lam"] = self.config.lam.weight * self.lam(patches)
+        return losses
+
+    def embed(self, batch: Batch, side: Side) -> Tensor:
+        """(B, dim) unit vectors; a missing modality's blocks are zero, and it takes no part in interaction.
+
+        Raises DataError when a row has no modality of this model.
+        """
+        subset = batch.modalities
+        return self.embed_many(batch, [subset], side)[subset]
+
+    def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
+        """Subset -> (B, dim), from one pass of the tower; interaction is computed for each subset."""
+        asked = {m for subset in subsets for m in subset}
+        for subset in subsets:
+            batch.only(subset).require_any(self.modalities)
+        encoded = [m for m in self.modalities if m in asked and m in batch.modalities]
+        interacts = "interaction" in self._parts or not self.prune
+        cls, patches = self._tokens(batch, encoded, with_patches=interacts)
+        found = {}
+        for subset in subsets:
+            here = [m for m in encoded if m in subset]
+            columns = [encoded.index(m) for m in here]
+            vectors = cls.new_zeros(
+                len(batch), len(self._parts), len(self.modalities), cls.shape[-1], dtype=torch.float32
+            )
+            places = [self.modalities.index(m) for m in here]
+            for i, part in enumerate(self._embedded(batch, here, cls[:, columns], patches[:, columns])):
+                vectors[:, i, places] = part.float()
+            found[subset] = F.normalize(vectors.flatten(1), dim=1)
+        return found
+
+    def _embedded(self, batch: Batch, here: Sequence[Modality], cls: Tensor, patches: Tensor) -> list[Tensor]:
+        """The parts of a vector, (B, M, D) each, from tokens of the modalities `here`."""
+        interacts = "interaction" in self._parts or not self.prune
+        parts = {"ori": cls}
+        if self.sim is not None and interacts:
+            complete = all(batch.full(m) for m in here)
+            present = None if complete else batch.present[:, [ORDER.index(m) for m in here]]
+            rows, _ = self.sim(cls, patches, present)
+            parts["interaction"] = rows if present is None else rows.masked_fill(~present[..., None], 0)
+        if not self.prune and len(here) == len(self.modalities):
+            with local_statistics():
+                self._alignment(patches)
+        return [parts[part] for part in self._parts]
+
+
+def _check_modalities(modalities: Sequence[Modality]) -> None:
+    if len(modalities) < 2 or Modality.TEXT in modalities:
+        raise ConfigError(
+            "data.modalities: signal takes two or more visual modalities and no text; got "
+            f"{subset_name(modalities)}."
+        )
+
+
+def _check_sim(config: SimConfig, dim: int, patches: int) -> None:
+    if config.k1 > patches:
+        raise ConfigError(
+            f"model.sim.k1 = {config.k1} is more than the {patches} patches of an image: lower it, or use a "
+            "smaller model.tower.patch."
+        )
+    if dim % config.heads:
+        raise ConfigError(f"model.sim.heads = {config.heads} does not divide model.tower.dim = {dim}.")

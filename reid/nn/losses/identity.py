@@ -1,0 +1,28 @@
+"""The pair of losses that every head has: classification of the identity, and batch-hard triplets."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import Tensor
+
+from reid.config import Section
+from reid.nn.losses.classification import smoothed_cross_entropy
+from reid.nn.losses.triplet import batch_hard_triplet
+
+
+class IdentityTerms(Section):
+    """Fields of a `model:` section that has identity heads."""
+
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    id_weight: float = Field(0.25, ge=0)
+    triplet_weight: float = Field(1.0, ge=0)
+
+
+def identity_losses(
+    logits: Tensor, features: Tensor, labels: Tensor, terms: IdentityTerms
+) -> dict[str, Tensor]:
+    """Weighted "id" and "triplet" of gathered rows: logits (B, classes), features (B, D), labels (B,)."""
+    return {
+        "id": terms.id_weight * smoothed_cross_entropy(logits, labels, terms.label_smoothing),
+        "triplet": terms.triplet_weight * batch_hard_triplet(features, labels),
+    }

@@ -1,0 +1,152 @@
+"""Where a tower's weights come from: random, an open_clip tag, a file or an own run; no silent fallback."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+
+from reid import storage
+from reid.errors import WeightsError
+from reid.nn.towers.clip import (
+    ImageTower,
+    ImageTowerConfig,
+    TextTower,
+    resize_positions,
+    resolved_image_config,
+)
+
+CACHE_ENV = "ANYREID_WEIGHTS"
+FILES = (".safetensors", ".pt", ".pth", ".bin")
+State = dict[str, Tensor]
+
+
+def load_tower_weights(spec: str, image: ImageTower | None, text: TextTower | None, arch: str | None) -> None:
+    """Fill the towers from `spec`: random | <open_clip tag> | <path or s3://> | run:<run folder>.
+
+    Raises WeightsError naming the three remedies when a checkpoint is not there, and naming the tensor when
+    it does not fit.
+    """
+    if spec == "random":
+        return
+    if spec.startswith("run:"):
+        state, grid = _run_state(spec.removeprefix("run:"))
+        image_prefix, text_prefix = "image_tower.visual.", "text_tower.text."
+    else:
+        state, grid = _clip_state(spec, arch), None
+        image_prefix, text_prefix = "visual.", ""
+    if image is not None:
+        part = {k.removeprefix(image_prefix): v for k, v in state.items() if k.startswith(image_prefix)}
+        key = "positional_embedding"
+        if key in part:
+            part[key] = resize_positions(part[key], image.grid, grid)
+        _fill(image.visual, part, spec, "image tower")
+    if text is not None:
+        wanted = text.text.state_dict()
+        part = {k: state[text_prefix + k] for k in wanted if text_prefix + k in state}
+        _fill(text.text, part, spec, "text tower")
+
+
+def _fill(module: nn.Module, part: State, spec: str, what: str) -> None:
+    wanted = module.state_dict()
+    missing = [k for k in wanted if k not in part]
+    if missing:
+        raise WeightsError(
+            f"weights {spec!r}: the {what} lacks {len(missing)} tensors, first {missing[0]!r}."
+        )
+    for name, tensor in wanted.items():
+        if part[name].shape != tensor.shape:
+            raise WeightsError(
+                f"weights {spec!r}: {what} tensor {name!r} is {tuple(part[name].shape)}, the model has "
+                f"{tuple(tensor.shape)}. Use the same tower sizes as the checkpoint."
+            )
+    module.load_state_dict({k: part[k] for k in wanted})
+
+
+def read_state(uri: str) -> State:
+    """A state dict from .safetensors, or from .pt/.pth/.bin without unpickling code."""
+    data = storage.read_bytes(uri)
+    if uri.endswith(".safetensors"):
+        try:
+            return load_safetensors(data)
+        except SafetensorError as error:
+            raise WeightsError(f"{uri}: not a safetensors file, or cut short ({error}).") from None
+    import torch
+
+    try:
+        tree = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise _not_plain(uri, type(error).__name__) from None
+    if isinstance(tree, dict):
+        tree = tree.get("state_dict", tree)
+    if not isinstance(tree, dict):
+        raise _not_plain(uri, type(tree).__name__)
+    return {k.removeprefix("module."): v for k, v in tree.items() if isinstance(v, Tensor)}
+
+
+def _not_plain(uri: str, found: str) -> WeightsError:
+    return WeightsError(
+        f"{uri}: not a plain state dict ({found}). TorchScript archives and pickled models are refused; save "
+        "`model.state_dict()` as .safetensors."
+    )
+
+
+def _run_state(run: str) -> tuple[State, tuple[int, int]]:
+    from reid.runs import RunFolder
+
+    folder = RunFolder.open(run)
+    config = folder.config
+    tower = getattr(config.model, "tower", None)
+    if not isinstance(tower, ImageTowerConfig):
+        raise WeightsError(f"weights 'run:{run}': a {config.model.name} run has no CLIP image tower.")
+    patch = resolved_image_config(tower).patch
+    return folder.weights(), (config.data.height // patch, config.data.width // patch)
+
+
+def _clip_state(spec: str, arch: str | None) -> State:
+    if storage.is_remote(spec) or os.path.sep in spec or spec.endswith(FILES):
+        if not storage.exists(spec):
+            raise WeightsError(f"{spec}: no such weights file.{_remedies(spec, arch)}")
+        return read_state(spec)
+    if arch is None:
+        raise WeightsError(f"weights {spec!r}: pretrained tags need model.tower.arch, not explicit sizes.")
+    path = _cached(arch, spec)
+    if path is None:
+        raise WeightsError(f"weights {spec!r} for {arch} are not on this machine.{_remedies(spec, arch)}")
+    return read_state(path)
+
+
+def _cached(arch: str, tag: str) -> str | None:
+    """A file of the weights folder, or of the Hugging Face cache; nothing is downloaded."""
+    folder = os.environ.get(CACHE_ENV)
+    if folder:
+        for suffix in FILES:
+            candidate = storage.join(folder, arch, tag + suffix)
+            if storage.exists(candidate):
+                return candidate
+    import open_clip
+    from huggingface_hub import try_to_load_from_cache
+
+    card = open_clip.get_pretrained_cfg(arch, tag)
+    if not card:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(arch)) or "none"
+        raise WeightsError(f"weights: {arch} has no open_clip tag {tag!r}. Known: {tags}.")
+    repo = str(card.get("hf_hub") or "").strip("/")
+    for name in ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"):
+        hit = try_to_load_from_cache(repo, name) if repo else None
+        if isinstance(hit, str) and Path(hit).is_file():
+            return hit
+    return None
+
+
+def _remedies(spec: str, arch: str | None) -> str:
+    return (
+        f" Three ways to supply it: (1) put it in a folder named by {CACHE_ENV} as "
+        f"{arch or '<arch>'}/{spec if os.path.sep not in spec else '<tag>'}.safetensors, or fill the Hugging "
+        "Face cache; (2) set model.weights to a local .safetensors path; (3) set it to an s3:// uri. "
+        "model.weights=random starts from random weights."
+    )
