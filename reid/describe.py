@@ -15,7 +15,9 @@ from reid.data.batches.tokens import CONTEXT
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError
 from reid.modality import ORDER, Modality, Subset, subset_name
-from reid.models.base import Auxiliary, ModelContext, ReIDModel, build_model, parameter_counts
+from reid.models.base import Auxiliary, ModelContext, ReIDModel
+from reid.models.registry import build_model
+from reid.nn.parameters import parameter_counts
 from reid.train.identities import training_labels
 
 PUBLISHED = {

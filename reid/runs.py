@@ -35,7 +35,8 @@ from reid.embedding import Vectors, embed_rows
 from reid.errors import StorageError, WeightsError
 from reid.evaluate.calibration import Calibration
 from reid.modality import Modality
-from reid.models.base import ModelContext, ReIDModel, Side, build_model
+from reid.models.base import ModelContext, ReIDModel, Side
+from reid.models.registry import build_model
 from reid.train.identities import LabelMap
 
 RUN_FILE = "run.json"

@@ -20,7 +20,7 @@ from reid.errors import UnsupportedPairing
 from reid.gallery.store import Gallery
 from reid.generate.registry import bind
 from reid.modality import Modality, Target
-from reid.models.base import build_model
+from reid.models.registry import build_model
 from reid.retrieve import NewItem, Query, Retriever, SearchResult
 from reid.runs import Run, load_run, model_context, write_run
 from reid.train.identities import LabelMap

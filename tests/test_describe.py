@@ -13,7 +13,7 @@ from reid.config import load
 from reid.describe import PUBLISHED, describe_config, dummy_batch, gmac
 from reid.errors import ConfigError
 from reid.modality import Modality
-from reid.models.base import build_model
+from reid.models.registry import build_model
 from reid.runs import model_context
 from reid.train.identities import LabelMap
 from tests.support.places import GOLDEN_FOLDER

@@ -16,7 +16,7 @@ from reid.errors import DataError, GalleryError, UnsupportedPairing, UsageError
 from reid.evaluate.calibration import Calibration, LogisticMap, PairCalibration, VerificationPoint
 from reid.gallery.store import Gallery
 from reid.modality import Modality
-from reid.models.base import build_model
+from reid.models.registry import build_model
 from reid.retrieve import NewItem, Query, Retriever, SearchResult
 from reid.runs import Run, load_run, model_context, write_run
 from reid.train.identities import LabelMap
@@ -205,7 +205,7 @@ def test_matched_model_compares_common_modalities(matched_run: Run, tmp_path: Pa
     more = retriever.search({RGB: picture(3), TIR: picture(7)}, 1)
     assert (more.query_subset, more.gallery_subset, more.hits[0].id) == ("rgb", "rgb", "item-3")
     assert more.warnings == ("Not used: tir; the comparison is on rgb.",)
-    with pytest.raises(UnsupportedPairing, match="any-to-any model can answer"):
+    with pytest.raises(UnsupportedPairing, match="Systems that can"):
         retriever.search({TIR: picture(1)})
     assert retriever.answerable() == {
         "rgb": "rgb",

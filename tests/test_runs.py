@@ -16,7 +16,8 @@ from reid.embedding import embed_rows
 from reid.errors import DataError, WeightsError
 from reid.evaluate.calibration import Calibration, LogisticMap, PairCalibration
 from reid.modality import Modality
-from reid.models.base import ReIDModel, build_model
+from reid.models.base import ReIDModel
+from reid.models.registry import build_model
 from reid.runs import LATEST, RUN_FILE, RunFolder, load_run, model_context, write_run
 from reid.train.identities import LabelMap
 

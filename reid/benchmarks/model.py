@@ -21,7 +21,8 @@ from reid.data.batches.batch import Batch
 from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
 from reid.describe import PUBLISHED, dummy_batch, gmac
 from reid.modality import Modality
-from reid.models.base import ModelContext, ReIDModel, build_model
+from reid.models.base import ModelContext, ReIDModel
+from reid.models.registry import build_model
 from reid.nn.towers import block as blocks
 from reid.nn.towers.block import Replacement
 from reid.nn.towers.clip import ImageTower

@@ -18,7 +18,8 @@ from reid.config import Config, load, override
 from reid.data.batches.batch import Batch
 from reid.describe import PUBLISHED, dummy_batch
 from reid.modality import Modality, Subset, all_subsets
-from reid.models.base import ModelContext, ReIDModel, build_model
+from reid.models.base import ModelContext, ReIDModel
+from reid.models.registry import build_model
 
 PRESETS = {
     "baseline": "baseline/rgbnt201",

@@ -54,7 +54,7 @@ def run_fingerprint(config: Config, data_fingerprint: str) -> str:
         config.model,
         config.train.model_dump(mode="json", exclude=_PLACEMENT),
         data_fingerprint,
-        source_hash(f"reid.models.{config.model.name}", "reid.nn", "reid.nn.losses", "reid.train"),
+        source_hash(f"reid.models.{config.model.name}", "reid.nn", "reid.train"),
     )
 
 

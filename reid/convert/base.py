@@ -16,7 +16,8 @@ from torch import Size, Tensor
 
 from reid.config.typed import plugin_names
 from reid.errors import ConfigError, WeightsError
-from reid.models.base import ReIDModel, model_names
+from reid.models.base import ReIDModel
+from reid.models.registry import model_names
 
 State = Mapping[str, Tensor]
 Adapt = Callable[[Tensor, Size], Tensor]

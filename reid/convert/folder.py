@@ -17,7 +17,9 @@ from reid.convert.base import convert, counts, system_of
 from reid.data.shards.shard_set import ShardSet
 from reid.describe import PUBLISHED
 from reid.errors import DataError, StorageError
-from reid.models.base import ReIDModel, build_model, parameter_counts
+from reid.models.base import ReIDModel
+from reid.models.registry import build_model
+from reid.nn.parameters import parameter_counts
 from reid.nn.towers.weights import read_state
 from reid.runs import RUN_FILE, RunFolder, model_context, write_run
 from reid.train.identities import LabelMap, training_labels

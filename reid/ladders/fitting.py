@@ -8,7 +8,8 @@ import torch
 
 from reid.config import Config, override
 from reid.errors import AnyReIDError, ConfigError
-from reid.models.base import ModelContext, ReIDModel, build_model
+from reid.models.base import ModelContext, ReIDModel
+from reid.models.registry import build_model
 
 
 def shell(config: Config) -> ReIDModel:

@@ -1,30 +1,25 @@
-"""The model interface, its two regimes, and the registry.
+"""The model interface and its two regimes.
 
-A system is one file in this package that defines `Config` (a reid.config.Plugin) and `Model` (a ReIDModel
-built as `Model(config, context)`).
+A system is one folder (or file) of this package that gives `Config` (a reid.config.Plugin) and `Model` (a
+ReIDModel built as `Model(config, context)`); `reid.models.registry` finds it by name.
 """
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
-from reid.config import Plugin, plugin_names
 from reid.data.batches.batch import Batch
 from reid.errors import UnsupportedPairing
 from reid.modality import Modality, Subset, all_subsets, canonical, subset_name
+from reid.models.registry import who_answers
 
 Side = Literal["query", "gallery"]
-WHO_CAN = (
-    " An any-to-any model can answer this: baseline with fusion: mean; FlexiReID for sketch, infrared and "
-    "text to RGB; MixER for infrared and RGB."
-)
 
 
 class Regime(StrEnum):
@@ -107,6 +102,14 @@ class ReIDModel(nn.Module, ABC):
     def load_pretrained(self) -> None:
         """Fill the towers from the config's `weights`. Nothing to do by default."""
 
+    @classmethod
+    def answers(cls, query: Subset, gallery: Subset) -> str | None:
+        """How to configure this system so that it compares these two subsets; None when it never does.
+
+        "" means as it is. Asked of every system when another one cannot answer: see `registry.who_answers`.
+        """
+        return None
+
     def supported(self, side: Side) -> list[Subset]:
         """Every subset that this side may have."""
         return all_subsets(self.query_modalities if side == "query" else self.gallery_modalities)
@@ -128,7 +131,7 @@ class ReIDModel(nn.Module, ABC):
             if stray and not (self.regime is Regime.MATCHED and set(subset) & known):
                 raise UnsupportedPairing(
                     f"This model cannot take {subset_name(stray)} on the {side} side; it takes any subset of "
-                    f"{subset_name(known)}.{WHO_CAN if self.regime is Regime.MATCHED else ''}"
+                    f"{subset_name(known)}.{who_answers(q, g)}"
                 )
         if self.regime is Regime.ANY_TO_ANY:
             return q, g
@@ -138,31 +141,6 @@ class ReIDModel(nn.Module, ABC):
         if not common:
             raise UnsupportedPairing(
                 f"A matched model compares common modalities, and query {subset_name(q)!r} shares none with "
-                f"gallery {subset_name(g)!r}.{WHO_CAN}"
+                f"gallery {subset_name(g)!r}.{who_answers(q, g)}"
             )
         return common, common
-
-
-def build_model(section: Plugin, context: ModelContext) -> ReIDModel:
-    """The model that a config's `model` section names, for the given data."""
-    module = importlib.import_module(f"reid.models.{section.name}")
-    model: ReIDModel = module.Model(section, context)
-    return model
-
-
-def model_names() -> list[str]:
-    """Names that `model.name` may have."""
-    return plugin_names("reid.models")
-
-
-def parameter_counts(model: nn.Module) -> dict[str, Any]:
-    """{"total", "trainable", "by_module": {top-level module: total}}; shared tensors count once."""
-    by_module = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
-    own = sum(p.numel() for _, p in model.named_parameters(recurse=False))
-    if own:
-        by_module["(own)"] = own
-    return {
-        "total": sum(p.numel() for p in model.parameters()),
-        "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "by_module": by_module,
-    }

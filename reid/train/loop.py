@@ -26,8 +26,10 @@ from reid.data.batches.stream import BatchStream, StreamPlace
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import TrainingError
 from reid.evaluate.choice import check_name
-from reid.models.base import Auxiliary, Output, ReIDModel, build_model, parameter_counts
+from reid.models.base import Auxiliary, Output, ReIDModel
+from reid.models.registry import build_model
 from reid.nn.distributed import local_statistics, rank, world_size
+from reid.nn.parameters import parameter_counts
 from reid.runs import RunFolder, model_context, write_run
 from reid.train.calibrate import calibration_of
 from reid.train.checks import FIELD as VAL_PROTOCOL

@@ -12,7 +12,8 @@ from reid.benchmarks.moe import moe_rows
 from reid.benchmarks.plain import LoopMoE, PlainTower, loop, loop_chosen, plain
 from reid.benchmarks.timing import Row, compare
 from reid.config import Config, load
-from reid.models.base import ModelContext, ReIDModel, build_model
+from reid.models.base import ModelContext, ReIDModel
+from reid.models.registry import build_model
 from reid.nn.moe.experts import BottleneckExperts
 from reid.nn.moe.layer import dense, grouped
 from reid.nn.moe.routing import Router, RouterConfig

@@ -19,7 +19,8 @@ from reid.evaluate.items import SampleLabels
 from reid.evaluate.meta import metas
 from reid.evaluate.protocols import get_protocol
 from reid.modality import Modality
-from reid.models.base import ModelContext, Regime, build_model
+from reid.models.base import ModelContext, Regime
+from reid.models.registry import build_model
 from reid.train.optim import build_optimizer, learning_rate
 from tests.support.annotated_sets import write_set
 from tests.support.places import GOLDEN_FOLDER, ROOT

@@ -16,7 +16,8 @@ from reid.config import load
 from reid.convert.base import convert, counts, system_of, systems
 from reid.convert.folder import Prepared, prepare
 from reid.errors import ConfigError, StorageError, WeightsError
-from reid.models.base import ModelContext, build_model
+from reid.models.base import ModelContext
+from reid.models.registry import build_model
 from tests.convert import public
 from tests.convert.public import blocks_expanded, config_of, saved, tiny_mfrnet, tiny_signal
 from tests.support.places import GOLDEN_FOLDER

@@ -15,7 +15,9 @@ from reid.describe import PUBLISHED
 from reid.errors import ConfigError, UsageError
 from reid.ladders import Row, apply, differences, ladders, load_ladder
 from reid.ladders.fitting import shell, used_groups, without_idle_groups
-from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
+from reid.models.base import ModelContext, ReIDModel
+from reid.models.registry import build_model
+from reid.nn.parameters import parameter_counts
 from reid.train.optim import build_optimizer
 
 BASE = "baseline/synthetic"

@@ -19,7 +19,7 @@ from reid.data.shards.shard_set import ShardSet, publish
 from reid.evaluate.evaluator import Work
 from reid.evaluate.items import Part, parts_key
 from reid.modality import Modality
-from reid.models.base import build_model
+from reid.models.registry import build_model
 from reid.retrieve import Retriever
 from reid.runs import Run, load_run, model_context, write_run
 from reid.train.identities import LabelMap

@@ -213,7 +213,7 @@ def test_unanswerable_pairing_says_which_model_can(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "rgb+nir+tir", "concat")
     client = client_of(retriever_of(run, tmp_path / "g", ["rgb"]))
     body = refusal(client.post("/v1/search", files={"tir": picture(1)}), 422)
-    assert "An any-to-any model can answer this" in body["error"]
+    assert "Systems that can, trained with these modalities" in body["error"]
     assert (
         "takes any subset of"
         in refusal(client.post("/v1/search", files={"sketch": picture(1)}), 422)["error"]

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from reid.config import Config
-from reid.models.base import ReIDModel, build_model
+from reid.models.base import ReIDModel
+from reid.models.registry import build_model
 from reid.runs import RunFolder, model_context
 from reid.train.identities import LabelMap
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from reid.config import Config, load
 from reid.data.batches.batch import UNKNOWN, Batch
 from reid.modality import ORDER, Modality, parse_subset
-from reid.models.base import ModelContext, ReIDModel, build_model
+from reid.models.base import ModelContext, ReIDModel
+from reid.models.registry import build_model
 from reid.nn.distributed import gather_rows, local_statistics
 from reid.nn.losses.triplet import batch_hard_triplet
 from reid.train.loop import distribute, total_loss

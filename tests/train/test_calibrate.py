@@ -20,7 +20,8 @@ from reid.data.shards.shard_set import ShardSet
 from reid.evaluate.calibration import Calibration, IsotonicMap
 from reid.evaluate.protocols import get_protocol
 from reid.modality import Modality, subset_name
-from reid.models.base import ReIDModel, build_model
+from reid.models.base import ReIDModel
+from reid.models.registry import build_model
 from reid.runs import Run, RunFolder, load_run, model_context
 from reid.train.calibrate import calibrated_pairings, calibration_of
 from reid.train.identities import LabelMap

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from reid.config import Config, Plugin
 from reid.data.batches.stream import StreamPlace
-from reid.models.base import ModelContext, ReIDModel, build_model
+from reid.models.base import ModelContext, ReIDModel
+from reid.models.registry import build_model
 from reid.runs import RunFolder
 from reid.train.loop import EpochReport, train
 from reid.train.optim import build_optimizer

@@ -78,6 +78,11 @@ class Model(ReIDModel):
         )
         self.head = BNNeck(self.dim, context.num_classes)
 
+    @classmethod
+    def answers(cls, query: Subset, gallery: Subset) -> str | None:
+        """Any pairing, by the mean."""
+        return "fusion: mean"
+
     def load_pretrained(self) -> None:
         """Fill the towers from `model.weights`."""
         text = getattr(self, "text_tower", None)

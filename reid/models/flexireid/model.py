@@ -1,8 +1,8 @@
 """FlexiReID: sketch, infrared picture, sentence, or any of them together, find a photo.
 
-From the paper: CLIP's two towers, frozen, with a mixture of adapters in every block (`reid.models.flexireid.adaptive_experts`), image
-experts shared by RGB, sketch and infrared; cross-modal query fusion with learned embeddings for what is
-missing (`reid.models.flexireid.query_fusion`); SDM between the photo and each of the seven queries, summed, and the routers'
+From the paper: CLIP's two towers, frozen, with a mixture of adapters in every block (`adaptive_experts`),
+image experts shared by RGB, sketch and infrared; cross-modal query fusion with learned embeddings for what
+is missing (`query_fusion`); SDM between the photo and each of the seven queries, summed, and the routers'
 entropy. The photo's vector is CLIP's class token and is not fused. Reconstructed, as the paper leaves it
 open: where the mixtures stand and what they read, SDM's scale and epsilon (IRRA's), how fusion is read.
 
@@ -129,6 +129,15 @@ class Model(ReIDModel):
         self.fusion = make_fusion(config.fusion, self.dim, list(self.slots), config.text.context)
         self.head = BNNeck(self.dim, context.num_classes) if config.id_weight else None
         self.style = Style(moe.place, moe.reads, config.recompute)
+
+    @classmethod
+    def answers(cls, query: Subset, gallery: Subset) -> str | None:
+        """Photos in the gallery; sketches, sentences and one infrared modality ask for them."""
+        both = {*query, *gallery}
+        if RGB not in gallery or {Modality.NIR, Modality.TIR} <= both:
+            return None
+        known = {RGB, Modality.SKETCH, Modality.TEXT, Modality.NIR, Modality.TIR}
+        return None if both - known else "infrared: tir" if Modality.TIR in both else ""
 
     def load_pretrained(self) -> None:
         """Fill the towers from `model.weights`.

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from reid.config import Plugin, Section
 from reid.data.batches.batch import Batch
 from reid.errors import ConfigError
-from reid.modality import Modality, Subset, subset_name
+from reid.modality import CAMERA, Modality, Subset, subset_name
 from reid.models.base import ModelContext, Output, Regime, ReIDModel, Routed, Side
 from reid.models.mfrnet.feature_fusion import FFM, FFMConfig, Made, MixtureConfig, Tokens, Used
 from reid.nn.bnneck import BNNeck
@@ -121,6 +121,11 @@ class Model(ReIDModel):
         self.feature_blocks = {m.value: slice(i * dim, (i + 1) * dim) for i, m in enumerate(self.modalities)}
         heads = {"joint": self.dim} if config.heads == "joint" else {m.value: dim for m in self.modalities}
         self.heads = nn.ModuleDict({n: BNNeck(size, context.num_classes) for n, size in heads.items()})
+
+    @classmethod
+    def answers(cls, query: Subset, gallery: Subset) -> str | None:
+        """Any pairing of camera modalities: what is missing on a side is completed."""
+        return "" if {*query, *gallery} <= set(CAMERA) else None
 
     def load_pretrained(self) -> None:
         """Fill the tower from `model.weights`; the FFN that FRM replaces is left out."""

@@ -1,6 +1,6 @@
 """MixER's head: branches on any backbone's maps before its last stage, their losses, and retrieval vectors.
 
-Which of it is the paper's and which a reconstruction is told in `reid.models.mixer.model`. It needs nothing of the
+Which of it is the paper's and which a reconstruction is told in `model`. It needs nothing of the
 backbone but those maps and one last stage to copy, so that it can be put on another system's backbone, as the
 paper does.
 """

@@ -4,13 +4,13 @@ After arXiv 2501.13307, of whose text the abstract and the supplement were at ha
 of features, the identity loss on the erased one, a loss on the related one that makes it tell identity and
 modality, orthogonality of the two, a map from the erased one that tells the modality and whose gradient is
 reversed, concatenation, the weights 0.4, 0.6, 0.4, input sizes and totals. Reconstructions: the branches (see
-`reid.models.mixer.branches`), joint identity-modality classes, metric terms, where orthogonality is measured, the mixed
+`branches`), joint identity-modality classes, metric terms, where orthogonality is measured, the mixed
 cross-modal triplet, which weight is whose, and the recipe (SAAI's). Any-to-any regime.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from reid.config import Plugin
 from reid.data.batches.batch import Batch
-from reid.errors import ConfigError, DataError, UnsupportedPairing
-from reid.modality import Modality, Subset, canonical, subset_name
+from reid.errors import ConfigError, DataError
+from reid.modality import Modality, Subset, subset_name
 from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
 from reid.models.mixer.branches import AveragePool, GeM
 from reid.models.mixer.head import HeadConfig, MixerHead
@@ -31,7 +31,6 @@ from reid.nn.towers.resnet import ResNetTrunk
 from reid.nn.towers.vit import LastBlock, TowerTrunk, ViTTrunk
 
 Backbone = Literal["resnet18", "resnet50", "vit_b_16", "vit_l_16", "tower"]
-OTHERS = " FlexiReID and baseline with fusion: mean take sketches and text."
 
 
 class Config(HeadConfig, Plugin):
@@ -83,6 +82,14 @@ class Model(ReIDModel):
         self.feature_blocks = self.head.feature_blocks
         self.dim = self.head.dim
 
+    @classmethod
+    def answers(cls, query: Subset, gallery: Subset) -> str | None:
+        """Visible and one infrared modality, on either side."""
+        infrared = {*query, *gallery} - {Modality.RGB}
+        if len(infrared) != 1 or not infrared <= {Modality.NIR, Modality.TIR}:
+            return None
+        return "infrared: tir" if Modality.TIR in infrared else ""
+
     def load_pretrained(self) -> None:
         """Fill the backbone, and every copy of its last stage alike, from `model.weights`."""
         if self.config.weights == "random":
@@ -92,15 +99,6 @@ class Model(ReIDModel):
             self.trunk.load(self.config.weights, branches.copies)
         else:
             self.trunk.load(self.config.weights, branches.copies, branches.pool)
-
-    def pairing(self, query: Iterable[Modality], gallery: Iterable[Modality]) -> tuple[Subset, Subset]:
-        """Any subset of rgb and the infrared modality finds any other."""
-        q, g = canonical(query), canonical(gallery)
-        try:
-            return super().pairing(q, g)
-        except UnsupportedPairing as error:
-            foreign = {Modality.SKETCH, Modality.TEXT} & {*q, *g}
-            raise UnsupportedPairing(f"{error}{OTHERS if foreign else ''}") from None
 
     def _shared(self, batch: Batch) -> tuple[Tensor, int]:
         """The maps before the last stage, visible pictures first, and how many these are."""

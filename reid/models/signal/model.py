@@ -1,7 +1,7 @@
 """Signal (AAAI 2026): selective interaction of patches, and global and local alignment of modalities.
 
 One CLIP tower for all cameras. SIM: class tokens attend to patches that they, or another modality's class
-token, selected (`reid.models.signal.token_selection`). GAM: a contrast by the volume that a capture's modalities span. LAM:
+token, selected (`token_selection`). GAM: a contrast by the volume that a capture's modalities span. LAM:
 feature maps sampled at moved points must agree. GAM and LAM act in training only. Matched regime: a vector
 holds a block a modality, before and after interaction; what is missing is left out on both sides.
 """

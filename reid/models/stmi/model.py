@@ -1,8 +1,8 @@
 """STMI (AAAI 2026): attention steered by masks, tokens that a caption gathers, interaction over a hypergraph.
 
-One CLIP tower over aligned cameras. SFM (`reid.models.stmi.mask_attention`) modulates its attention by the object's mask. STR
-(`reid.models.stmi.semantic_tokens`) gathers each modality's patches into a few tokens, with the caption's feature as one of the
-queries. CHI (`reid.models.stmi.hypergraph`) lets the tokens of all modalities interact. U is what the class tokens G find
+One CLIP tower over aligned cameras. SFM (`mask_attention`) modulates its attention by the object's mask. STR
+(`semantic_tokens`) gathers each modality's patches into a few tokens, with the caption's feature as one of
+the queries. CHI (`hypergraph`) lets the tokens of all modalities interact. U is what the class tokens G find
 among them. Identity losses act on G, on U and on the caption's feature.
 
 The paper has no public code. From it: the data flow, one pair of strengths for each layer, K = 4, the three

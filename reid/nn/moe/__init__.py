@@ -1,0 +1,1 @@
+"""Mixtures of experts: routers, experts, and the layer that computes them together."""

@@ -1,0 +1,1 @@
+"""Towers: CLIP, vision transformers, ResNets, and where their weights come from."""

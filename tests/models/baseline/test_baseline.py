@@ -14,7 +14,9 @@ from torch import Tensor
 from reid.data.batches.batch import UNKNOWN, Batch, join
 from reid.errors import ConfigError, DataError
 from reid.modality import ORDER, Modality, all_subsets, parse_subset, subset_name
-from reid.models.base import Regime, ReIDModel, model_names, parameter_counts
+from reid.models.base import Regime, ReIDModel
+from reid.models.registry import model_names
+from reid.nn.parameters import parameter_counts
 
 Make = Callable[..., ReIDModel]
 MakeBatch = Callable[..., Batch]

@@ -15,9 +15,10 @@ from reid.data.batches.batch import Batch, join
 from reid.describe import gmac
 from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.modality import Modality, all_subsets, parse_subset, subset_name
-from reid.models.base import ModelContext, Regime, ReIDModel, model_names
+from reid.models.base import ModelContext, Regime, ReIDModel
 from reid.models.flexireid.adaptive_experts import AEA
 from reid.models.flexireid.model import Config, Model
+from reid.models.registry import model_names
 from reid.nn.towers.clip import ImageTower
 
 MakeBatch = Callable[..., Batch]

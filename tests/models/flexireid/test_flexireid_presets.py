@@ -14,8 +14,10 @@ from reid.evaluate.protocols import get_protocol
 from reid.ladders import apply, load_ladder
 from reid.ladders.fitting import used_groups, without_idle_groups
 from reid.modality import Modality, Target, all_subsets, parse_subset, subset_name
-from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
+from reid.models.base import ModelContext, ReIDModel
 from reid.models.flexireid.model import Config as FlexiReID
+from reid.models.registry import build_model
+from reid.nn.parameters import parameter_counts
 from reid.train.optim import build_optimizer, learning_rate
 from tests.support.places import GOLDEN_FOLDER
 

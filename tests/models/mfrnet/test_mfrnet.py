@@ -15,9 +15,11 @@ from reid.config.typed import check
 from reid.data.batches.batch import Batch
 from reid.errors import ConfigError
 from reid.modality import Modality, parse_subset
-from reid.models.base import ModelContext, Output, ReIDModel, model_names, parameter_counts
+from reid.models.base import ModelContext, Output, ReIDModel
 from reid.models.mfrnet.model import Config, Model
+from reid.models.registry import model_names
 from reid.nn.moe.layer import Mixed
+from reid.nn.parameters import parameter_counts
 
 MakeBatch = Callable[..., Batch]
 CAMERAS = "rgb+nir+tir"

@@ -13,7 +13,9 @@ from safetensors.torch import save_file
 from reid.config import load
 from reid.describe import PUBLISHED, gmac
 from reid.modality import CAMERA
-from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
+from reid.models.base import ModelContext, ReIDModel
+from reid.models.registry import build_model
+from reid.nn.parameters import parameter_counts
 from reid.nn.towers.clip import ImageTower, ImageTowerConfig, resize_positions
 from reid.train.optim import build_optimizer
 from tests.support.places import GOLDEN_FOLDER

@@ -16,8 +16,9 @@ from reid.data.batches.batch import Batch, join
 from reid.describe import gmac
 from reid.errors import ConfigError, DataError, UnsupportedPairing, WeightsError
 from reid.modality import Modality, Subset, all_subsets, parse_subset
-from reid.models.base import ModelContext, Regime, model_names
+from reid.models.base import ModelContext, Regime
 from reid.models.mixer.model import Config, Model
+from reid.models.registry import model_names
 from reid.nn.towers.resnet import ResNetTrunk
 
 MakeBatch = Callable[..., Batch]
@@ -179,7 +180,8 @@ def test_what_it_cannot_take_is_refused_with_who_can(query: str) -> None:
     with pytest.raises(UnsupportedPairing) as caught:
         mixer().pairing(subset, parse_subset("rgb"))
     assert "any subset of rgb+nir" in str(caught.value)
-    assert ("FlexiReID" in str(caught.value)) == (query != "tir")
+    assert "flexireid" in str(caught.value)
+    assert ("mixer with infrared: tir" in str(caught.value)) == (query == "tir")
 
 
 @pytest.mark.parametrize(

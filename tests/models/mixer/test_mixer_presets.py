@@ -15,9 +15,11 @@ from reid.evaluate.protocols import get_protocol
 from reid.ladders import apply, load_ladder
 from reid.ladders.fitting import shell as ladder_shell
 from reid.modality import parse_subset
-from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
+from reid.models.base import ModelContext, ReIDModel
 from reid.models.mixer.model import Config as MixerConfig
 from reid.models.mixer.model import Model
+from reid.models.registry import build_model
+from reid.nn.parameters import parameter_counts
 from reid.train.optim import build_optimizer, learning_rate
 from tests.support.places import GOLDEN_FOLDER, ROOT
 

@@ -17,7 +17,8 @@ from reid.data.batches.batch import UNKNOWN, Batch, join
 from reid.describe import gmac
 from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.modality import CAMERA, Modality, Subset, all_subsets, parse_subset, subset_name
-from reid.models.base import ModelContext, Regime, ReIDModel, model_names
+from reid.models.base import ModelContext, Regime, ReIDModel
+from reid.models.registry import model_names
 from reid.models.signal.model import Config, Model
 from reid.models.signal.token_selection import Drop, Projections
 

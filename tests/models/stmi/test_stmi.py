@@ -17,7 +17,8 @@ from reid.data.batches.batch import UNKNOWN, Batch, join
 from reid.describe import gmac
 from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.modality import CAMERA, Modality, Subset, all_subsets, parse_subset
-from reid.models.base import Auxiliary, Regime, ReIDModel, model_names
+from reid.models.base import Auxiliary, Regime, ReIDModel
+from reid.models.registry import model_names
 from reid.models.stmi.hypergraph import Kind
 from tests.support.tiny_stmi import CAMERAS, DIM, HEIGHT, TINY, WIDTH, stmi, with_auxiliaries
 

@@ -13,8 +13,10 @@ from reid.generate.registry import bind
 from reid.ladders import apply, load_ladder
 from reid.ladders.fitting import used_groups, without_idle_groups
 from reid.modality import CAMERA, Modality, Target
-from reid.models.base import ModelContext, ReIDModel, build_model, parameter_counts
+from reid.models.base import ModelContext, ReIDModel
+from reid.models.registry import build_model
 from reid.models.stmi.model import Config as Stmi
+from reid.nn.parameters import parameter_counts
 from reid.train.optim import build_optimizer, learning_rate
 from tests.support.places import GOLDEN_FOLDER, ROOT
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from reid.config import load
 from reid.errors import WeightsError
-from reid.models.base import build_model
+from reid.models.registry import build_model
 from reid.nn.towers.clip import ImageTower, ImageTowerConfig, TextTower, TextTowerConfig, resize_positions
 from reid.nn.towers.weights import CACHE_ENV, load_tower_weights, read_state
 from reid.runs import model_context, write_run
