@@ -77,7 +77,7 @@ def evaluate(
 
 def _compare(reports: list[str], out: str | None, as_json: bool) -> None:
     from reid.config import fingerprint
-    from reid.evaluate.comparison import (
+    from reid.evaluate.report.comparison import (
         compare_lines,
         compare_reports,
         find_report,

@@ -22,8 +22,8 @@ from reid.config import AUTO_PROTOCOL, Config, fingerprint, override
 from reid.config.addresses import run_fingerprint, shards_uri
 from reid.errors import AnyReIDError, ConfigError
 from reid.evaluate.plan import plan_evaluation
-from reid.evaluate.protocols import get_protocol
-from reid.evaluate.spelling import gallery_name, parse_gallery, split_pairing
+from reid.evaluate.protocols.pairing_names import gallery_name, parse_gallery, split_pairing
+from reid.evaluate.protocols.protocol import get_protocol
 from reid.ladders import Ladder, apply, differences, load_ladder
 from reid.ladders.fitting import shell, used_groups, without_idle_groups
 from reid.ladders.table import AblationTable, Measured, TableRow

@@ -29,7 +29,7 @@ from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import GroupRef, ShardSet
 from reid.errors import DataError
 from reid.evaluate.evaluator import Work
-from reid.evaluate.items import Part
+from reid.evaluate.protocols.items import Part
 from reid.modality import Modality, canonical
 from reid.runs import Run, load_run
 

@@ -18,18 +18,18 @@ from reid.config import Config, fingerprint
 from reid.config.addresses import evaluation_uri
 from reid.data.images import decode_rgb
 from reid.data.shards.shard_set import ShardSet
-from reid.evaluate.choice import Choice
 from reid.evaluate.evaluator import Pairing, Scored, Work, score, select, worklist
-from reid.evaluate.histogram import colour_histogram
-from reid.evaluate.items import SampleLabels
-from reid.evaluate.metrics import RetrievalMetrics, bootstrap_map
+from reid.evaluate.metrics.colour_histogram import colour_histogram
+from reid.evaluate.metrics.retrieval import RetrievalMetrics, bootstrap_map
+from reid.evaluate.metrics.trials import TrialMetrics
 from reid.evaluate.plan import EvaluationPlan, plan_evaluation
-from reid.evaluate.protocols import Protocol, get_protocol
-from reid.evaluate.published import published_rows
-from reid.evaluate.report import write_report
-from reid.evaluate.results import Evaluation, SubsetResult
+from reid.evaluate.protocols.choice import Choice
+from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.protocol import Protocol, get_protocol
+from reid.evaluate.report.published import published_rows
+from reid.evaluate.report.rendering import write_report
+from reid.evaluate.report.results import Evaluation, SubsetResult
 from reid.evaluate.support import check_support
-from reid.evaluate.trials import TrialMetrics
 from reid.modality import Modality, Subset, canonical, subset_name
 from reid.runs import Run
 

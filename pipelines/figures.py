@@ -11,13 +11,13 @@ from pipelines.ranked import Pictures
 from reid.config import Config
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.stream import sample_part
-from reid.evaluate.distributions import Similarities, similarities
 from reid.evaluate.evaluator import Scored, stack
-from reid.evaluate.items import Query, SampleLabels
-from reid.evaluate.projection import Projection, project
-from reid.evaluate.protocols import Protocol
-from reid.evaluate.results import SubsetResult
-from reid.evaluate.routing_map import RoutingMap
+from reid.evaluate.metrics.similarity_histograms import Similarities, similarities
+from reid.evaluate.protocols.items import Query, SampleLabels
+from reid.evaluate.protocols.protocol import Protocol
+from reid.evaluate.report.projection import Projection, project
+from reid.evaluate.report.results import SubsetResult
+from reid.evaluate.report.routing_map import RoutingMap
 from reid.runs import Run
 
 ROUTED = 6

@@ -17,9 +17,9 @@ from reid.data.images import thumbnail
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
-from reid.evaluate.choice import sides_of
 from reid.evaluate.evaluator import Work
-from reid.evaluate.items import SampleLabels, parts_key
+from reid.evaluate.protocols.choice import sides_of
+from reid.evaluate.protocols.items import SampleLabels, parts_key
 from reid.gallery.rows import Item
 from reid.gallery.store import Gallery
 from reid.modality import ORDER, Modality, Subset, all_subsets, canonical, parse_subset, subset_name

@@ -5,9 +5,9 @@ from __future__ import annotations
 from reid.config import Config
 from reid.config.protocols.spec import ProtocolConfig
 from reid.errors import ConfigError, DataError
-from reid.evaluate.choice import sides_of
-from reid.evaluate.pairing import Pairing, pair, parse_pairing
-from reid.evaluate.spelling import Kinds, parse_gallery
+from reid.evaluate.protocols.choice import sides_of
+from reid.evaluate.protocols.pairing import Pairing, pair, parse_pairing
+from reid.evaluate.protocols.pairing_names import Kinds, parse_gallery
 from reid.modality import CAMERA, Modality, Subset, all_subsets, canonical, subset_name
 from reid.models.base import Regime, ReIDModel
 

@@ -15,11 +15,11 @@ from reid.data.images import thumbnail
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.evaluate.evaluator import Scored
-from reid.evaluate.items import SampleLabels
-from reid.evaluate.meta import metas
-from reid.evaluate.metrics import top_ranked
-from reid.evaluate.protocols import Protocol
-from reid.evaluate.results import Found, RankedList
+from reid.evaluate.metrics.retrieval import top_ranked
+from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.label_arrays import metas
+from reid.evaluate.protocols.protocol import Protocol
+from reid.evaluate.report.results import Found, RankedList
 from reid.modality import Modality
 
 THUMBNAIL = 160

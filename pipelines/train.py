@@ -21,7 +21,7 @@ from reid import storage
 from reid.config import Config, load, override
 from reid.config.addresses import run_fingerprint, run_uri, shards_uri
 from reid.data.shards.shard_set import ShardSet
-from reid.evaluate.choice import check_name
+from reid.evaluate.protocols.choice import check_name
 from reid.runs import RUN_FILE, RunFolder
 from reid.train.checks import FIELD as VAL_PROTOCOL
 from reid.train.checks import check_run

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from reid.answers import FoundItem, Query
 from reid.errors import UsageError
-from reid.evaluate.calibration import PairCalibration
+from reid.evaluate.calibration.calibration import PairCalibration
 
 FEW_IDENTITIES = 20
 """Below so many validation identities, a result with probabilities says so."""

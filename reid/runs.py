@@ -33,7 +33,7 @@ from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.batches.collate import Collator
 from reid.embedding import Vectors, embed_rows
 from reid.errors import StorageError, WeightsError
-from reid.evaluate.calibration import Calibration
+from reid.evaluate.calibration.calibration import Calibration
 from reid.modality import Modality
 from reid.models.base import ModelContext, ReIDModel, Side
 from reid.models.registry import build_model

@@ -13,7 +13,7 @@ from PIL import Image
 
 from reid.config import load
 from reid.errors import DataError, GalleryError, UnsupportedPairing, UsageError
-from reid.evaluate.calibration import Calibration, LogisticMap, PairCalibration, VerificationPoint
+from reid.evaluate.calibration.calibration import Calibration, LogisticMap, PairCalibration, VerificationPoint
 from reid.gallery.store import Gallery
 from reid.modality import Modality
 from reid.models.registry import build_model

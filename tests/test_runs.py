@@ -14,7 +14,7 @@ from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.images import encode_png
 from reid.embedding import embed_rows
 from reid.errors import DataError, WeightsError
-from reid.evaluate.calibration import Calibration, LogisticMap, PairCalibration
+from reid.evaluate.calibration.calibration import Calibration, LogisticMap, PairCalibration
 from reid.modality import Modality
 from reid.models.base import ReIDModel
 from reid.models.registry import build_model

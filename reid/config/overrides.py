@@ -7,7 +7,7 @@ from typing import Any
 from reid.errors import ConfigError
 
 AUTO_PROTOCOL = "auto"
-"""As a protocol's name: the labels choose, see `reid.evaluate.choice`."""
+"""As a protocol's name: the labels choose, see `reid.evaluate.protocols.choice`."""
 DEFAULT_PROTOCOL = AUTO_PROTOCOL
 EXTENDED_PROTOCOL = "cross_camera"
 """What `evaluate.protocol.<field>=value` changes where no protocol was named."""

@@ -9,9 +9,9 @@ from reid.data.shards.shard_set import Identity
 from reid.doctor.finding import Finding
 from reid.doctor.source import Entry
 from reid.errors import ConfigError
-from reid.evaluate.choice import Choice
-from reid.evaluate.items import SampleLabels
 from reid.evaluate.plan import choose_evaluation
+from reid.evaluate.protocols.choice import Choice
+from reid.evaluate.protocols.items import SampleLabels
 from reid.train.checks import held_out_identities, validation_of
 from reid.train.identities import LEAST
 

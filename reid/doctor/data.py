@@ -33,8 +33,8 @@ from reid.doctor.recipes import Recipe, shard_recipe
 from reid.doctor.rows import check_rows
 from reid.doctor.source import Entry, ReaderSource, ShardSource, Source, whole_shards
 from reid.doctor.trial import Trial, camera_matters
-from reid.evaluate.choice import choose_protocol
-from reid.evaluate.items import SampleLabels
+from reid.evaluate.protocols.choice import choose_protocol
+from reid.evaluate.protocols.items import SampleLabels
 from reid.modality import canonical
 
 SAMPLE = 1000

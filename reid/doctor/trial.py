@@ -10,8 +10,8 @@ import torch
 from reid.data.shards.schema import Image, Labels, Sample
 from reid.doctor.finding import Finding
 from reid.doctor.source import Entry
-from reid.evaluate.items import GalleryItem, Query, SampleLabels
-from reid.evaluate.protocols import Protocol, metas
+from reid.evaluate.protocols.items import GalleryItem, Query, SampleLabels
+from reid.evaluate.protocols.protocol import Protocol, metas
 from reid.evaluate.support import is_asked
 from reid.modality import ORDER, Modality, canonical
 

@@ -16,9 +16,8 @@ from torch import Tensor
 from reid.config import RerankConfig
 from reid.config.protocols.spec import ProtocolConfig
 from reid.errors import DataError
-from reid.evaluate.items import GalleryItem, Parts, Query, SampleLabels, Selected, Side, parts_key
-from reid.evaluate.meta import Meta, metas
-from reid.evaluate.metrics import (
+from reid.evaluate.metrics.reranking import rerank
+from reid.evaluate.metrics.retrieval import (
     Compare,
     Exclude,
     RetrievalMetrics,
@@ -26,10 +25,11 @@ from reid.evaluate.metrics import (
     cosine,
     evaluate_features,
 )
-from reid.evaluate.pairing import Pairing, PairRule, pair, parse_pairing
-from reid.evaluate.protocols import Protocol
-from reid.evaluate.rerank import rerank
-from reid.evaluate.trials import over_trials
+from reid.evaluate.metrics.trials import over_trials
+from reid.evaluate.protocols.items import GalleryItem, Parts, Query, SampleLabels, Selected, Side, parts_key
+from reid.evaluate.protocols.label_arrays import Meta, metas
+from reid.evaluate.protocols.pairing import Pairing, PairRule, pair, parse_pairing
+from reid.evaluate.protocols.protocol import Protocol
 from reid.modality import subset_name
 
 __all__ = [

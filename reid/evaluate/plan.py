@@ -13,9 +13,9 @@ from reid.config.addresses import shards_uri
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
-from reid.evaluate.choice import Choice, choose_protocol
-from reid.evaluate.items import SampleLabels
-from reid.evaluate.protocols import Protocol, get_protocol
+from reid.evaluate.protocols.choice import Choice, choose_protocol
+from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.protocol import Protocol, get_protocol
 from reid.evaluate.support import check_support
 
 

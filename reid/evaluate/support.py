@@ -11,13 +11,13 @@ from itertools import product
 
 from reid.config.protocols.catalogue import FIELD
 from reid.errors import ConfigError
-from reid.evaluate.choice import WITHIN, Choice, cameras_of
 from reid.evaluate.evaluator import select
-from reid.evaluate.items import SampleLabels
-from reid.evaluate.meta import metas
-from reid.evaluate.pairing import Pairing
-from reid.evaluate.protocols import Protocol
-from reid.evaluate.rules import RULES
+from reid.evaluate.protocols.choice import WITHIN, Choice, cameras_of
+from reid.evaluate.protocols.exclusion_rules import RULES
+from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.label_arrays import metas
+from reid.evaluate.protocols.pairing import Pairing
+from reid.evaluate.protocols.protocol import Protocol
 from reid.modality import Modality, canonical
 
 CAMERA_RULES = frozenset(name for name, rule in RULES.items() if rule.needs == "camid")

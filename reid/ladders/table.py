@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reid.evaluate.results import percent
+from reid.evaluate.report.results import percent
 
 MEAN = "mean mAP"
 """Over every evaluated subset: how a model does when modalities are missing."""

@@ -1,7 +1,7 @@
 """Calibration when training ends: likelihood ratios from the validation identities, never from test.
 
 The validation identities may also have chosen the weights (best val/mAP), which makes the calibration a
-little too confident; `reid.evaluate.calibration_check` tells by how much on another split.
+little too confident; `reid.evaluate.calibration.checking` tells by how much on another split.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from reid.config import Config
 from reid.data.shards.shard_set import ShardSet
 from reid.embedding import Vectors, embed_rows
 from reid.errors import DataError, UnsupportedPairing
-from reid.evaluate.calibration import Calibration, PairCalibration
-from reid.evaluate.calibration_fit import fit
+from reid.evaluate.calibration.calibration import Calibration, PairCalibration
+from reid.evaluate.calibration.fitting import fit
+from reid.evaluate.calibration.pair_scores import PairScores, pairing_scores
 from reid.evaluate.evaluator import Pairing, Work, worklist
-from reid.evaluate.items import SampleLabels, Side
-from reid.evaluate.pair_scores import PairScores, pairing_scores
-from reid.evaluate.rules import RULES
+from reid.evaluate.protocols.exclusion_rules import RULES
+from reid.evaluate.protocols.items import SampleLabels, Side
 from reid.modality import Modality, Subset, all_subsets, canonical, subset_name
 from reid.models.base import Regime, ReIDModel
 from reid.train.validate import Validator, row_of

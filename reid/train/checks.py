@@ -11,9 +11,9 @@ from dataclasses import replace
 from reid.config import Config, ValConfig
 from reid.config.addresses import shards_uri
 from reid.data.shards.shard_set import Identity, ShardSet
-from reid.evaluate.choice import Choice, check_name, choose_protocol
-from reid.evaluate.items import SampleLabels
-from reid.evaluate.pairing import Pairing
+from reid.evaluate.protocols.choice import Choice, check_name, choose_protocol
+from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.support import check_support
 from reid.train.identities import LEAST, split_identities
 

@@ -25,7 +25,7 @@ from reid.data.batches.collate import Collator, PixelCache
 from reid.data.batches.stream import BatchStream, StreamPlace
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import TrainingError
-from reid.evaluate.choice import check_name
+from reid.evaluate.protocols.choice import check_name
 from reid.models.base import Auxiliary, Output, ReIDModel
 from reid.models.registry import build_model
 from reid.nn.distributed import local_statistics, rank, world_size

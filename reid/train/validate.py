@@ -15,10 +15,10 @@ from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import Identity, ShardSet
 from reid.embedding import Vectors, embed_rows
 from reid.errors import TrainingError
-from reid.evaluate.choice import Choice
 from reid.evaluate.evaluator import Pairing, Work, score, worklist
-from reid.evaluate.items import SampleLabels
-from reid.evaluate.protocols import Protocol
+from reid.evaluate.protocols.choice import Choice
+from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.protocol import Protocol
 from reid.modality import Modality, Subset, canonical
 from reid.models.base import Regime, ReIDModel
 from reid.train.checks import check_validation, choose_validation, free

@@ -12,7 +12,7 @@ from reid.config import load, override
 from reid.config.protocols.catalogue import PROTOCOLS, compose, register
 from reid.config.protocols.spec import ProtocolConfig
 from reid.errors import ConfigError
-from reid.evaluate.protocols import get_protocol
+from reid.evaluate.protocols.protocol import get_protocol
 
 PRESET = "baseline/synthetic"
 

@@ -15,9 +15,9 @@ from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.batches.collate import Collator
 from reid.data.readers.base import open_reader
 from reid.describe import describe_config
-from reid.evaluate.items import SampleLabels
-from reid.evaluate.meta import metas
-from reid.evaluate.protocols import get_protocol
+from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.label_arrays import metas
+from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
 from reid.models.base import ModelContext, Regime
 from reid.models.registry import build_model

@@ -13,7 +13,7 @@ from reid.config import BatchConfig, load
 from reid.data.batches.collate import Collator
 from reid.data.batches.stream import BatchStream, StreamPlace
 from reid.describe import describe_config
-from reid.evaluate.protocols import get_protocol
+from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality, parse_subset
 from reid.models.base import ModelContext, Regime
 from reid.models.registry import build_model

@@ -22,7 +22,7 @@ from reid.doctor.rows import KINDS, check_rows
 from reid.doctor.source import Entry
 from reid.doctor.trial import Trial, camera_matters
 from reid.errors import DataError
-from reid.evaluate.protocols import get_protocol
+from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
 from tests.doctor.making import by_code, pattern
 from tests.support.shards import make_sample, make_shards

@@ -12,12 +12,12 @@ import torch
 from reid.config import RerankConfig
 from reid.errors import DataError, UnsupportedPairing
 from reid.evaluate.evaluator import Pairing, Scored, pair, parse_pairing, score, worklist
-from reid.evaluate.items import Part, SampleLabels, parts_key
-from reid.evaluate.metrics import evaluate_features
-from reid.evaluate.protocols import Protocol, ProtocolConfig, get_protocol
-from reid.evaluate.trials import TrialMetrics
+from reid.evaluate.metrics.retrieval import evaluate_features
+from reid.evaluate.metrics.trials import TrialMetrics
+from reid.evaluate.protocols.items import Part, SampleLabels, parts_key
+from reid.evaluate.protocols.protocol import Protocol, ProtocolConfig, get_protocol
 from reid.modality import Modality, Subset
-from tests.evaluate.making import CAPTURED, GENERATED, infrared, row
+from tests.support.evaluation_rows import CAPTURED, GENERATED, infrared, row
 
 RGB, NIR, TIR, SKETCH, TEXT = Modality
 
@@ -191,7 +191,7 @@ def test_re_ranking_changes_the_order_and_exclusions_come_after_it() -> None:
 
 
 def _two(labels: list[SampleLabels]) -> Any:
-    from reid.evaluate.meta import metas
+    from reid.evaluate.protocols.label_arrays import metas
 
     found = get_protocol("all").gallery(labels, [RGB]).items
     first = [g for g in found if g.pid == 0][:1] + [g for g in found if g.pid == 1][:1]

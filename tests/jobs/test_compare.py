@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from jobs import evaluate
-from reid.evaluate.report import write_report
-from tests.evaluate.reports import evaluation_of
+from reid.evaluate.report.rendering import write_report
 from tests.jobs.conftest import Call
+from tests.support.reports import evaluation_of
 
 
 @pytest.fixture

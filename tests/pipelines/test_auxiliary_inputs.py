@@ -17,7 +17,7 @@ from reid.data.images import encode_mask
 from reid.data.shards.schema import Mask, Sample
 from reid.data.shards.shard_set import ShardSet, publish
 from reid.evaluate.evaluator import Work
-from reid.evaluate.items import Part, parts_key
+from reid.evaluate.protocols.items import Part, parts_key
 from reid.modality import Modality
 from reid.models.registry import build_model
 from reid.retrieve import Retriever

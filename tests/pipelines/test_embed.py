@@ -13,7 +13,7 @@ from pipelines.context import map_blocks
 from pipelines.embed import FeatureSet, embed_work
 from reid.data.shards.shard_set import ShardSet
 from reid.evaluate.evaluator import Work
-from reid.evaluate.items import Part, parts_key
+from reid.evaluate.protocols.items import Part, parts_key
 from reid.modality import Modality
 from reid.runs import Run
 from tests.pipelines.tiny import silent

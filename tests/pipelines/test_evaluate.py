@@ -17,8 +17,8 @@ from pipelines.evaluate import choose_pairings, evaluate_run, report_lines
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, UnsupportedPairing
-from reid.evaluate.items import SampleLabels
-from reid.evaluate.trials import TrialMetrics
+from reid.evaluate.metrics.trials import TrialMetrics
+from reid.evaluate.protocols.items import SampleLabels
 from reid.modality import ORDER, Modality
 from reid.runs import Run
 from tests.pipelines.tiny import config_of, silent
@@ -213,7 +213,7 @@ def test_a_combination_that_no_sample_has_is_left_out_and_told(
         kept = Modality.RGB if int(row.sample_id[-1]) % 2 else Modality.NIR
         return replace(row, images={kept: (row.images or {})[kept]}, captions=())
 
-    monkeypatch.setattr("reid.evaluate.items.SampleLabels.of", staticmethod(apart))
+    monkeypatch.setattr("reid.evaluate.protocols.items.SampleLabels.of", staticmethod(apart))
     found = evaluate_run(config_of(workdir, "evaluate.gallery=null"), any_run, silent).evaluation
     assert [(r.query, r.gallery) for r in found.results] == [("rgb", "rgb"), ("nir", "rgb")]
     both = config_of(workdir, "evaluate.subsets=[rgb+nir]")

@@ -17,8 +17,8 @@ from reid.config.addresses import run_fingerprint
 from reid.data.batches.collate import Collator
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
-from reid.evaluate.calibration import Calibration, IsotonicMap
-from reid.evaluate.protocols import get_protocol
+from reid.evaluate.calibration.calibration import Calibration, IsotonicMap
+from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality, subset_name
 from reid.models.base import ReIDModel
 from reid.models.registry import build_model

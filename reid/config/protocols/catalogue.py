@@ -23,7 +23,7 @@
 
 Sources: the data sets' own protocols as in AGW and LLCM's code; Mix-* from MixER (arXiv 2501.13307), whose
 galleries are reconstructed from its tables. The names of SYSU-MM01 expect what its reader gives: camid 0 to 5
-for cam1 to cam6, and one location for cam2 and cam3. The default, `auto`, is none of them: `reid.evaluate.choice`.
+for cam1 to cam6, and one location for cam2 and cam3. The default, `auto`, is none of them: `reid.evaluate.protocols.choice`.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def named(name: str) -> ProtocolConfig:
 def compose(value: Any) -> str | ProtocolConfig:
     """What `evaluate.protocol` says: a registered name stays one, a mapping becomes a protocol.
 
-    `auto` stays, too: `reid.evaluate.choice` turns it into a protocol. A mapping may say `extends: <name>`;
+    `auto` stays, too: the labels choose later. A mapping may say `extends: <name>`;
     its own keys win. Raises ConfigError naming the field and the nearest known name, also for another
     protocol under a registered name.
     """

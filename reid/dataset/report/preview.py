@@ -16,7 +16,7 @@ from reid.data.shards.schema import SPLITS, Attribute, Caption, Image, Mask, Sam
 from reid.data.shards.shard_set import GroupRef, ShardSet
 from reid.dataset.captions.quality import judge_all
 from reid.errors import DataError
-from reid.evaluate.pages import environment, image_uri
+from reid.evaluate.report.pages import environment, image_uri
 from reid.modality import VISUAL
 
 LONGEST = 256

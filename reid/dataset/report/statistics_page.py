@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reid.dataset.report.charts import columns, meters
-from reid.evaluate.pages import environment
+from reid.evaluate.report.pages import environment
 
 _PACKAGE = "reid.dataset.report"
 _ORIGINS = ("captured", "generated")

@@ -14,9 +14,9 @@ from reid.data.readers.market1501 import Config, Reader
 from reid.data.shards.schema import validate
 from reid.dataset.shard_plan import plan_shards
 from reid.errors import DataError
-from reid.evaluate.items import SampleLabels
-from reid.evaluate.meta import metas
-from reid.evaluate.protocols import get_protocol
+from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.label_arrays import metas
+from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
 
 NAMES = {

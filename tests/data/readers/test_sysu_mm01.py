@@ -17,7 +17,7 @@ from reid.data.readers.sysu_mm01 import Config, Reader
 from reid.data.shards.schema import ROLES, validate
 from reid.dataset.shard_plan import plan_shards
 from reid.errors import ConfigError, DataError
-from reid.evaluate.protocols import SampleLabels, get_protocol, metas
+from reid.evaluate.protocols.protocol import SampleLabels, get_protocol, metas
 from reid.modality import Modality
 from tests.support.shards import make_shards
 

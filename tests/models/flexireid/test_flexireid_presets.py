@@ -10,7 +10,7 @@ import torch
 
 from reid.config import Config, load
 from reid.describe import PUBLISHED, describe_config
-from reid.evaluate.protocols import get_protocol
+from reid.evaluate.protocols.protocol import get_protocol
 from reid.ladders import apply, load_ladder
 from reid.ladders.fitting import used_groups, without_idle_groups
 from reid.modality import Modality, Target, all_subsets, parse_subset, subset_name

@@ -11,7 +11,7 @@ import torchvision
 from reid.config import Config, load
 from reid.config.typed import check
 from reid.describe import PUBLISHED, gmac
-from reid.evaluate.protocols import get_protocol
+from reid.evaluate.protocols.protocol import get_protocol
 from reid.ladders import apply, load_ladder
 from reid.ladders.fitting import shell as ladder_shell
 from reid.modality import parse_subset

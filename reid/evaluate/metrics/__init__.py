@@ -1,0 +1,1 @@
+"""Numbers of a ranking: mAP, CMC, mINP, re-ranking, and histograms of similarity and colour."""

@@ -1,0 +1,271 @@
+"""Retrieval metrics: mAP, mINP and CMC with exclusions, their chance levels, and intervals.
+
+Gallery items are ranked by descending similarity, equal similarities by gallery index; excluded
+items leave the ranking. AP is the mean of the precision at every positive, INP the number of
+positives over the rank of the last one, CMC@k the share of queries with a positive among the first
+k; on request on the list of identities, each at the rank of its first item (SYSU-MM01). A query without any
+positive left is skipped and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from reid.config.protocols.spec import RANKS, CmcList
+from reid.errors import DataError
+from reid.evaluate.metrics.ranking import Ranked, rank, top_ranked
+from reid.evaluate.protocols.label_arrays import Meta
+
+__all__ = [
+    "RetrievalMetrics",
+    "bootstrap_map",
+    "check_features",
+    "cosine",
+    "evaluate_features",
+    "rank_metrics",
+    "rows_at_a_time",
+    "top_ranked",
+]
+
+CHUNK = 256
+"""Queries ranked at a time, fewer where the gallery is large: see `rows_at_a_time`."""
+BLOCK = 2**23
+"""Similarities held at a time."""
+Exclude = Callable[[Meta, Meta], Tensor]
+Compare = Callable[[slice], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalMetrics:
+    """Per-query results and the means over the queries that have a positive (NaN when none has).
+
+    All tensors are (Q,) on the CPU and in query order.
+    """
+
+    ap: Tensor  # float64 in (0, 1]; NaN for a skipped query
+    inp: Tensor  # float64 in (0, 1]; NaN for a skipped query
+    first_hit: Tensor  # int64 rank of the first positive, from 1; 0 for a skipped query
+    positives: Tensor  # int64 positives left in the ranking
+    candidates: Tensor  # int64 gallery items left in the ranking
+    ranks: tuple[int, ...] = RANKS
+    listed: Tensor | None = None  # int64 as first_hit in the list of identities, if CMC is counted on it
+
+    @property
+    def valid(self) -> Tensor:
+        """(Q,) bool: the queries that count."""
+        return self.positives > 0
+
+    @property
+    def queries(self) -> int:
+        """How many queries count."""
+        return int(self.valid.sum())
+
+    @property
+    def skipped(self) -> int:
+        """How many queries had no positive left."""
+        return len(self.positives) - self.queries
+
+    @property
+    def mAP(self) -> float:  # noqa: N802
+        """Mean average precision, in [0, 1]."""
+        return float(self.ap.nanmean())
+
+    @property
+    def mINP(self) -> float:  # noqa: N802
+        """Mean inverse negative penalty, in [0, 1]."""
+        return float(self.inp.nanmean())
+
+    @property
+    def cmc(self) -> tuple[float, ...]:
+        """CMC at each of `ranks`."""
+        return tuple(self.cmc_at(rank) for rank in self.ranks)
+
+    def cmc_at(self, rank: int) -> float:
+        """Share of the counted queries with a positive among the first `rank` items, or identities."""
+        hits = self.first_hit if self.listed is None else self.listed
+        return float((hits[self.valid] <= rank).double().mean())
+
+    @property
+    def chance_mAP(self) -> float:  # noqa: N802
+        """Exact expectation of mAP if the remaining items were shuffled."""
+        n, m = self._counts()
+        spread = torch.where(n > 1, (m - 1) / (n - 1).clamp(min=1), torch.zeros_like(n))
+        harmonic = torch.digamma(n + 1) + np.euler_gamma
+        return float((spread + (1 - spread) * harmonic / n).mean())
+
+    def chance_cmc(self, rank: int) -> float:
+        """Exact expectation of CMC@rank if the remaining items were shuffled.
+
+        NaN beyond rank 1 on the list of identities, where it depends on every identity's number of items.
+        """
+        if self.listed is not None and rank > 1:
+            return float("nan")
+        n, m = self._counts()
+        others, total = _log_choose(n - m, rank), _log_choose(n, rank)
+        missed = torch.where(n - m >= rank, torch.exp(others - total), torch.zeros_like(n))
+        return float((1 - missed).mean())
+
+    def summary(self) -> dict[str, float]:
+        """{"mAP", "R<k>" for each rank, "mINP", "queries", "skipped"}: a log line."""
+        means = {
+            "mAP": self.mAP,
+            **{f"R{k}": self.cmc_at(k) for k in self.ranks},
+            "mINP": self.mINP,
+        }
+        return {**means, "queries": self.queries, "skipped": self.skipped}
+
+    def _counts(self) -> tuple[Tensor, Tensor]:
+        return self.candidates[self.valid].double(), self.positives[self.valid].double()
+
+
+def rank_metrics(
+    similarity: Tensor,
+    q_pid: Tensor,
+    g_pid: Tensor,
+    exclude: Tensor | None = None,
+    ranks: Sequence[int] = RANKS,
+    chunk: int | None = None,
+    cmc: CmcList = "images",
+) -> RetrievalMetrics:
+    """Metrics of a (Q, G) similarity matrix, compared as float32; higher is more alike.
+
+    `q_pid` (Q,) and `g_pid` (G,) are identity labels; `exclude` (Q, G) bool drops items; `cmc` says on which
+    list CMC is counted. Raises DataError for an empty side, shapes that disagree, or a similarity that is
+    not finite.
+    """
+    _check_shapes(similarity, q_pid, g_pid, exclude)
+    chunk = chunk or rows_at_a_time(len(g_pid))
+    table = _Table(len(similarity), cmc)
+    for start in range(0, len(similarity), chunk):
+        rows = slice(start, start + chunk)
+        block = similarity[rows]
+        if not torch.isfinite(torch.stack(torch.aminmax(block))).all():
+            raise DataError(f"Similarities of queries {start}.. are not finite; check the features.")
+        drop = None if exclude is None else exclude[rows]
+        table.put(rows, rank(block, q_pid[rows], g_pid, drop, cmc == "identities"))
+    return table.metrics(ranks)
+
+
+def evaluate_features(
+    q: Tensor,
+    g: Tensor,
+    q_meta: Meta,
+    g_meta: Meta,
+    exclude: Exclude | None = None,
+    ranks: Sequence[int] = RANKS,
+    chunk: int | None = None,
+    cmc: CmcList = "images",
+    compare: Compare | None = None,
+) -> RetrievalMetrics:
+    """Metrics of ranking gallery features g (G, D) by cosine to query features q (Q, D).
+
+    Works on `chunk` queries at a time, so memory grows with chunk x G and not with Q x G. `exclude`
+    gets the chunk's query labels and all gallery labels and returns (q, G) bool, True = drop. `compare`
+    gives the (q, G) similarities of some queries instead of the cosine (re-ranking). Raises DataError for
+    an empty side, shapes that disagree, or features that are not finite.
+    """
+    check_features(q, len(q_meta), "query")
+    check_features(g, len(g_meta), "gallery")
+    if q.shape[1] != g.shape[1]:
+        raise DataError(f"Query features have {q.shape[1]} columns and gallery features {g.shape[1]}.")
+    chunk = chunk or rows_at_a_time(len(g))
+    compare = compare or cosine(q, g)
+    g_pid = g_meta.pid.to(g.device)
+    table = _Table(len(q), cmc)
+    for start in range(0, len(q), chunk):
+        rows = slice(start, start + chunk)
+        drop = None if exclude is None else exclude(q_meta[rows], g_meta).to(g.device)
+        q_pid = q_meta.pid[rows].to(g.device)
+        table.put(rows, rank(compare(rows).to(g.device), q_pid, g_pid, drop, cmc == "identities"))
+    return table.metrics(ranks)
+
+
+def cosine(q: Tensor, g: Tensor) -> Compare:
+    """Cosines of some rows of q (Q, D) to all rows of g (G, D), as `evaluate_features` asks for them."""
+    columns = normalize(g.float(), dim=1).T
+    return lambda rows: normalize(q[rows].float(), dim=1) @ columns
+
+
+def rows_at_a_time(columns: int) -> int:
+    """How many queries are ranked together against a gallery of that size."""
+    return max(1, min(CHUNK, BLOCK // max(columns, 1)))
+
+
+def bootstrap_map(
+    metrics: RetrievalMetrics,
+    q_pid: Tensor,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """Percentile interval (low, high) of mAP over resampled identities; None below two of them.
+
+    Queries of one identity are not independent, so whole identities are drawn with replacement.
+    """
+    kept = metrics.valid
+    _, identity = torch.unique(q_pid.cpu()[kept], return_inverse=True)
+    count = np.bincount(identity.numpy()).astype(np.float64)
+    if len(count) < 2:
+        return None
+    total = np.bincount(identity.numpy(), weights=metrics.ap[kept].numpy())
+    uniform = np.full(len(count), 1 / len(count))
+    draws = np.random.default_rng(seed).multinomial(len(count), uniform, size=resamples)
+    low, high = np.quantile((draws @ total) / (draws @ count), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def check_features(features: Tensor, rows: int, side: str) -> None:
+    """Raise DataError unless features are (rows, D), not empty and finite."""
+    if features.ndim != 2 or len(features) != rows:
+        raise DataError(f"{side} features are {tuple(features.shape)} but there are {rows} {side} labels.")
+    if not rows:
+        raise DataError(f"No {side} features: nothing to evaluate.")
+    bad = ~torch.isfinite(features).all(dim=1)
+    if bad.any():
+        first = int(bad.nonzero()[0])
+        raise DataError(
+            f"{int(bad.sum())} of {rows} {side} features are not finite (first: row {first}); "
+            "the model diverged or an input was corrupt."
+        )
+
+
+def _check_shapes(similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor | None) -> None:
+    wanted = (len(q_pid), len(g_pid))
+    if tuple(similarity.shape) != wanted:
+        raise DataError(f"Similarity is {tuple(similarity.shape)} but the labels say {wanted}.")
+    if exclude is not None and tuple(exclude.shape) != wanted:
+        raise DataError(f"The exclusion mask is {tuple(exclude.shape)} but the labels say {wanted}.")
+    if 0 in wanted:
+        raise DataError(f"Nothing to evaluate: {wanted[0]} queries and {wanted[1]} gallery items.")
+
+
+class _Table:
+    """Results of Q queries, filled in chunks; allocated at once, for many small results split up the heap."""
+
+    def __init__(self, count: int, cmc: CmcList) -> None:
+        self.ap, self.inp = (torch.empty(count, dtype=torch.float64) for _ in range(2))
+        self.first_hit, self.positives, self.candidates, self.listed = (
+            torch.empty(count, dtype=torch.int64) for _ in range(4)
+        )
+        self.has_list = cmc == "identities"
+
+    def put(self, rows: slice, ranked: Ranked) -> None:
+        for name, column in ranked._asdict().items():
+            if column is not None:
+                getattr(self, name)[rows] = column
+
+    def metrics(self, ranks: Sequence[int]) -> RetrievalMetrics:
+        listed = self.listed if self.has_list else None
+        columns = (self.ap, self.inp, self.first_hit, self.positives, self.candidates)
+        return RetrievalMetrics(*columns, ranks=tuple(ranks), listed=listed)
+
+
+def _log_choose(n: Tensor, k: int) -> Tensor:
+    """log C(n, k) by the gamma function; meaningless (and unused) where n < k."""
+    return torch.lgamma(n + 1) - torch.lgamma(torch.tensor(k + 1.0)) - torch.lgamma((n - k).clamp(min=0) + 1)

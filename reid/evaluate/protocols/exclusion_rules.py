@@ -1,0 +1,121 @@
+"""Exclusion rules: which pairs of query and gallery item do not count. One pure function a rule.
+
+A rule gets the label arrays of both sides and returns (Q, G) bool, True = the pair is dropped from the
+ranking. An unknown label equals nothing, not even another unknown one. A new rule is one function with
+`@rule()` here, under a name with its words in `reid.config.protocols.rule_names`; protocols name it in
+`exclude`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from reid.config.protocols.rule_names import RULE_WORDS
+from reid.evaluate.protocols.label_arrays import UNKNOWN, Meta
+
+Function = Callable[[Meta, Meta], Tensor]
+Label = Literal["camid", "location", "content_hash"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule by its name; `words` finish the sentence "Not counted: …", `needs` is the label it lives on."""
+
+    name: str
+    words: str
+    function: Function
+    needs: Label | None = None
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(needs: Label | None = None) -> Callable[[Function], Function]:
+    """Register a function as an exclusion rule under its own name, which must have words in `RULE_WORDS`."""
+
+    def add(function: Function) -> Function:
+        name = function.__name__
+        RULES[name] = Rule(name, RULE_WORDS[name], function, needs)
+        return function
+
+    return add
+
+
+@rule()
+def same_sample(q: Meta, g: Meta) -> Tensor:
+    """(Q, G) True where query and gallery item share a sample."""
+    return _meet(q.samples, g.samples)
+
+
+@rule()
+def leakage(q: Meta, g: Meta) -> Tensor:
+    """(Q, G) True where one side was made from the other's sample, or both from the same one."""
+    made = _meet(q.sources, g.samples) | _meet(q.samples, g.sources)
+    return made | _meet(q.sources, g.sources)
+
+
+@rule(needs="content_hash")
+def identical_file(q: Meta, g: Meta) -> Tensor:
+    """(Q, G) True where a sample of one side has the content hash of a sample of the other."""
+    return _meet(q.contents, g.contents)
+
+
+@rule(needs="camid")
+def same_camera(q: Meta, g: Meta) -> Tensor:
+    """(Q, G) True where identity and camera are the same (Market-1501, RGBNT201, LLCM)."""
+    return _equal(q.pid, g.pid) & _equal(q.camid, g.camid)
+
+
+@rule(needs="location")
+def same_scene(q: Meta, g: Meta) -> Tensor:
+    """(Q, G) True where identity and location are the same (MSVR310; SYSU's Mix-Cam-ID)."""
+    return _equal(q.pid, g.pid) & _equal(q.location, g.location)
+
+
+@rule()
+def same_modality(q: Meta, g: Meta) -> Tensor:
+    """(Q, G) True where identity and a modality are the same: right answers are of other modalities."""
+    return _equal(q.pid, g.pid) & ((q.modalities[:, None] & g.modalities[None, :]) != 0)
+
+
+@rule(needs="camid")
+def camera(q: Meta, g: Meta) -> Tensor:
+    """(Q, G) True where the camera is the same, whatever the identity."""
+    return _equal(q.camid, g.camid)
+
+
+@rule(needs="location")
+def location(q: Meta, g: Meta) -> Tensor:
+    """(Q, G) True where the location is the same, whatever the identity (SYSU-MM01: cam3 skips cam2)."""
+    return _equal(q.location, g.location)
+
+
+@rule(needs="camid")
+def source_camera(q: Meta, g: Meta) -> Tensor:
+    """(Q, G) True where the item's camera is that of a source of the query."""
+    return _meet(q.source_cameras, g.camid[:, None])
+
+
+def _equal(a: Tensor, b: Tensor) -> Tensor:
+    """(N,), (M,) codes to (N, M) bool."""
+    return _known(a)[:, None] == b[None, :]
+
+
+def _meet(a: Tensor, b: Tensor) -> Tensor:
+    """(N, K), (M, L) padded codes to (N, M) bool: do the two sets have a code in common?"""
+    found = torch.zeros(len(a), len(b), dtype=torch.bool)
+    left = _known(a)
+    for i in range(a.shape[1]):
+        for j in range(b.shape[1]):
+            found |= left[:, i, None] == b[None, :, j]
+    return found
+
+
+def _known(codes: Tensor) -> Tensor:
+    """UNKNOWN becomes a code that nothing has."""
+    return codes.masked_fill(codes == UNKNOWN, UNKNOWN - 1)

@@ -1,0 +1,1 @@
+"""An evaluation for people and programs: JSON, Markdown, HTML, figures, comparisons."""

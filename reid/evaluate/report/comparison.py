@@ -1,0 +1,236 @@
+"""Several reports side by side: a table a pairing, the best number of each column marked.
+
+What papers state of these systems comes as faint rows, and what makes the reports unequal as warnings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reid import storage
+from reid.errors import DataError, StorageError, UsageError
+from reid.evaluate.report.published import NOTE, PublishedRow
+from reid.evaluate.report.results import percent
+
+REPORT = "report.json"
+METRICS = ("mAP", "R1", "R5", "R10", "mINP")
+SAME = {
+    "dataset": "data sets",
+    "split": "splits",
+    "protocol": "protocols",
+    "data_fingerprint": "versions of the data set",
+}
+
+
+@dataclass(frozen=True)
+class CompareRow:
+    """A run's numbers for one pairing, and the columns in which no other run is better."""
+
+    name: str
+    numbers: dict[str, Any]
+    best: frozenset[str]
+
+
+@dataclass(frozen=True)
+class CompareTable:
+    """One pairing."""
+
+    pair: str
+    rows: tuple[CompareRow, ...]
+    published: tuple[PublishedRow, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What compare.json, compare.md and compare.html say."""
+
+    runs: tuple[dict[str, Any], ...]  # name, dataset, split, protocol, fingerprints, report
+    tables: tuple[CompareTable, ...]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of compare.json."""
+        tables = [
+            {
+                "pair": table.pair,
+                "rows": [{"run": r.name, **r.numbers, "best": sorted(r.best)} for r in table.rows],
+                "published": [row.to_dict() for row in table.published],
+            }
+            for table in self.tables
+        ]
+        return {"runs": list(self.runs), "tables": tables, "warnings": list(self.warnings)}
+
+
+def find_report(uri: str) -> str:
+    """The report.json that a file, an evaluation's folder or a run folder names.
+
+    Raises UsageError where there is none, or more than one in a run folder.
+    """
+    where = storage.absolute(uri)
+    if where.endswith(".json"):
+        return where
+    if storage.exists(storage.join(where, REPORT)):
+        return storage.join(where, REPORT)
+    try:
+        inside = storage.list_folders(storage.join(where, "evaluate"))
+    except StorageError:
+        inside = []
+    found = [report for f in inside if storage.exists(report := storage.join(f, REPORT))]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UsageError(
+            f"--compare {uri}: no {REPORT} here; evaluate the run first (python -m jobs.evaluate)."
+        )
+    raise UsageError(f"--compare {uri}: this run has several reports; name one of them: {', '.join(found)}.")
+
+
+def read_report(uri: str) -> dict[str, Any]:
+    """The content of a report.json. Raises DataError for a file that is none, StorageError for no file."""
+    try:
+        tree = storage.read_json(uri)
+        known = {"run": tree["run"], "rows": [(row["query"], row["gallery"]) for row in tree["results"]]}
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        known = {}
+    if not known:
+        raise DataError(f"{uri} is no report of an evaluation ({REPORT}).")
+    return {**tree, "report": uri}
+
+
+def compare_reports(reports: Sequence[dict[str, Any]]) -> Comparison:
+    """Reports (as `read_report`) to tables. Raises UsageError for fewer than two."""
+    if len(reports) < 2:
+        raise UsageError("A comparison needs two reports or more: --compare A --compare B.")
+    names = _names(reports)
+    runs = tuple(_run(name, report) for name, report in zip(names, reports, strict=True))
+    stated = dict.fromkeys(PublishedRow.from_dict(r) for tree in reports for r in tree.get("published", ()))
+    pairs = dict.fromkeys(_pair(row) for tree in reports for row in tree["results"])
+    tables = []
+    for pair in pairs:
+        rows = [
+            (name, row)
+            for name, tree in zip(names, reports, strict=True)
+            for row in tree["results"]
+            if _pair(row) == pair
+        ]
+        rivals = len(rows) > 1
+        most = {m: max((r[m] for _, r in rows if r.get(m) is not None), default=None) for m in METRICS}
+        marked = tuple(
+            CompareRow(
+                name,
+                row,
+                frozenset(m for m in METRICS if rivals and most[m] is not None and row.get(m) == most[m]),
+            )
+            for name, row in rows
+        )
+        published = tuple(p for p in stated if _pair({"query": p.query, "gallery": p.gallery}) == pair)
+        tables.append(CompareTable(pair, marked, published))
+    tables.sort(key=lambda table: -len(table.rows))  # what all have comes first
+    return Comparison(runs, tuple(tables), _warnings(runs))
+
+
+def render_compare_markdown(comparison: Comparison) -> str:
+    """compare.md: best numbers bold, published ones in italics."""
+    from reid.evaluate.report.rendering import plain, with_interval
+
+    lines = ["# Comparison of " + ", ".join(plain(run["name"]) for run in comparison.runs), ""]
+    for run in comparison.runs:
+        about = f"{run['dataset']} ({run['split']}), protocol {run['protocol']}"
+        lines.append(f"- **{plain(run['name'])}**: {plain(about)}, model `{plain(run['model_fingerprint'])}`")
+    lines += [f"\n> **Warning.** {plain(w)}" for w in comparison.warnings]
+    for table in comparison.tables:
+        lines += ["", f"## {plain(table.pair)}", "", f"| Run | {' | '.join(METRICS)} | Queries | Gallery |"]
+        lines.append(f"|---|{'---:|' * (len(METRICS) + 2)}")
+        for row in table.rows:
+            shown = {m: percent(row.numbers.get(m)) for m in METRICS}
+            shown["mAP"] = with_interval(row.numbers)
+            cells = [f"**{shown[m]}**" if m in row.best else shown[m] for m in METRICS]
+            sizes = [str(row.numbers.get(key, "–")) for key in ("queries", "gallery_size")]
+            lines.append(f"| {' | '.join([plain(row.name), *cells, *sizes])} |")
+        for p in table.published:
+            cells = [f"*{percent(p.get(m))}*" if p.get(m) is not None else "–" for m in METRICS]
+            label = f"*{plain(p.label)} ({plain(p.source)}; {NOTE})*"
+            lines.append(f"| {' | '.join([label, *cells, '–', '–'])} |")
+    return "\n".join([*lines, "", "Numbers in %; the best of each column that was measured is bold."]) + "\n"
+
+
+def render_compare_html(comparison: Comparison) -> str:
+    """compare.html: one self-contained page like report.html."""
+    from reid.evaluate.report.figures import cmc_chart
+    from reid.evaluate.report.pages import environment
+
+    templates = environment()
+    templates.filters["percent"] = percent
+    curves = [
+        [(row.name, row.numbers["cmc"]) for row in table.rows if row.numbers.get("cmc")]
+        for table in comparison.tables
+    ]
+    charts = [cmc_chart(several) if len(several) > 1 else None for several in curves]
+    return templates.get_template("compare.html.j2").render(
+        c=comparison, metrics=METRICS, note=NOTE, tables=list(zip(comparison.tables, charts, strict=True))
+    )
+
+
+def write_comparison(comparison: Comparison, folder: str | Path) -> dict[str, str]:
+    """Write compare.json, compare.md and compare.html to a local or s3:// folder; {file name: uri}."""
+    where = storage.absolute(folder)
+    storage.make_dir(where)
+    tree = json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    forms = {
+        "compare.json": tree,
+        "compare.md": render_compare_markdown(comparison),
+        "compare.html": render_compare_html(comparison),
+    }
+    for name, text in forms.items():
+        storage.write_bytes(storage.join(where, name), text.encode())
+    return {name: storage.join(where, name) for name in forms}
+
+
+def compare_lines(comparison: Comparison, files: dict[str, str]) -> list[str]:
+    """A short table for a terminal; * marks the best."""
+    lines = [f"warning: {warning}" for warning in comparison.warnings]
+    for table in comparison.tables:
+        lines.append(f"{table.pair:<44}" + "".join(f"{m:>8}" for m in METRICS))
+        for row in table.rows:
+            cells = [percent(row.numbers.get(m)) + ("*" if m in row.best else " ") for m in METRICS]
+            lines.append(f"  {row.name:<42}" + "".join(f"{cell:>8}" for cell in cells))
+        for p in table.published:
+            cells = [percent(p.get(m)) + " " for m in METRICS]
+            lines.append(f"  {f'({p.label}, published)':<42}" + "".join(f"{cell:>8}" for cell in cells))
+    return [*lines, f"comparison: {files['compare.html']}"]
+
+
+def _names(reports: Sequence[dict[str, Any]]) -> list[str]:
+    """The runs' names, told apart by fingerprint or number where they are alike."""
+    names = [str(tree["run"]) for tree in reports]
+    if len(set(names)) < len(names):
+        names = [f"{n}, {tree.get('model_fingerprint')}" for n, tree in zip(names, reports, strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{name} #{i}" for i, name in enumerate(names, 1)]
+    return names
+
+
+def _run(name: str, report: dict[str, Any]) -> dict[str, Any]:
+    protocol = report.get("protocol")
+    known = protocol.get("name") if isinstance(protocol, dict) else protocol
+    keys = ("dataset", "split", "model_fingerprint", "data_fingerprint", "report")
+    return {"name": name, "protocol": known, **{key: report.get(key) for key in keys}}
+
+
+def _pair(row: dict[str, Any]) -> str:
+    return str(row["query"]) if row["query"] == row["gallery"] else f"{row['query']} → {row['gallery']}"
+
+
+def _warnings(runs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    found = []
+    for key, what in SAME.items():
+        values = list(dict.fromkeys(str(run[key]) for run in runs))
+        if len(values) > 1:
+            found.append(
+                f"The reports are of different {what} ({', '.join(values)}): do not rank the runs by them."
+            )
+    return tuple(found)
