@@ -39,7 +39,7 @@ def convert(
     debug: DebugOption = False,
 ) -> None:
     """Check that every tensor of a public checkpoint has its place, and write it as a run folder."""
-    from reid.convert.folder import prepare, write
+    from reid.runs.convert.folder import prepare, write
 
     settings = load_config(config, preset, overrides)
     prepared = prepare(settings, checkpoint)

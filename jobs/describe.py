@@ -31,7 +31,7 @@ def describe(
     debug: DebugOption = False,
 ) -> None:
     """Print what a configuration builds; no data and no weights are needed for a known data set."""
-    from reid.describe import describe_config
+    from reid.runs.describe import describe_config
 
     settings = load_config(config, preset, overrides)
     described = describe_config(settings, classes, cameras)

@@ -56,8 +56,8 @@ def search(
     from reid.errors import UsageError
     from reid.gallery.store import Gallery
     from reid.modality import Modality
-    from reid.retrieve import Retriever
-    from reid.runs import load_run
+    from reid.retrieve.retriever import Retriever
+    from reid.runs.folder import load_run
 
     settings = load_config(config, preset, overrides)
     files = {Modality.RGB: rgb, Modality.NIR: nir, Modality.TIR: tir, Modality.SKETCH: sketch}

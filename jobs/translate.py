@@ -27,7 +27,7 @@ def translate(
     """Learn picture-to-picture translation; the fields are those of TranslateConfig."""
     from pipelines.progress import Progress, say
     from reid import storage
-    from reid.train.translate import WEIGHTS, load_translate, train_translator
+    from reid.train.translator.training import WEIGHTS, load_translate, train_translator
 
     settings = load_translate(config, overrides or [])
     if dry_run:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from pipelines.embed import Vector, embed_work
 from pipelines.progress import Progress, Say, say
-from reid.auxiliaries import recorded
 from reid.config import Config
 from reid.config.addresses import gallery_uri, shards_uri
 from reid.data.images import thumbnail
@@ -24,7 +23,8 @@ from reid.gallery.rows import Item
 from reid.gallery.store import Gallery
 from reid.modality import ORDER, Modality, Subset, all_subsets, canonical, parse_subset, subset_name
 from reid.models.base import Regime, ReIDModel
-from reid.runs import Run
+from reid.retrieve.auxiliary_inputs import recorded
+from reid.runs.folder import Run
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from pipelines.serve.limits import (
 from reid.config import ServeConfig
 from reid.errors import AnyReIDError, DataError, GalleryError, ServiceError, UsageError
 from reid.modality import parse_subset, subset_name
-from reid.retrieve import FoundItem, NewItem, Query, SearchResult
+from reid.retrieve.retriever import FoundItem, NewItem, Query, SearchResult
 
 audit = logging.getLogger("anyreid.audit")
 log = logging.getLogger("anyreid.serve")

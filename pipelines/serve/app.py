@@ -37,7 +37,7 @@ from pipelines.waiting import wait_for, watched
 from reid import storage
 from reid.config import Config, ServeConfig
 from reid.errors import AnyReIDError, ServiceError
-from reid.retrieve import NewItem, Query, Retriever, SearchResult
+from reid.retrieve.retriever import NewItem, Query, Retriever, SearchResult
 
 APP_NAME = "anyreid"
 _INGRESS_CPUS = 0.1
@@ -65,7 +65,7 @@ class Embedder:
 
     def __init__(self, args: dict[str, Any]) -> None:
         from reid.gallery.store import Gallery
-        from reid.runs import load_run
+        from reid.runs.folder import load_run
 
         checked = ServeArgs.model_validate(args)
         run = load_run(checked.run, device_here(checked.serve.gpus_per_replica, "serve.gpus_per_replica"))
@@ -199,7 +199,7 @@ def run(
     """
     from reid.config import addresses
     from reid.gallery.store import Gallery
-    from reid.runs import RunFolder
+    from reid.runs.folder import RunFolder
 
     chosen = run_uri or config.run
     if chosen is None:

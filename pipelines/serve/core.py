@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from reid.errors import AnyReIDError, ServiceError
 from reid.modality import subset_name
-from reid.retrieve import NewItem, Query, Retriever, SearchResult
+from reid.retrieve.retriever import NewItem, Query, Retriever, SearchResult
 
 
 class Core(Protocol):

@@ -19,13 +19,13 @@ from reid.benchmarks.timing import Measured, Row, compare
 from reid.config import Config, load, override
 from reid.data.batches.batch import Batch
 from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
-from reid.describe import PUBLISHED, dummy_batch, gmac
 from reid.modality import Modality
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
 from reid.nn.towers import block as blocks
 from reid.nn.towers.block import Replacement
 from reid.nn.towers.clip import ImageTower
+from reid.runs.describe import PUBLISHED, dummy_batch, gmac
 
 SYSTEMS = ("baseline", "mfrnet", "signal")
 TARGETS = {("mfrnet", "eval fp32"): 1.1, ("mfrnet", "eval bf16"): 2.5}

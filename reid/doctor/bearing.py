@@ -12,8 +12,8 @@ from reid.errors import ConfigError
 from reid.evaluate.plan import choose_evaluation
 from reid.evaluate.protocols.choice import Choice
 from reid.evaluate.protocols.items import SampleLabels
+from reid.runs.identities import LEAST
 from reid.train.checks import held_out_identities, validation_of
-from reid.train.identities import LEAST
 
 _LABEL = "for own folders: data.reader.camera_pattern, or the manifest's camid column"
 

@@ -13,7 +13,6 @@ import torch
 
 from reid.config import Config
 from reid.data.shards.shard_set import ShardSet
-from reid.embedding import Vectors, embed_rows
 from reid.errors import DataError, UnsupportedPairing
 from reid.evaluate.calibration.calibration import Calibration, PairCalibration
 from reid.evaluate.calibration.fitting import fit
@@ -23,6 +22,7 @@ from reid.evaluate.protocols.exclusion_rules import RULES
 from reid.evaluate.protocols.items import SampleLabels, Side
 from reid.modality import Modality, Subset, all_subsets, canonical, subset_name
 from reid.models.base import Regime, ReIDModel
+from reid.runs.embedding import Vectors, embed_rows
 from reid.train.validate import Validator, row_of
 
 ROWS = 2000

@@ -15,7 +15,7 @@ from reid.evaluate.protocols.choice import Choice, check_name, choose_protocol
 from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.support import check_support
-from reid.train.identities import LEAST, split_identities
+from reid.runs.identities import LEAST, split_identities
 
 FIELD = "train.val.protocol"
 WITHOUT = ", or set train.val.fraction=0 to train without validation"

@@ -19,7 +19,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from reid import storage
-from reid.auxiliaries import recorded
 from reid.config import Config
 from reid.data.batches.collate import Collator, PixelCache
 from reid.data.batches.stream import BatchStream, StreamPlace
@@ -30,11 +29,12 @@ from reid.models.base import Auxiliary, Output, ReIDModel
 from reid.models.registry import build_model
 from reid.nn.distributed import local_statistics, rank, world_size
 from reid.nn.parameters import parameter_counts
-from reid.runs import RunFolder, model_context, write_run
+from reid.retrieve.auxiliary_inputs import recorded
+from reid.runs.folder import RunFolder, model_context, write_run
+from reid.runs.identities import LabelMap, training_labels
 from reid.train.calibrate import calibration_of
 from reid.train.checks import FIELD as VAL_PROTOCOL
-from reid.train.identities import LabelMap, training_labels
-from reid.train.optim import build_optimizer, set_learning_rates
+from reid.train.optimizer import build_optimizer, set_learning_rates
 from reid.train.state import Progress, epoch_seed, load_state, save_state
 from reid.train.validate import Validator
 

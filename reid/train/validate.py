@@ -13,7 +13,6 @@ from reid.data.batches.collate import Collator
 from reid.data.batches.stream import sample_part
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import Identity, ShardSet
-from reid.embedding import Vectors, embed_rows
 from reid.errors import TrainingError
 from reid.evaluate.evaluator import Pairing, Work, score, worklist
 from reid.evaluate.protocols.choice import Choice
@@ -21,6 +20,7 @@ from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.protocol import Protocol
 from reid.modality import Modality, Subset, canonical
 from reid.models.base import Regime, ReIDModel
+from reid.runs.embedding import Vectors, embed_rows
 from reid.train.checks import check_validation, choose_validation, free
 
 

@@ -14,14 +14,14 @@ from reid.config import Config, load
 from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.batches.collate import Collator
 from reid.data.readers.base import open_reader
-from reid.describe import describe_config
 from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.label_arrays import metas
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
 from reid.models.base import ModelContext, Regime
 from reid.models.registry import build_model
-from reid.train.optim import build_optimizer, learning_rate
+from reid.runs.describe import describe_config
+from reid.train.optimizer import build_optimizer, learning_rate
 from tests.support.annotated_sets import write_set
 from tests.support.places import GOLDEN_FOLDER, ROOT
 

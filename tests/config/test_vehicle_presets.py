@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from reid.config import load
-from reid.describe import describe_config
 from reid.evaluate.protocols.protocol import get_protocol
+from reid.runs.describe import describe_config
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "vehicle_presets.json").read_text())

@@ -12,11 +12,11 @@ import torch
 from reid.config import BatchConfig, load
 from reid.data.batches.collate import Collator
 from reid.data.batches.stream import BatchStream, StreamPlace
-from reid.describe import describe_config
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality, parse_subset
 from reid.models.base import ModelContext, Regime
 from reid.models.registry import build_model
+from reid.runs.describe import describe_config
 from tests.support.places import GOLDEN_FOLDER
 from tests.support.shards import SIDE, data_config, make_sample, make_shards
 

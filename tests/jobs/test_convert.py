@@ -10,8 +10,9 @@ import yaml
 
 from jobs import convert, evaluate, index
 from reid.modality import CAMERA
-from reid.runs import load_run
-from tests.convert.public import (
+from reid.runs.folder import load_run
+from tests.jobs.conftest import Call
+from tests.support.public_checkpoints import (
     CLASSES,
     MFRNET,
     batch,
@@ -23,7 +24,6 @@ from tests.convert.public import (
     tiny_mfrnet,
     tiny_signal,
 )
-from tests.jobs.conftest import Call
 from tests.support.shards import make_identities, make_shards
 
 

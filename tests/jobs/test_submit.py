@@ -18,7 +18,7 @@ import pytest
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from reid.data.shards.shard_set import ShardSet
-from reid.runs import RunFolder
+from reid.runs.folder import RunFolder
 from tests.support.places import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -11,14 +11,14 @@ import yaml
 
 import reid.ladders.fitting
 from reid.config import Config, load
-from reid.describe import PUBLISHED
 from reid.errors import ConfigError, UsageError
 from reid.ladders import Row, apply, differences, ladders, load_ladder
 from reid.ladders.fitting import shell, used_groups, without_idle_groups
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
-from reid.train.optim import build_optimizer
+from reid.runs.describe import PUBLISHED
+from reid.train.optimizer import build_optimizer
 
 BASE = "baseline/synthetic"
 

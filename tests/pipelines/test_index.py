@@ -11,8 +11,8 @@ from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError, UnsupportedPairing
 from reid.gallery.store import Gallery
 from reid.modality import ORDER, Modality
-from reid.retrieve import Retriever
-from reid.runs import Run
+from reid.retrieve.retriever import Retriever
+from reid.runs.folder import Run
 from tests.pipelines.tiny import config_of, silent
 
 

@@ -22,9 +22,9 @@ from pipelines.serve.limits import ApiError, RateLimiter
 from reid.config import ServeConfig
 from reid.errors import ServiceError
 from reid.gallery.store import Gallery
-from reid.retrieve import NewItem, Query, Retriever, SearchResult
-from reid.runs import Run
-from tests.test_retrieve import RGB, fill, made_calibration, make_run, picture, retriever_of
+from reid.retrieve.retriever import NewItem, Query, Retriever, SearchResult
+from reid.runs.folder import Run
+from tests.retrieve.test_retriever import RGB, fill, made_calibration, make_run, picture, retriever_of
 
 TOKEN = "correct-horse"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from reid.retrieve import Retriever
+from reid.retrieve.retriever import Retriever
+from tests.retrieve.test_retriever import fill, make_run, picture, retriever_of
 from tests.support.endpoint import Endpoint, Upload, served
-from tests.test_retrieve import fill, make_run, picture, retriever_of
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import yaml
 
-from reid.retrieve import Retriever
+from reid.retrieve.retriever import Retriever
 from tests.support.places import ROOT
 
 _START_S = 180.0

@@ -22,12 +22,12 @@ from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality, subset_name
 from reid.models.base import ReIDModel
 from reid.models.registry import build_model
-from reid.runs import Run, RunFolder, load_run, model_context
+from reid.runs.folder import Run, RunFolder, load_run, model_context
+from reid.runs.identities import LabelMap
 from reid.train.calibrate import calibrated_pairings, calibration_of
-from reid.train.identities import LabelMap
 from reid.train.loop import train
 from reid.train.validate import Validator
-from tests.train.comparing import MEAN_WITH_TEXT, new_model
+from tests.support.rank_comparison import MEAN_WITH_TEXT, new_model
 
 Configure = Callable[..., Config]
 RGB, NIR, TIR, SKETCH, TEXT = Modality

@@ -14,9 +14,9 @@ from reid.config import Config
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, WeightsError
 from reid.modality import Modality
-from reid.runs import load_run
+from reid.runs.folder import load_run
 from reid.train.loop import train
-from tests.train.comparing import PLAIN, weights
+from tests.support.rank_comparison import PLAIN, weights
 
 Configure = Callable[..., Config]
 MODALITIES = "data.modalities=rgb+nir+text"

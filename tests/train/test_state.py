@@ -14,11 +14,11 @@ from reid.config import Config, Plugin
 from reid.data.batches.stream import StreamPlace
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
-from reid.runs import RunFolder
+from reid.runs.folder import RunFolder
 from reid.train.loop import EpochReport, train
-from reid.train.optim import build_optimizer
+from reid.train.optimizer import build_optimizer
 from reid.train.state import STATE_FILE, Progress, epoch_seed, load_state, save_state
-from tests.train.comparing import MEAN_WITH_TEXT, new_model, same, weights
+from tests.support.rank_comparison import MEAN_WITH_TEXT, new_model, same, weights
 
 Configure = Callable[..., Config]
 

@@ -15,11 +15,11 @@ from reid.config.addresses import run_fingerprint
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
-from reid.runs import RunFolder
+from reid.runs.folder import RunFolder
 from reid.train.checks import check_run
 from reid.train.loop import EpochReport, train
 from reid.train.state import STATE_FILE
-from tests.train.comparing import MEAN_WITH_TEXT, same
+from tests.support.rank_comparison import MEAN_WITH_TEXT, same
 
 Configure = Callable[..., Config]
 

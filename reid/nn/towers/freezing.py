@@ -37,7 +37,7 @@ def load_modality_embedding(spec: str, bias: ClassBias) -> None:
 
     Raises WeightsError when there is no such run or it has none of this width.
     """
-    from reid.runs import RunFolder
+    from reid.runs.folder import RunFolder
 
     found = None
     if spec.startswith("run:"):

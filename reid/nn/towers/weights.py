@@ -96,7 +96,7 @@ def _not_plain(uri: str, found: str) -> WeightsError:
 
 
 def _run_state(run: str) -> tuple[State, tuple[int, int]]:
-    from reid.runs import RunFolder
+    from reid.runs.folder import RunFolder
 
     folder = RunFolder.open(run)
     config = folder.config

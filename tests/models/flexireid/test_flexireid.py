@@ -12,7 +12,6 @@ from torch import Tensor
 
 from reid.config.typed import check
 from reid.data.batches.batch import Batch, join
-from reid.describe import gmac
 from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.modality import Modality, all_subsets, parse_subset, subset_name
 from reid.models.base import ModelContext, Regime, ReIDModel
@@ -20,6 +19,7 @@ from reid.models.flexireid.adaptive_experts import AEA
 from reid.models.flexireid.model import Config, Model
 from reid.models.registry import model_names
 from reid.nn.towers.clip import ImageTower
+from reid.runs.describe import gmac
 
 MakeBatch = Callable[..., Batch]
 ALL = "rgb+nir+sketch+text"

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from reid.config import Config, load
-from reid.describe import PUBLISHED, describe_config
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.ladders import apply, load_ladder
 from reid.ladders.fitting import used_groups, without_idle_groups
@@ -18,7 +17,8 @@ from reid.models.base import ModelContext, ReIDModel
 from reid.models.flexireid.model import Config as FlexiReID
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
-from reid.train.optim import build_optimizer, learning_rate
+from reid.runs.describe import PUBLISHED, describe_config
+from reid.train.optimizer import build_optimizer, learning_rate
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "flexireid.json").read_text())

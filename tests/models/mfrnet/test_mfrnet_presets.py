@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import save_file
 
 from reid.config import load
-from reid.describe import PUBLISHED, gmac
 from reid.modality import CAMERA
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
 from reid.nn.towers.clip import ImageTower, ImageTowerConfig, resize_positions
-from reid.train.optim import build_optimizer
+from reid.runs.describe import PUBLISHED, gmac
+from reid.train.optimizer import build_optimizer
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "moe.json").read_text())

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from reid.config.typed import check
 from reid.data.batches.batch import Batch, join
-from reid.describe import gmac
 from reid.errors import ConfigError, DataError, UnsupportedPairing, WeightsError
 from reid.modality import Modality, Subset, all_subsets, parse_subset
 from reid.models.base import ModelContext, Regime
 from reid.models.mixer.model import Config, Model
 from reid.models.registry import model_names
 from reid.nn.towers.resnet import ResNetTrunk
+from reid.runs.describe import gmac
 
 MakeBatch = Callable[..., Batch]
 HEIGHT, WIDTH = 32, 16

@@ -10,7 +10,6 @@ import torchvision
 
 from reid.config import Config, load
 from reid.config.typed import check
-from reid.describe import PUBLISHED, gmac
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.ladders import apply, load_ladder
 from reid.ladders.fitting import shell as ladder_shell
@@ -20,7 +19,8 @@ from reid.models.mixer.model import Config as MixerConfig
 from reid.models.mixer.model import Model
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
-from reid.train.optim import build_optimizer, learning_rate
+from reid.runs.describe import PUBLISHED, gmac
+from reid.train.optimizer import build_optimizer, learning_rate
 from tests.support.places import GOLDEN_FOLDER, ROOT
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "mixer.json").read_text())

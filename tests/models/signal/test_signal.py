@@ -14,13 +14,13 @@ from torch import Tensor
 
 from reid.config.typed import check
 from reid.data.batches.batch import UNKNOWN, Batch, join
-from reid.describe import gmac
 from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.modality import CAMERA, Modality, Subset, all_subsets, parse_subset, subset_name
 from reid.models.base import ModelContext, Regime, ReIDModel
 from reid.models.registry import model_names
 from reid.models.signal.model import Config, Model
 from reid.models.signal.token_selection import Drop, Projections
+from reid.runs.describe import gmac
 
 Make = Callable[..., ReIDModel]
 MakeBatch = Callable[..., Batch]

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from reid.config import Config, load
-from reid.describe import PUBLISHED, gmac
 from reid.modality import CAMERA, Modality
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
 from reid.models.signal.model import Config as Signal
 from reid.nn.parameters import parameter_counts
-from reid.train.optim import build_optimizer
+from reid.runs.describe import PUBLISHED, gmac
+from reid.train.optimizer import build_optimizer
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "signal.json").read_text())

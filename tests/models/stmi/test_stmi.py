@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reid.data.batches.batch import UNKNOWN, Batch, join
-from reid.describe import gmac
 from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.modality import CAMERA, Modality, Subset, all_subsets, parse_subset
 from reid.models.base import Auxiliary, Regime, ReIDModel
 from reid.models.registry import model_names
 from reid.models.stmi.hypergraph import Kind
+from reid.runs.describe import gmac
 from tests.support.tiny_stmi import CAMERAS, DIM, HEIGHT, TINY, WIDTH, stmi, with_auxiliaries
 
 Make = Callable[..., ReIDModel]

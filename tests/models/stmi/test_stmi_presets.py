@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from reid.config import Config, load
-from reid.describe import PUBLISHED
 from reid.generate.registry import bind
 from reid.ladders import apply, load_ladder
 from reid.ladders.fitting import used_groups, without_idle_groups
@@ -17,7 +16,8 @@ from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
 from reid.models.stmi.model import Config as Stmi
 from reid.nn.parameters import parameter_counts
-from reid.train.optim import build_optimizer, learning_rate
+from reid.runs.describe import PUBLISHED
+from reid.train.optimizer import build_optimizer, learning_rate
 from tests.support.places import GOLDEN_FOLDER, ROOT
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "stmi.json").read_text())

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reid.answers import FoundItem, NewItem, Parts, Query, SearchResult
-from reid.auxiliaries import Completed, QueryInputs
-from reid.confidence import Confidence, confidence
 from reid.errors import AnyReIDError, DataError, UnsupportedPairing
-from reid.gallery.planning import Plan, plan
 from reid.gallery.rows import Item
 from reid.gallery.search import Hit, IndexInfo, Mode, Searcher
 from reid.gallery.store import Gallery, VersionGone
+from reid.gallery.subset_choice import Plan, plan
 from reid.modality import Subset, canonical, parse_subset, subset_name
+from reid.retrieve.answers import FoundItem, NewItem, Parts, Query, SearchResult
+from reid.retrieve.auxiliary_inputs import Completed, QueryInputs
+from reid.retrieve.confidence import Confidence, confidence
 
 if TYPE_CHECKING:
-    from reid.runs import Run
+    from reid.runs.folder import Run
 
 __all__ = ["FoundItem", "NewItem", "Parts", "Query", "Retriever", "SearchResult"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import permutations
 
-from reid.convert.base import Ignored, Plan, Source, State, System, one_of_all
-from reid.convert.parts import INITIALS, both, depth, identity_heads, tower_sources
 from reid.modality import CAMERA
+from reid.runs.convert.base import Ignored, Plan, Source, State, System, one_of_all
+from reid.runs.convert.parts import INITIALS, both, depth, identity_heads, tower_sources
 
 BACKBONE = "BACKBONE"
 BASE = f"{BACKBONE}.base"

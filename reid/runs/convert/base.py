@@ -98,8 +98,8 @@ class System:
 
 def systems() -> dict[str, System]:
     """By model name."""
-    here = set(plugin_names("reid.convert"))
-    return {n: importlib.import_module(f"reid.convert.{n}").SYSTEM for n in model_names() if n in here}
+    here = set(plugin_names("reid.runs.convert"))
+    return {n: importlib.import_module(f"reid.runs.convert.{n}").SYSTEM for n in model_names() if n in here}
 
 
 def system_of(model: str) -> System:

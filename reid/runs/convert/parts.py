@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from reid.convert.base import Source, flat_table
 from reid.errors import WeightsError
 from reid.modality import CAMERA, Modality
+from reid.runs.convert.base import Source, flat_table
 
 TOWER = "image_tower.visual."
 BLOCKS = TOWER + "transformer.resblocks."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from reid.convert.base import Ignored, Plan, Source, System, scalar
-from reid.convert.parts import INITIALS, both, head, identity_heads, tower_sources
+from reid.runs.convert.base import Ignored, Plan, Source, System, scalar
+from reid.runs.convert.parts import INITIALS, both, head, identity_heads, tower_sources
 
 BACKBONE = "clip_vision_encoder"
 INTERACTION = "_var"

@@ -17,9 +17,9 @@ from reid.evaluate.calibration.calibration import Calibration, LogisticMap, Pair
 from reid.gallery.store import Gallery
 from reid.modality import Modality
 from reid.models.registry import build_model
-from reid.retrieve import NewItem, Query, Retriever, SearchResult
-from reid.runs import Run, load_run, model_context, write_run
-from reid.train.identities import LabelMap
+from reid.retrieve.retriever import NewItem, Query, Retriever, SearchResult
+from reid.runs.folder import Run, load_run, model_context, write_run
+from reid.runs.identities import LabelMap
 
 RGB, NIR, TIR, SKETCH, TEXT = Modality
 

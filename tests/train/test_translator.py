@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 from reid.config import GenerateConfig
 from reid.config.sections.translate import TranslateConfig, UNetConfig
 from reid.data.images import Pixels, encode_png
-from reid.data.pairs import read_pairs, stack
 from reid.data.shards.schema import Image, Labels, Sample
 from reid.errors import ConfigError, DataError, WeightsError
 from reid.generate.infrared.unet import IrUnet
 from reid.generate.registry import Source, bind
 from reid.modality import Modality, Target
 from reid.nn.unet import UNet, save_unet
-from reid.train.translate import load_translate, train_translator
+from reid.train.translator.aligned_pairs import read_pairs, stack
+from reid.train.translator.training import load_translate, train_translator
 from tests.support.shards import make_shards
 
 SIZE = (32, 16)

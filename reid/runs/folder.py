@@ -31,13 +31,13 @@ from reid import storage
 from reid.config import Config, load
 from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.batches.collate import Collator
-from reid.embedding import Vectors, embed_rows
 from reid.errors import StorageError, WeightsError
 from reid.evaluate.calibration.calibration import Calibration
 from reid.modality import Modality
 from reid.models.base import ModelContext, ReIDModel, Side
 from reid.models.registry import build_model
-from reid.train.identities import LabelMap
+from reid.runs.embedding import Vectors, embed_rows
+from reid.runs.identities import LabelMap
 
 RUN_FILE = "run.json"
 CALIBRATION_FILE = "calibration.json"

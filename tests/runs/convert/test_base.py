@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from reid.config import load
-from reid.convert.base import convert, counts, system_of, systems
-from reid.convert.folder import Prepared, prepare
 from reid.errors import ConfigError, StorageError, WeightsError
 from reid.models.base import ModelContext
 from reid.models.registry import build_model
-from tests.convert import public
-from tests.convert.public import blocks_expanded, config_of, saved, tiny_mfrnet, tiny_signal
+from reid.runs.convert.base import convert, counts, system_of, systems
+from reid.runs.convert.folder import Prepared, prepare
+from tests.support import public_checkpoints
 from tests.support.places import GOLDEN_FOLDER
+from tests.support.public_checkpoints import blocks_expanded, config_of, saved, tiny_mfrnet, tiny_signal
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "public_checkpoints.json").read_text())
 State = dict[str, Tensor]
@@ -31,12 +31,12 @@ GENERATOR = "BACKBONE.base.gfmoe.experts.conv_1.weight"
 @pytest.fixture
 def state() -> State:
     """Of a tiny MFRNet with the official switches."""
-    return public.public_mfrnet(tiny_mfrnet())
+    return public_checkpoints.public_mfrnet(tiny_mfrnet())
 
 
 def converted(state: State, folder: Path, **fields: Any) -> Prepared:
     """Into the tiny MFRNet."""
-    section = public.merged(public.MFRNET, fields)
+    section = public_checkpoints.merged(public_checkpoints.MFRNET, fields)
     return prepare(config_of("mfrnet", section, folder / "work"), saved(state, folder / "public.pth"))
 
 
@@ -115,25 +115,25 @@ def test_a_switch_that_the_checkpoint_was_not_trained_with_is_an_error(
 
 
 def test_heads_of_each_modality_in_a_joint_model_are_an_error_with_a_hint(tmp_path: Path) -> None:
-    told = complaint(public.public_mfrnet(tiny_mfrnet(heads="each")), tmp_path)
+    told = complaint(public_checkpoints.public_mfrnet(tiny_mfrnet(heads="each")), tmp_path)
     assert "unknown: bottleneck_r.weight" in told and "model.heads=each" in told
 
 
 def test_two_heads_of_one_modality_are_ambiguous(tmp_path: Path) -> None:
-    state = public.public_mfrnet(tiny_mfrnet(heads="each"))
+    state = public_checkpoints.public_mfrnet(tiny_mfrnet(heads="each"))
     state["classifier_rgb.weight"] = state["classifier_r.weight"]
     told = complaint(state, tmp_path, heads="each")
     assert "head of rgb: classifier_r or classifier_rgb?" in told
 
 
 def test_heads_of_unknown_spelling_are_not_guessed(tmp_path: Path) -> None:
-    state = public.public_mfrnet(tiny_mfrnet(heads="each"), ("_x", "_y", "_z"))
+    state = public_checkpoints.public_mfrnet(tiny_mfrnet(heads="each"), ("_x", "_y", "_z"))
     told = complaint(state, tmp_path, heads="each")
     assert "missing: bottleneck_r.weight" in told and "unknown: bottleneck_x.weight" in told
 
 
 def test_another_systems_checkpoint_is_told_by_its_name(tmp_path: Path) -> None:
-    told = complaint(public.public_signal(tiny_signal()), tmp_path)
+    told = complaint(public_checkpoints.public_signal(tiny_signal()), tmp_path)
     assert "not a checkpoint of MFRNet" in told and "Signal's: try --preset signal/rgbnt201-official" in told
 
 
@@ -171,13 +171,13 @@ def test_a_pickled_object_is_refused_without_being_run(state: State, tmp_path: P
     path = tmp_path / "public.pth"
     torch.save({**state, "extra": Stowaway()}, path)
     with pytest.raises(WeightsError, match=r"public\.pth: not a plain state dict.*safetensors"):
-        prepare(config_of("mfrnet", public.MFRNET, tmp_path), str(path))
+        prepare(config_of("mfrnet", public_checkpoints.MFRNET, tmp_path), str(path))
 
 
 def test_a_file_without_named_tensors_or_without_a_file_is_an_error(tmp_path: Path) -> None:
     assert "no tensors by name" in complaint({}, tmp_path)
     with pytest.raises(StorageError, match="no such file"):
-        prepare(config_of("mfrnet", public.MFRNET, tmp_path), str(tmp_path / "none.pth"))
+        prepare(config_of("mfrnet", public_checkpoints.MFRNET, tmp_path), str(tmp_path / "none.pth"))
 
 
 def test_a_model_without_public_checkpoints_says_which_have_some() -> None:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from reid.convert.folder import Prepared, prepare, write
 from reid.models.mfrnet.model import Model
-from reid.runs import load_run
-from tests.convert.public import (
+from reid.runs.convert.folder import Prepared, prepare, write
+from reid.runs.folder import load_run
+from tests.support.public_checkpoints import (
     CAMERAS,
     CLASSES,
     MFRNET,

@@ -9,11 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from reid.convert.folder import Prepared, prepare, write
 from reid.errors import WeightsError
 from reid.models.signal.model import Model
-from reid.runs import load_run
-from tests.convert.public import SIGNAL, batch, config_of, embed, merged, public_signal, saved, tiny_signal
+from reid.runs.convert.folder import Prepared, prepare, write
+from reid.runs.folder import load_run
+from tests.support.public_checkpoints import (
+    SIGNAL,
+    batch,
+    config_of,
+    embed,
+    merged,
+    public_signal,
+    saved,
+    tiny_signal,
+)
 
 
 def prepared(state: dict[str, Tensor], folder: Path, suffix: str = ".pth", **fields: Any) -> Prepared:

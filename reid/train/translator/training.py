@@ -19,11 +19,11 @@ from reid.config.fingerprints import fingerprint
 from reid.config.sections.translate import TranslateConfig
 from reid.config.typed import check
 from reid.data.images import Pixels
-from reid.data.pairs import Pair, read_pairs, stack
 from reid.errors import ConfigError, TrainingError
 from reid.nn.losses.ssim import ssim
 from reid.nn.unet import PatchDiscriminator, UNet, save_unet
 from reid.train.state import epoch_seed
+from reid.train.translator.aligned_pairs import Pair, read_pairs, stack
 
 WEIGHTS, STATE, METRICS = "translator.safetensors", "state.pt", "metrics.json"
 LUMA = (0.299, 0.587, 0.114)

@@ -18,7 +18,7 @@ from reid.modality import ORDER, Modality, Subset, subset_name
 from reid.models.base import Auxiliary, ModelContext, ReIDModel
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
-from reid.train.identities import training_labels
+from reid.runs.identities import training_labels
 
 PUBLISHED = {
     "rgbnt201": (171, 4),

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reid import storage
-from reid.answers import Parts
 from reid.config import GenerateConfig
 from reid.data.batches.auxiliary_inputs import decode_mask
 from reid.data.batches.batch_row import BatchRow, RowPart
@@ -21,9 +20,10 @@ from reid.data.images import decode_rgb, encode_mask
 from reid.errors import AnyReIDError
 from reid.generate.registry import BoundGenerator, MadeCaption, MadeMask, Source, bind, registry
 from reid.modality import Modality, Subset, Target, canonical
+from reid.retrieve.answers import Parts
 
 if TYPE_CHECKING:
-    from reid.runs import Run
+    from reid.runs.folder import Run
 
 TARGETS = {"mask": Target.MASK, "caption": Target.TEXT}
 """What makes each auxiliary input; a mask first, since a caption may need it."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from reid.config import OptimConfig, load
 from reid.errors import ConfigError
-from reid.train.optim import build_optimizer, learning_rate, noise_factor, set_learning_rates
+from reid.train.optimizer import build_optimizer, learning_rate, noise_factor, set_learning_rates
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "schedule.json").read_text())

@@ -13,10 +13,10 @@ from PIL import Image
 from reid.config import DataConfig
 from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.batches.collate import Collator
-from reid.embedding import embed_rows, join_rows
 from reid.modality import Modality, Subset, all_subsets, parse_subset
 from reid.models import baseline, mfrnet, signal
 from reid.models.base import ModelContext, ReIDModel
+from reid.runs.embedding import embed_rows, join_rows
 
 RGB, NIR, TIR, SKETCH, TEXT = Modality
 CAMERAS = parse_subset("rgb+nir+tir")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from reid.answers import FoundItem, Query
 from reid.errors import UsageError
 from reid.evaluate.calibration.calibration import PairCalibration
+from reid.retrieve.answers import FoundItem, Query
 
 FEW_IDENTITIES = 20
 """Below so many validation identities, a result with probabilities says so."""

@@ -12,7 +12,6 @@ from fastapi.testclient import TestClient
 
 from pipelines.serve.api import make_api
 from pipelines.serve.core import LocalCore
-from reid.auxiliaries import AuxiliaryMaker, recorded
 from reid.config import GenerateConfig, ServeConfig, load
 from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.images import encode_mask
@@ -21,10 +20,11 @@ from reid.gallery.store import Gallery
 from reid.generate.registry import bind
 from reid.modality import Modality, Target
 from reid.models.registry import build_model
-from reid.retrieve import NewItem, Query, Retriever, SearchResult
-from reid.runs import Run, load_run, model_context, write_run
-from reid.train.identities import LabelMap
-from tests.test_retrieve import picture
+from reid.retrieve.auxiliary_inputs import AuxiliaryMaker, recorded
+from reid.retrieve.retriever import NewItem, Query, Retriever, SearchResult
+from reid.runs.folder import Run, load_run, model_context, write_run
+from reid.runs.identities import LabelMap
+from tests.retrieve.test_retriever import picture
 
 RGB, NIR, TIR, SKETCH, TEXT = Modality
 
@@ -227,7 +227,7 @@ def test_the_endpoint_takes_a_mask_and_says_when_it_is_degraded(captured_run: Ru
 
 
 def test_a_model_without_auxiliary_inputs_says_that_a_mask_is_not_used(tmp_path: Path) -> None:
-    from tests.test_retrieve import make_run as baseline_run
+    from tests.retrieve.test_retriever import make_run as baseline_run
 
     run = baseline_run(tmp_path / "run", "rgb+nir", "mean")
     gallery = Gallery.create(str(tmp_path / "g"), run.model.dim, ["rgb"], run.fingerprint, run.uri)

@@ -10,8 +10,8 @@ from torch import Tensor
 from reid.config import Config
 from reid.models.base import ReIDModel
 from reid.models.registry import build_model
-from reid.runs import RunFolder, model_context
-from reid.train.identities import LabelMap
+from reid.runs.folder import RunFolder, model_context
+from reid.runs.identities import LabelMap
 
 PLAIN = ("train.augment={flip: 0, pad: 0, erase: 0}",)
 MEAN_WITH_TEXT = ("data.modalities=rgb+nir+text", "model.fusion=mean", "train.batch.modality_dropout=0.3")

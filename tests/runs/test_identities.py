@@ -11,7 +11,7 @@ import pytest
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
-from reid.train.identities import LabelMap, split_identities, training_labels
+from reid.runs.identities import LabelMap, split_identities, training_labels
 
 IDENTITIES = [("a", pid) for pid in range(60)] + [("b", pid) for pid in range(40)]
 MakeSample = Callable[..., Sample]

@@ -12,14 +12,14 @@ import torch
 from reid.config import Config, load
 from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.images import encode_png
-from reid.embedding import embed_rows
 from reid.errors import DataError, WeightsError
 from reid.evaluate.calibration.calibration import Calibration, LogisticMap, PairCalibration
 from reid.modality import Modality
 from reid.models.base import ReIDModel
 from reid.models.registry import build_model
-from reid.runs import LATEST, RUN_FILE, RunFolder, load_run, model_context, write_run
-from reid.train.identities import LabelMap
+from reid.runs.embedding import embed_rows
+from reid.runs.folder import LATEST, RUN_FILE, RunFolder, load_run, model_context, write_run
+from reid.runs.identities import LabelMap
 
 LABELS = LabelMap((("x", 4), ("x", 7), ("y", 4)), (1, 3))
 HISTORY = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.5, "val/mAP": 0.25}]

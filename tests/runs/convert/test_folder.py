@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from reid.config import load
-from reid.convert.folder import PLACEHOLDER, prepare, write
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import StorageError
 from reid.modality import CAMERA
-from reid.runs import RunFolder, load_run
-from tests.convert.public import (
+from reid.runs.convert.folder import PLACEHOLDER, prepare, write
+from reid.runs.folder import RunFolder, load_run
+from tests.support.public_checkpoints import (
     CAMERAS,
     CLASSES,
     MFRNET,

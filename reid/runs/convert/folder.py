@@ -13,16 +13,16 @@ from torch import Tensor
 from reid import storage
 from reid.config import Config, fingerprint, override
 from reid.config.addresses import shards_uri
-from reid.convert.base import convert, counts, system_of
 from reid.data.shards.shard_set import ShardSet
-from reid.describe import PUBLISHED
 from reid.errors import DataError, StorageError
 from reid.models.base import ReIDModel
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
 from reid.nn.towers.weights import read_state
-from reid.runs import RUN_FILE, RunFolder, model_context, write_run
-from reid.train.identities import LabelMap, training_labels
+from reid.runs.convert.base import convert, counts, system_of
+from reid.runs.describe import PUBLISHED
+from reid.runs.folder import RUN_FILE, RunFolder, model_context, write_run
+from reid.runs.identities import LabelMap, training_labels
 
 PLACEHOLDER = "placeholder"
 
