@@ -36,7 +36,7 @@ def demo(
     from pipelines.serve.app import run as deploy
     from pipelines.train import train_run
     from pipelines.tune import tune_runs
-    from reid.runs.folder import load_run
+    from reid.runs.run import load_run
 
     chosen = port if port >= 0 else (8000 if serve else 0)
     config = load(PRESET, [*(overrides or []), f"serve.port={chosen}"])

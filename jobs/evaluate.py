@@ -61,7 +61,7 @@ def evaluate(
     from pipelines.evaluate import evaluate_run, report_lines
     from reid.config.addresses import shards_uri
     from reid.evaluate.plan import plan_evaluation
-    from reid.runs.folder import load_run
+    from reid.runs.run import load_run
 
     settings = load_config(config, preset, overrides)
     if dry_run:

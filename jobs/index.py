@@ -32,7 +32,7 @@ def index(
     """Embed the gallery side and add what is missing."""
     from pipelines.devices import device_beside_actors
     from pipelines.index import index_run
-    from reid.runs.folder import load_run
+    from reid.runs.run import load_run
 
     settings = load_config(config, preset, overrides)
     if dry_run:

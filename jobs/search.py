@@ -57,7 +57,7 @@ def search(
     from reid.gallery.store import Gallery
     from reid.modality import Modality
     from reid.retrieve.retriever import Retriever
-    from reid.runs.folder import load_run
+    from reid.runs.run import load_run
 
     settings = load_config(config, preset, overrides)
     files = {Modality.RGB: rgb, Modality.NIR: nir, Modality.TIR: tir, Modality.SKETCH: sketch}

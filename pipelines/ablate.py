@@ -28,7 +28,8 @@ from reid.ladders import Ladder, apply, differences, load_ladder
 from reid.ladders.fitting import shell, used_groups, without_idle_groups
 from reid.ladders.table import AblationTable, Measured, TableRow
 from reid.modality import canonical, parse_subset, subset_name
-from reid.runs.folder import RUN_FILE, RunFolder, load_run
+from reid.runs.folder import RUN_FILE, RunFolder
+from reid.runs.run import load_run
 from reid.train.checks import check_run
 
 Explain = Callable[[Exception], str]

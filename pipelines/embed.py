@@ -31,7 +31,7 @@ from reid.errors import DataError
 from reid.evaluate.evaluator import Work
 from reid.evaluate.protocols.items import Part
 from reid.modality import Modality, canonical
-from reid.runs.folder import Run, load_run
+from reid.runs.run import Run, load_run
 
 if TYPE_CHECKING:
     from pipelines.resources import Request

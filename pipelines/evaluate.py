@@ -31,7 +31,7 @@ from reid.evaluate.report.rendering import write_report
 from reid.evaluate.report.results import Evaluation, SubsetResult
 from reid.evaluate.support import check_support
 from reid.modality import Modality, Subset, canonical, subset_name
-from reid.runs.folder import Run
+from reid.runs.run import Run
 
 __all__ = ["EvaluationResult", "choose_pairings", "evaluate_run", "report_lines"]
 

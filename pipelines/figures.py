@@ -18,7 +18,7 @@ from reid.evaluate.protocols.protocol import Protocol
 from reid.evaluate.report.projection import Projection, project
 from reid.evaluate.report.results import SubsetResult
 from reid.evaluate.report.routing_map import RoutingMap
-from reid.runs.folder import Run
+from reid.runs.run import Run
 
 ROUTED = 6
 """Pictures whose routing is drawn."""

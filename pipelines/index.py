@@ -23,8 +23,8 @@ from reid.gallery.rows import Item
 from reid.gallery.store import Gallery
 from reid.modality import ORDER, Modality, Subset, all_subsets, canonical, parse_subset, subset_name
 from reid.models.base import Regime, ReIDModel
-from reid.retrieve.auxiliary_inputs import recorded
-from reid.runs.folder import Run
+from reid.runs.auxiliary_record import recorded
+from reid.runs.run import Run
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Embedder:
 
     def __init__(self, args: dict[str, Any]) -> None:
         from reid.gallery.store import Gallery
-        from reid.runs.folder import load_run
+        from reid.runs.run import load_run
 
         checked = ServeArgs.model_validate(args)
         run = load_run(checked.run, device_here(checked.serve.gpus_per_replica, "serve.gpus_per_replica"))

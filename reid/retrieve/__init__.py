@@ -1,0 +1,1 @@
+"""Queries to hits: the retriever, how sure it is, and auxiliary inputs of what is asked."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reid.modality import Modality
-
-Parts = Mapping[Modality, bytes | str]
+from reid.data.batches.batch_row import Parts
 
 
 @dataclass(frozen=True)

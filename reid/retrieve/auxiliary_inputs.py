@@ -8,32 +8,20 @@ were captured, the model's null input stands in, and the answer says so.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reid import storage
 from reid.config import GenerateConfig
 from reid.data.batches.auxiliary_inputs import decode_mask
-from reid.data.batches.batch_row import BatchRow, RowPart
+from reid.data.batches.batch_row import BatchRow, Parts, RowPart
 from reid.data.images import decode_rgb, encode_mask
 from reid.errors import AnyReIDError
 from reid.generate.registry import BoundGenerator, MadeCaption, MadeMask, Source, bind, registry
-from reid.modality import Modality, Subset, Target, canonical
-from reid.retrieve.answers import Parts
-
-if TYPE_CHECKING:
-    from reid.runs.folder import Run
-
-TARGETS = {"mask": Target.MASK, "caption": Target.TEXT}
-"""What makes each auxiliary input; a mask first, since a caption may need it."""
-Record = Mapping[str, Mapping[str, Any] | None]
-"""Auxiliary input -> {generator, params, params_hash}; None: captured, or there is none."""
-
-
-def recorded(auxiliary: Iterable[str], generators: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The `Record` of a model's auxiliary inputs, of a shard set's generators by target."""
-    return {name: generators.get(target.value) for name, target in TARGETS.items() if name in set(auxiliary)}
+from reid.modality import Modality, Subset, canonical
+from reid.runs.auxiliary_record import TARGETS, Record, recorded
+from reid.runs.run import Run
 
 
 @dataclass(frozen=True)

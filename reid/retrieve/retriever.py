@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reid.data.batches.batch_row import Parts
 from reid.errors import AnyReIDError, DataError, UnsupportedPairing
 from reid.gallery.rows import Item
 from reid.gallery.search import Hit, IndexInfo, Mode, Searcher
 from reid.gallery.store import Gallery, VersionGone
 from reid.gallery.subset_choice import Plan, plan
 from reid.modality import Subset, canonical, parse_subset, subset_name
-from reid.retrieve.answers import FoundItem, NewItem, Parts, Query, SearchResult
+from reid.retrieve.answers import FoundItem, NewItem, Query, SearchResult
 from reid.retrieve.auxiliary_inputs import Completed, QueryInputs
 from reid.retrieve.confidence import Confidence, confidence
 
 if TYPE_CHECKING:
-    from reid.runs.folder import Run
+    from reid.runs.run import Run
 
 __all__ = ["FoundItem", "NewItem", "Parts", "Query", "Retriever", "SearchResult"]
 

@@ -1,0 +1,1 @@
+"""Finished runs: their folder, the loaded embedder, what they are made of."""

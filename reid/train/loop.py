@@ -29,9 +29,10 @@ from reid.models.base import Auxiliary, Output, ReIDModel
 from reid.models.registry import build_model
 from reid.nn.distributed import local_statistics, rank, world_size
 from reid.nn.parameters import parameter_counts
-from reid.retrieve.auxiliary_inputs import recorded
-from reid.runs.folder import RunFolder, model_context, write_run
+from reid.runs.auxiliary_record import recorded
+from reid.runs.folder import RunFolder, write_run
 from reid.runs.identities import LabelMap, training_labels
+from reid.runs.run import model_context
 from reid.train.calibrate import calibration_of
 from reid.train.checks import FIELD as VAL_PROTOCOL
 from reid.train.optimizer import build_optimizer, set_learning_rates

@@ -14,7 +14,7 @@ import pytest
 
 from jobs.common import run_verb
 from pipelines.index import index_run
-from reid.runs.folder import Run
+from reid.runs.run import Run
 from tests.pipelines.tiny import config_of, silent, trained, write_yaml
 
 Verb = Callable[..., None]

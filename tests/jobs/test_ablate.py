@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs import ablate
-from reid.runs.folder import Run
+from reid.runs.run import Run
 from tests.jobs.conftest import Call, Outcome
 
 LADDER = """

@@ -10,7 +10,7 @@ import yaml
 
 from jobs import convert, evaluate, index
 from reid.modality import CAMERA
-from reid.runs.folder import load_run
+from reid.runs.run import load_run
 from tests.jobs.conftest import Call
 from tests.support.public_checkpoints import (
     CLASSES,

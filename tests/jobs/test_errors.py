@@ -15,7 +15,7 @@ from jobs import ablate, build, describe, evaluate, index, search, serve, train,
 from jobs.common import first_cause
 from pipelines.context import map_blocks
 from reid.errors import ConfigError, StorageError
-from reid.runs.folder import Run
+from reid.runs.run import Run
 from tests.jobs.conftest import Call, Outcome, Verb
 from tests.pipelines.tiny import write_yaml
 from tests.support.places import ROOT

@@ -11,7 +11,7 @@ import pytest
 from jobs import build, describe, evaluate, index, search, serve, train, tune
 from reid.data.shards.shard_set import ShardSet
 from reid.nn.parameters import parameter_counts
-from reid.runs.folder import Run
+from reid.runs.run import Run
 from tests.jobs.conftest import Call, Verb
 from tests.pipelines.tiny import write_yaml
 

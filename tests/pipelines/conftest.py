@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reid.data.shards.shard_set import ShardSet
-from reid.runs.folder import Run
+from reid.runs.run import Run
 from tests.pipelines.tiny import built, trained
 
 

@@ -21,8 +21,9 @@ from reid.evaluate.protocols.items import Part, parts_key
 from reid.modality import Modality
 from reid.models.registry import build_model
 from reid.retrieve.retriever import Retriever
-from reid.runs.folder import Run, load_run, model_context, write_run
+from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap
+from reid.runs.run import Run, load_run, model_context
 from tests.pipelines.tiny import silent
 from tests.train.conftest import make_sample, publish_samples
 

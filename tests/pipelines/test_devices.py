@@ -19,7 +19,7 @@ from pipelines.embed import Embedder
 from pipelines.tune import tune_runs
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import TrainingError, UsageError
-from reid.runs.folder import Run
+from reid.runs.run import Run
 from tests.pipelines.tiny import config_of, silent
 from tests.support.places import ROOT
 

@@ -15,7 +15,7 @@ from reid.data.shards.shard_set import ShardSet
 from reid.evaluate.evaluator import Work
 from reid.evaluate.protocols.items import Part, parts_key
 from reid.modality import Modality
-from reid.runs.folder import Run
+from reid.runs.run import Run
 from tests.pipelines.tiny import silent
 
 RGB, NIR, TIR, SKETCH, TEXT = Modality

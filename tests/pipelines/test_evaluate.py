@@ -20,7 +20,7 @@ from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.evaluate.metrics.trials import TrialMetrics
 from reid.evaluate.protocols.items import SampleLabels
 from reid.modality import ORDER, Modality
-from reid.runs.folder import Run
+from reid.runs.run import Run
 from tests.pipelines.tiny import config_of, silent
 
 MATCHED = ("model.fusion=concat", "data.modalities=rgb+nir+tir", "evaluate.gallery=null")

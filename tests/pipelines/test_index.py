@@ -12,7 +12,7 @@ from reid.errors import DataError, UnsupportedPairing
 from reid.gallery.store import Gallery
 from reid.modality import ORDER, Modality
 from reid.retrieve.retriever import Retriever
-from reid.runs.folder import Run
+from reid.runs.run import Run
 from tests.pipelines.tiny import config_of, silent
 
 

@@ -10,7 +10,7 @@ import pytest
 from pipelines.evaluate import evaluate_run
 from pipelines.ranked import thirds
 from reid.data.shards.shard_set import ShardSet
-from reid.runs.folder import Run
+from reid.runs.run import Run
 from tests.pipelines.tiny import config_of, silent, trained
 
 TOWER = "{arch: null, patch: 8, width: 32, layers: 2, heads: 2, dim: 16}"

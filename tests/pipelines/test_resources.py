@@ -21,7 +21,7 @@ from pipelines.train import train_run
 from pipelines.tune import tune_runs
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
-from reid.runs.folder import Run
+from reid.runs.run import Run
 from tests.pipelines.tiny import config_of, silent
 from tests.support.builds import made_up
 from tests.support.photos import config as photo_config

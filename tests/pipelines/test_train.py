@@ -14,7 +14,8 @@ import pytest
 from pipelines.train import resolve_run, train_run
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
-from reid.runs.folder import Run, RunFolder
+from reid.runs.folder import RunFolder
+from reid.runs.run import Run
 from reid.train.state import STATE_FILE
 from tests.pipelines.tiny import config_of, silent, write_yaml
 from tests.support.places import ROOT

@@ -13,7 +13,7 @@ from pipelines.data import build
 from pipelines.train import train_run
 from reid.config import Config, load
 from reid.data.shards.shard_set import ShardSet
-from reid.runs.folder import Run, load_run
+from reid.runs.run import Run, load_run
 
 TREE: dict[str, Any] = {
     "name": "tiny",

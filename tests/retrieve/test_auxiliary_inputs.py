@@ -20,10 +20,12 @@ from reid.gallery.store import Gallery
 from reid.generate.registry import bind
 from reid.modality import Modality, Target
 from reid.models.registry import build_model
-from reid.retrieve.auxiliary_inputs import AuxiliaryMaker, recorded
+from reid.retrieve.auxiliary_inputs import AuxiliaryMaker
 from reid.retrieve.retriever import NewItem, Query, Retriever, SearchResult
-from reid.runs.folder import Run, load_run, model_context, write_run
+from reid.runs.auxiliary_record import recorded
+from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap
+from reid.runs.run import Run, load_run, model_context
 from tests.retrieve.test_retriever import picture
 
 RGB, NIR, TIR, SKETCH, TEXT = Modality

@@ -18,8 +18,9 @@ from reid.gallery.store import Gallery
 from reid.modality import Modality
 from reid.models.registry import build_model
 from reid.retrieve.retriever import NewItem, Query, Retriever, SearchResult
-from reid.runs.folder import Run, load_run, model_context, write_run
+from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap
+from reid.runs.run import Run, load_run, model_context
 
 RGB, NIR, TIR, SKETCH, TEXT = Modality
 

@@ -14,8 +14,8 @@ from reid.errors import ConfigError
 from reid.modality import Modality
 from reid.models.registry import build_model
 from reid.runs.describe import PUBLISHED, describe_config, dummy_batch, gmac
-from reid.runs.folder import model_context
 from reid.runs.identities import LabelMap
+from reid.runs.run import model_context
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "baseline.json").read_text())

@@ -23,7 +23,7 @@ from reid.config import ServeConfig
 from reid.errors import ServiceError
 from reid.gallery.store import Gallery
 from reid.retrieve.retriever import NewItem, Query, Retriever, SearchResult
-from reid.runs.folder import Run
+from reid.runs.run import Run
 from tests.retrieve.test_retriever import RGB, fill, made_calibration, make_run, picture, retriever_of
 
 TOKEN = "correct-horse"

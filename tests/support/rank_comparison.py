@@ -10,8 +10,9 @@ from torch import Tensor
 from reid.config import Config
 from reid.models.base import ReIDModel
 from reid.models.registry import build_model
-from reid.runs.folder import RunFolder, model_context
+from reid.runs.folder import RunFolder
 from reid.runs.identities import LabelMap
+from reid.runs.run import model_context
 
 PLAIN = ("train.augment={flip: 0, pad: 0, erase: 0}",)
 MEAN_WITH_TEXT = ("data.modalities=rgb+nir+text", "model.fusion=mean", "train.batch.modality_dropout=0.3")

@@ -22,8 +22,9 @@ from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality, subset_name
 from reid.models.base import ReIDModel
 from reid.models.registry import build_model
-from reid.runs.folder import Run, RunFolder, load_run, model_context
+from reid.runs.folder import RunFolder
 from reid.runs.identities import LabelMap
+from reid.runs.run import Run, load_run, model_context
 from reid.train.calibrate import calibrated_pairings, calibration_of
 from reid.train.loop import train
 from reid.train.validate import Validator

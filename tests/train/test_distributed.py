@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,6 +9,7 @@ import torch
 from torch import Tensor, multiprocessing
 
 from reid.data.batches.batch import join
+from tests.support import ddp_ranks as ranks
 
 GLOBAL = [
     "concat",
@@ -38,20 +36,10 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def ranks() -> ModuleType:
-    """ddp_ranks.py, imported so that spawned processes find it too: they inherit sys.path."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parent))
-        return importlib.import_module("ddp_ranks")
-
-
-@pytest.fixture(scope="module")
-def results(ranks: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two ranks found, for every case."""
     folder = tmp_path_factory.mktemp("ranks")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parent))
-        context = multiprocessing.spawn(ranks.run_rank, (str(folder),), nprocs=ranks.WORLD, join=False)
+    context = multiprocessing.spawn(ranks.run_rank, (str(folder),), nprocs=ranks.WORLD, join=False)
     try:
         for _ in range(24):
             if context.join(timeout=5):
@@ -65,7 +53,7 @@ def results(ranks: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> list
     return [torch.load(folder / f"rank{r}.pt", weights_only=True) for r in range(ranks.WORLD)]
 
 
-def alone(ranks: ModuleType, case: str) -> dict[str, dict[str, Tensor]]:
+def alone(case: str) -> dict[str, dict[str, Tensor]]:
     """One process on the joined batch."""
     found: dict[str, dict[str, Tensor]] = ranks.step(case, join([ranks.batch_of(case, r) for r in range(2)]))
     return found
@@ -79,10 +67,8 @@ def gap(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
 
 
 @pytest.mark.parametrize("case", GLOBAL)
-def test_two_ranks_equal_one_process_on_the_joined_batch(
-    ranks: ModuleType, results: list[dict[str, Any]], case: str
-) -> None:
-    expected = alone(ranks, case)
+def test_two_ranks_equal_one_process_on_the_joined_batch(results: list[dict[str, Any]], case: str) -> None:
+    expected = alone(case)
     for found in results:
         assert found[case]["lacking"] == expected["lacking"] == {}
         for part in ("losses", "gradients", "buffers"):
@@ -92,9 +78,9 @@ def test_two_ranks_equal_one_process_on_the_joined_batch(
 
 @pytest.mark.parametrize("case", LOCAL)
 def test_local_statistics_are_another_recipe_with_equal_gradients_on_all_ranks(
-    ranks: ModuleType, results: list[dict[str, Any]], case: str
+    results: list[dict[str, Any]], case: str
 ) -> None:
-    expected = alone(ranks, case)
+    expected = alone(case)
     first, second = (found[case] for found in results)
     assert gap(first["gradients"], second["gradients"]) == 0
     assert gap(first["losses"], second["losses"]) > 1e-3
@@ -102,7 +88,7 @@ def test_local_statistics_are_another_recipe_with_equal_gradients_on_all_ranks(
     assert first["lacking"] == second["lacking"] == {}
 
 
-def test_local_statistics_see_each_ranks_own_rows(ranks: ModuleType, results: list[dict[str, Any]]) -> None:
+def test_local_statistics_see_each_ranks_own_rows(results: list[dict[str, Any]]) -> None:
     """A rank's losses are those of its batch alone, and the gradients are the ranks' mean."""
     own = [ranks.step("concat, local", ranks.batch_of("concat, local", r)) for r in range(2)]
     for found, expected in zip(results, own, strict=True):

@@ -14,7 +14,7 @@ from reid.config import Config
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, WeightsError
 from reid.modality import Modality
-from reid.runs.folder import load_run
+from reid.runs.run import load_run
 from reid.train.loop import train
 from tests.support.rank_comparison import PLAIN, weights
 

@@ -15,7 +15,7 @@ from reid.config import Config
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import TrainingError
 from reid.models.baseline.model import Model
-from reid.runs.folder import load_run
+from reid.runs.run import load_run
 from reid.train.loop import initialise_from, train
 from tests.support.rank_comparison import MEAN_WITH_TEXT, PLAIN, new_model, same, weights
 

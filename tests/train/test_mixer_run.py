@@ -17,7 +17,8 @@ from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, TrainingError
 from reid.modality import Modality
 from reid.models.mixer.model import Model
-from reid.runs.folder import RunFolder, load_run
+from reid.runs.folder import RunFolder
+from reid.runs.run import load_run
 from reid.train.loop import train
 
 Configure = Callable[..., Config]

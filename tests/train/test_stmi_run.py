@@ -18,8 +18,9 @@ from reid.data.images import encode_mask
 from reid.data.shards.schema import Mask, Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.modality import CAMERA, Modality, all_subsets
-from reid.runs.folder import load_run, write_run
+from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap, training_labels
+from reid.runs.run import load_run
 from reid.train.loop import train, training_stream
 from tests.support.rank_comparison import new_model
 

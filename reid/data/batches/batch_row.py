@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from reid.data.batches.batch import UNKNOWN
 from reid.modality import Modality
 
+Parts = Mapping[Modality, bytes | str]
+"""What there is of a capture: an encoded picture or a sentence, by modality."""
+
 
 @dataclass(frozen=True)
 class RowPart:

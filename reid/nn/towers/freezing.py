@@ -10,6 +10,7 @@ from torch import nn
 from reid.errors import WeightsError
 from reid.nn.towers.class_bias import ClassBias
 from reid.nn.towers.clip import ImageTower, TextTower
+from reid.storage.run_files import RunFiles
 
 
 def freeze_towers(
@@ -37,11 +38,9 @@ def load_modality_embedding(spec: str, bias: ClassBias) -> None:
 
     Raises WeightsError when there is no such run or it has none of this width.
     """
-    from reid.runs.folder import RunFolder
-
     found = None
     if spec.startswith("run:"):
-        tensors = RunFolder.open(spec.removeprefix("run:")).weights()
+        tensors = RunFiles.find(spec.removeprefix("run:")).weights()
         found = tensors.get("class_bias.kind", tensors.get("kind"))  # the latter in older baselines
     if found is None or bias.kind is None or found.shape != bias.kind.shape:
         raise WeightsError(

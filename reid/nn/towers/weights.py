@@ -11,6 +11,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from reid import storage
+from reid.config import load
 from reid.errors import WeightsError
 from reid.nn.towers.clip import (
     ImageTower,
@@ -19,6 +20,7 @@ from reid.nn.towers.clip import (
     resize_positions,
     resolved_image_config,
 )
+from reid.storage.run_files import RunFiles
 
 CACHE_ENV = "ANYREID_WEIGHTS"
 FILES = (".safetensors", ".pt", ".pth", ".bin")
@@ -96,10 +98,8 @@ def _not_plain(uri: str, found: str) -> WeightsError:
 
 
 def _run_state(run: str) -> tuple[State, tuple[int, int]]:
-    from reid.runs.folder import RunFolder
-
-    folder = RunFolder.open(run)
-    config = folder.config
+    folder = RunFiles.find(run)
+    config = load(folder.config_tree())
     tower = getattr(config.model, "tower", None)
     if not isinstance(tower, ImageTowerConfig):
         raise WeightsError(f"weights 'run:{run}': a {config.model.name} run has no CLIP image tower.")

@@ -21,8 +21,9 @@ from reid.nn.parameters import parameter_counts
 from reid.nn.towers.weights import read_state
 from reid.runs.convert.base import convert, counts, system_of
 from reid.runs.describe import PUBLISHED
-from reid.runs.folder import RUN_FILE, RunFolder, model_context, write_run
+from reid.runs.folder import RUN_FILE, RunFolder, write_run
 from reid.runs.identities import LabelMap, training_labels
+from reid.runs.run import model_context
 
 PLACEHOLDER = "placeholder"
 

@@ -1,0 +1,1 @@
+"""A picture-to-picture translator: photo to infrared, learned from aligned pairs."""

@@ -15,8 +15,9 @@ from reid.errors import WeightsError
 from reid.models.registry import build_model
 from reid.nn.towers.clip import ImageTower, ImageTowerConfig, TextTower, TextTowerConfig, resize_positions
 from reid.nn.towers.weights import CACHE_ENV, load_tower_weights, read_state
-from reid.runs.folder import model_context, write_run
+from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap
+from reid.runs.run import model_context
 
 IMAGE = ImageTowerConfig(arch=None, patch=8, width=32, layers=1, heads=2, dim=16)
 TEXT = TextTowerConfig(width=16, layers=1, heads=1, vocab=64)

@@ -188,7 +188,7 @@ def test_a_model_without_public_checkpoints_says_which_have_some() -> None:
 
 @pytest.mark.parametrize(("name", "make"), [("mfrnet", tiny_mfrnet), ("signal", tiny_signal)])
 def test_the_tiny_checkpoints_have_the_public_names(name: str, make: Callable[[], Any]) -> None:
-    made = getattr(public, f"public_{name}")(make())
+    made = getattr(public_checkpoints, f"public_{name}")(make())
     assert sorted(made) == sorted(blocks_expanded(list(GOLDEN[name]["tensors"]), 3))
 
 

@@ -14,7 +14,8 @@ from reid.data.shards.shard_set import ShardSet
 from reid.errors import StorageError
 from reid.modality import CAMERA
 from reid.runs.convert.folder import PLACEHOLDER, prepare, write
-from reid.runs.folder import RunFolder, load_run
+from reid.runs.folder import RunFolder
+from reid.runs.run import load_run
 from tests.support.public_checkpoints import (
     CAMERAS,
     CLASSES,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reid.models.mfrnet.model import Model
 from reid.runs.convert.folder import Prepared, prepare, write
-from reid.runs.folder import load_run
+from reid.runs.run import load_run
 from tests.support.public_checkpoints import (
     CAMERAS,
     CLASSES,

@@ -12,7 +12,7 @@ from torch import Tensor
 from reid.errors import WeightsError
 from reid.models.signal.model import Model
 from reid.runs.convert.folder import Prepared, prepare, write
-from reid.runs.folder import load_run
+from reid.runs.run import load_run
 from tests.support.public_checkpoints import (
     SIGNAL,
     batch,

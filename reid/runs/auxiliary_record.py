@@ -1,0 +1,18 @@
+"""Which generators made a model's auxiliary inputs: what a run and a gallery note, for queries to repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from reid.modality import Target
+
+TARGETS = {"mask": Target.MASK, "caption": Target.TEXT}
+"""What makes each auxiliary input; a mask first, since a caption may need it."""
+Record = Mapping[str, Mapping[str, Any] | None]
+"""Auxiliary input -> {generator, params, params_hash}; None: captured, or there is none."""
+
+
+def recorded(auxiliary: Iterable[str], generators: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The `Record` of a model's auxiliary inputs, of a shard set's generators by target."""
+    return {name: generators.get(target.value) for name, target in TARGETS.items() if name in set(auxiliary)}
