@@ -36,12 +36,12 @@ def benchmark(
     """Print one line a measurement: value, reference, ratio and whether its target is met."""
     import torch
 
-    from reid.benchmarks.build import build_rows
-    from reid.benchmarks.evaluate import evaluate_rows
-    from reid.benchmarks.model import SYSTEMS, model_rows
-    from reid.benchmarks.moe import moe_rows
-    from reid.benchmarks.sharing import PRESETS, sharing_rows
-    from reid.benchmarks.stream import stream_rows
+    from reid.studies.benchmarks.build import build_rows
+    from reid.studies.benchmarks.evaluate import evaluate_rows
+    from reid.studies.benchmarks.model import SYSTEMS, model_rows
+    from reid.studies.benchmarks.moe import moe_rows
+    from reid.studies.benchmarks.sharing import PRESETS, sharing_rows
+    from reid.studies.benchmarks.stream import stream_rows
 
     if group not in GROUPS:
         raise UsageError(f"Unknown group {group!r}.{did_you_mean(group, GROUPS)}")

@@ -16,7 +16,7 @@ from jobs.common import ConfigOption, DebugOption, DryRunOption, JsonOption, Pre
 from reid.errors import UsageError
 
 if TYPE_CHECKING:
-    from reid.doctor.recipes import Recipe
+    from reid.doctor.data.recipes import Recipe
 
 
 def main_import(
@@ -62,7 +62,7 @@ def _recipe(folder: str, given: list[str]) -> Recipe:
     from reid.data.readers.base import open_reader
     from reid.data.readers.shared import sample_tree
     from reid.data.readers.shared.folders import expand
-    from reid.doctor.recipes import recipe
+    from reid.doctor.data.recipes import recipe
     from reid.modality import Modality, canonical
 
     root = expand(folder, "FOLDER")

@@ -92,8 +92,8 @@ def _data(
     all_files: bool,
     as_json: bool,
 ) -> bool:
-    from reid.doctor.counts import table
-    from reid.doctor.data import Extent, examine, examine_config
+    from reid.doctor.data.counts import table
+    from reid.doctor.data.examination import Extent, examine, examine_config
 
     extent = Extent(sample, all_files)
     if config or preset:
@@ -125,7 +125,7 @@ def _data(
 
 
 def _env(workdir: str, no_ray: bool, as_json: bool) -> bool:
-    from reid.doctor.environment import checks
+    from reid.doctor.machine.environment import checks
 
     found = []
     for check in checks(workdir):

@@ -24,12 +24,12 @@ from reid.errors import AnyReIDError, ConfigError
 from reid.evaluate.plan import plan_evaluation
 from reid.evaluate.protocols.pairing_names import gallery_name, parse_gallery, split_pairing
 from reid.evaluate.protocols.protocol import get_protocol
-from reid.ladders import Ladder, apply, differences, load_ladder
-from reid.ladders.fitting import shell, used_groups, without_idle_groups
-from reid.ladders.table import AblationTable, Measured, TableRow
 from reid.modality import canonical, parse_subset, subset_name
 from reid.runs.folder import RUN_FILE, RunFolder
 from reid.runs.run import load_run
+from reid.studies.ladders import Ladder, apply, differences, load_ladder
+from reid.studies.ladders.fitting import shell, used_groups, without_idle_groups
+from reid.studies.ladders.table import AblationTable, Measured, TableRow
 from reid.train.checks import check_run
 
 Explain = Callable[[Exception], str]

@@ -12,12 +12,12 @@ from PIL import Image
 
 from reid import storage
 from reid.config import load
-from reid.doctor.data import Extent, Report, choose, examine, examine_config
+from reid.doctor.data.examination import Extent, Report, choose, examine, examine_config
+from reid.doctor.data.source import Entry
 from reid.doctor.finding import Finding
-from reid.doctor.source import Entry
 from reid.errors import ConfigError, DataError
-from tests.doctor.faults import FAULTS, blank, copy, replace, set_all
-from tests.doctor.making import by_code, healthy, recoded
+from tests.support.doctor import by_code, healthy, recoded
+from tests.support.faulty_sets import FAULTS, blank, copy, replace, set_all
 from tests.support.replace_storage import replace_storage
 from tests.support.shards import make_identities
 

@@ -12,12 +12,19 @@ from typing import Any
 import pytest
 import torch
 
-from reid.doctor import machine, places
-from reid.doctor.environment import checks
 from reid.doctor.finding import Check
-from reid.doctor.machine import GIB, cpu_check, disk_check, memory_check, shared_memory_check, torch_checks
-from reid.doctor.packages import import_checks, package_checks, requirements
-from reid.doctor.places import asked_weights, folder_weights, storage_check, weights_checks
+from reid.doctor.machine import hardware, places
+from reid.doctor.machine.environment import checks
+from reid.doctor.machine.hardware import (
+    GIB,
+    cpu_check,
+    disk_check,
+    memory_check,
+    shared_memory_check,
+    torch_checks,
+)
+from reid.doctor.machine.packages import import_checks, package_checks, requirements
+from reid.doctor.machine.places import asked_weights, folder_weights, storage_check, weights_checks
 from reid.errors import StorageError
 from tests.support.replace_storage import replace_storage
 
@@ -152,7 +159,7 @@ def test_a_full_disk_warns(
     total: int, free: int, status: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = SimpleNamespace(total=total * GIB, used=(total - free) * GIB, free=free * GIB)
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda place: usage)
+    monkeypatch.setattr(hardware.shutil, "disk_usage", lambda place: usage)
     check = disk_check("disk", str(tmp_path / "not" / "yet"))
     told(check, status, word)
     assert str(tmp_path) in check.text

@@ -12,12 +12,12 @@ from PIL import Image
 
 from reid.config import plugin_names
 from reid.data.readers import msvr310
-from reid.doctor.data import examine
+from reid.doctor.data.examination import examine
+from reid.doctor.data.layout import READERS, Match, expected_names, recognise
+from reid.doctor.data.recipes import preset_of
 from reid.doctor.finding import Finding
-from reid.doctor.layout import READERS, Match, expected_names, recognise
-from reid.doctor.recipes import preset_of
 from reid.errors import UsageError
-from tests.doctor.making import by_code, healthy, pattern
+from tests.support.doctor import by_code, healthy, pattern
 
 
 def save(root: Path, files: Sequence[str], width: int = 24, height: int = 48) -> str:

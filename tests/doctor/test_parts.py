@@ -14,17 +14,17 @@ from reid import storage
 from reid.data.images import encode_jpeg, encode_png
 from reid.data.shards.schema import Caption, Sample
 from reid.data.shards.shard_set import Manifest, ShardSet, publish
-from reid.doctor.captions import check_captions
-from reid.doctor.data import examine
-from reid.doctor.identities import check_identities
-from reid.doctor.pictures import look
-from reid.doctor.rows import KINDS, check_rows
-from reid.doctor.source import Entry
-from reid.doctor.trial import Trial, camera_matters
+from reid.doctor.data.captions import check_captions
+from reid.doctor.data.examination import examine
+from reid.doctor.data.identities import check_identities
+from reid.doctor.data.pictures import look
+from reid.doctor.data.rows import KINDS, check_rows
+from reid.doctor.data.source import Entry
+from reid.doctor.data.trial import Trial, camera_matters
 from reid.errors import DataError
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
-from tests.doctor.making import by_code, pattern
+from tests.support.doctor import by_code, pattern
 from tests.support.shards import make_sample, make_shards
 
 RGB, NIR, TEXT = Modality.RGB, Modality.NIR, Modality.TEXT
@@ -246,7 +246,7 @@ def test_faults_of_a_built_set_are_found(tmp_path: Path) -> None:
 
 
 def test_only_the_row_groups_of_the_sample_are_read(tmp_path: Path) -> None:
-    from reid.doctor.source import ShardSource
+    from reid.doctor.data.source import ShardSource
 
     source = ShardSource(built(tmp_path))
     read = []

@@ -16,10 +16,10 @@ import pytest
 from jobs import build
 from jobs import doctor as verb
 from jobs.doctor import bounded_ray, doctor, try_ray
-from reid.doctor import environment
 from reid.doctor.finding import Check
-from tests.doctor.making import healthy
+from reid.doctor.machine import environment
 from tests.jobs.conftest import Call
+from tests.support.doctor import healthy
 
 OK = Check("python", "ok", "Python 3")
 

@@ -20,7 +20,7 @@ from PIL import Image
 
 from jobs import build, evaluate, index, search, train, tune
 from reid.config import load
-from reid.doctor.data import Extent, examine_config
+from reid.doctor.data.examination import Extent, examine_config
 from tests.jobs.conftest import Call, Outcome, Verb
 from tests.support.places import ROOT
 

@@ -17,8 +17,8 @@ from pipelines.train import train_run
 from reid.config import Config, override
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, UsageError, WeightsError
-from reid.ladders.table import MEAN
 from reid.runs.folder import RunFolder
+from reid.studies.ladders.table import MEAN
 from tests.pipelines.tiny import config_of, silent
 
 MATCHED = ("model.fusion=concat", "data.modalities=rgb+nir+tir", "evaluate.gallery=null")

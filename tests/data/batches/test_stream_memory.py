@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid.benchmarks.stream import write_set
+from reid.studies.benchmarks.stream import write_set
 
 ROW_BYTES = 10_000
 RESERVOIR = 500
@@ -18,7 +18,7 @@ RESERVOIR = 500
 # In a process of its own: memory that something else once needed would hide what a stream needs.
 SCRIPT = """
 import json, resource, sys
-from reid.benchmarks.stream import ShardSet, open_stream
+from reid.studies.benchmarks.stream import ShardSet, open_stream
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -10,14 +10,14 @@ import torch
 
 from reid.config import Config, load
 from reid.evaluate.protocols.protocol import get_protocol
-from reid.ladders import apply, load_ladder
-from reid.ladders.fitting import used_groups, without_idle_groups
 from reid.modality import Modality, Target, all_subsets, parse_subset, subset_name
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.flexireid.model import Config as FlexiReID
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
 from reid.runs.describe import PUBLISHED, describe_config
+from reid.studies.ladders import apply, load_ladder
+from reid.studies.ladders.fitting import used_groups, without_idle_groups
 from reid.train.optimizer import build_optimizer, learning_rate
 from tests.support.places import GOLDEN_FOLDER
 

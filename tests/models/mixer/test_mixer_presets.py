@@ -11,8 +11,6 @@ import torchvision
 from reid.config import Config, load
 from reid.config.typed import check
 from reid.evaluate.protocols.protocol import get_protocol
-from reid.ladders import apply, load_ladder
-from reid.ladders.fitting import shell as ladder_shell
 from reid.modality import parse_subset
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.mixer.model import Config as MixerConfig
@@ -20,6 +18,8 @@ from reid.models.mixer.model import Model
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
 from reid.runs.describe import PUBLISHED, gmac
+from reid.studies.ladders import apply, load_ladder
+from reid.studies.ladders.fitting import shell as ladder_shell
 from reid.train.optimizer import build_optimizer, learning_rate
 from tests.support.places import GOLDEN_FOLDER, ROOT
 

@@ -9,14 +9,14 @@ import torch
 
 from reid.config import Config, load
 from reid.generate.registry import bind
-from reid.ladders import apply, load_ladder
-from reid.ladders.fitting import used_groups, without_idle_groups
 from reid.modality import CAMERA, Modality, Target
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
 from reid.models.stmi.model import Config as Stmi
 from reid.nn.parameters import parameter_counts
 from reid.runs.describe import PUBLISHED
+from reid.studies.ladders import apply, load_ladder
+from reid.studies.ladders.fitting import used_groups, without_idle_groups
 from reid.train.optimizer import build_optimizer, learning_rate
 from tests.support.places import GOLDEN_FOLDER, ROOT
 

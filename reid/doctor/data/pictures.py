@@ -12,8 +12,8 @@ from PIL import Image as PILImage
 from reid import storage
 from reid.data.images import open_image
 from reid.data.shards.schema import Sample
+from reid.doctor.data.source import Entry
 from reid.doctor.finding import Finding
-from reid.doctor.source import Entry
 from reid.errors import DataError
 from reid.modality import Modality
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 
-from reid.benchmarks.timing import Row, compare
 from reid.config import Config, load
 from reid.data.images import encode_jpeg
 from reid.data.readers.base import open_reader
@@ -22,6 +21,7 @@ from reid.dataset.shard_plan import plan_shards
 from reid.dataset.shard_task import ShardTask
 from reid.dataset.stages.reading import read_record
 from reid.dataset.stages.running import Runner, run_here
+from reid.studies.benchmarks.timing import Row, compare
 
 SHARDS, ROWS_PER_SHARD = 12, 256
 """A shard is about a second of work: below that, Ray's scheduling leaves a second worker idle."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reid.benchmarks.sharing import PRESETS, VARIANTS, shared_rows, step_rows
 from reid.config import load, plugin_names
+from reid.studies.benchmarks.sharing import PRESETS, VARIANTS, shared_rows, step_rows
 
 CPU = torch.device("cpu")
 

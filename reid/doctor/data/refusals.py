@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from reid.config import Config
 from reid.data.shards.shard_set import Identity
+from reid.doctor.data.source import Entry
 from reid.doctor.finding import Finding
-from reid.doctor.source import Entry
 from reid.errors import ConfigError
 from reid.evaluate.plan import choose_evaluation
 from reid.evaluate.protocols.choice import Choice

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from reid.benchmarks.timing import Row, compare
 from reid.config import RerankConfig
 from reid.evaluate.metrics.reranking import rerank
 from reid.evaluate.metrics.retrieval import RetrievalMetrics, evaluate_features, rank_metrics
 from reid.evaluate.protocols.label_arrays import UNKNOWN, Meta
 from reid.evaluate.protocols.protocol import get_protocol
+from reid.studies.benchmarks.timing import Row, compare
 
 SPEED = 6.0
 """Times as fast as the textbook, at the size of RGBNT100."""

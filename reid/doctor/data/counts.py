@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reid.data.shards.schema import ROLES, SPLITS
-from reid.doctor.source import Entry
+from reid.doctor.data.source import Entry
 from reid.modality import VISUAL
 
 Counts = dict[str, dict[str, dict[str, Any]]]

@@ -12,14 +12,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from reid.benchmarks.model import rendered_batch
-from reid.benchmarks.timing import Measured, Row, compare
 from reid.config import Config, load, override
 from reid.data.batches.batch import Batch
 from reid.modality import Modality, Subset, all_subsets
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
 from reid.runs.describe import PUBLISHED, dummy_batch
+from reid.studies.benchmarks.model import rendered_batch
+from reid.studies.benchmarks.timing import Measured, Row, compare
 
 PRESETS = {
     "baseline": "baseline/rgbnt201",

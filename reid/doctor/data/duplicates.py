@@ -9,10 +9,10 @@ from itertools import islice, permutations
 import numpy as np
 
 from reid import storage
+from reid.doctor.data.pictures import FLAT, Look, Looks, look
+from reid.doctor.data.source import Entry
+from reid.doctor.data.trial import Trial
 from reid.doctor.finding import Finding, Level, Watch, unwatched
-from reid.doctor.pictures import FLAT, Look, Looks, look
-from reid.doctor.source import Entry
-from reid.doctor.trial import Trial
 from reid.errors import AnyReIDError
 from reid.modality import Modality
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-import reid.benchmarks.evaluate as benchmark
-from reid.benchmarks.evaluate import Case, evaluate_rows
+import reid.studies.benchmarks.evaluate as benchmark
+from reid.studies.benchmarks.evaluate import Case, evaluate_rows
 
 
 def test_the_textbook_and_ours_find_the_same_numbers() -> None:
@@ -28,7 +28,7 @@ def test_rows_tell_the_speed_then_the_difference(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.slow
 def test_ten_thousand_queries_of_a_hundred_thousand_items_fit_into_two_gib() -> None:
     code = (
-        "import resource, torch; torch.set_num_threads(2); import reid.benchmarks.evaluate as b;"
+        "import resource, torch; torch.set_num_threads(2); import reid.studies.benchmarks.evaluate as b;"
         "assert b._features().queries == 10_000;"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )

@@ -8,8 +8,8 @@ from itertools import groupby
 import torch
 
 from reid.data.shards.schema import Image, Labels, Sample
+from reid.doctor.data.source import Entry
 from reid.doctor.finding import Finding
-from reid.doctor.source import Entry
 from reid.evaluate.protocols.items import GalleryItem, Query, SampleLabels
 from reid.evaluate.protocols.protocol import Protocol, metas
 from reid.evaluate.support import is_asked

@@ -7,16 +7,22 @@ from typing import Any
 import pytest
 import torch
 
-from reid.benchmarks.model import SYSTEMS, rank_agreement, rendered_batch, system_rows, with_compiled_blocks
-from reid.benchmarks.moe import moe_rows
-from reid.benchmarks.plain import LoopMoE, PlainTower, loop, loop_chosen, plain
-from reid.benchmarks.timing import Row, compare
 from reid.config import Config, load
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
 from reid.nn.moe.experts import BottleneckExperts
 from reid.nn.moe.layer import dense, grouped
 from reid.nn.moe.routing import Router, RouterConfig
+from reid.studies.benchmarks.model import (
+    SYSTEMS,
+    rank_agreement,
+    rendered_batch,
+    system_rows,
+    with_compiled_blocks,
+)
+from reid.studies.benchmarks.moe import moe_rows
+from reid.studies.benchmarks.plain import LoopMoE, PlainTower, loop, loop_chosen, plain
+from reid.studies.benchmarks.timing import Row, compare
 
 CPU = torch.device("cpu")
 STILL = {
@@ -86,7 +92,7 @@ def test_rows_of_a_system_name_times_memory_and_agreement() -> None:
 
 
 def test_rows_of_mixtures_compare_with_the_loop_and_aim_at_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reid.benchmarks.moe.SIZES", [(24, 3, 8, 4, 1)])
+    monkeypatch.setattr("reid.studies.benchmarks.moe.SIZES", [(24, 3, 8, 4, 1)])
     rows = list(moe_rows(1, CPU))
     assert len(rows) == 6 and all(r.reference and r.ratio for r in rows)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from reid.benchmarks import build
-from reid.benchmarks.build import build_rows
 from reid.config import Config
 from reid.data.shards.manifest import Shard
 from reid.dataset.shard_task import ShardTask
 from reid.dataset.stages.running import run_here
+from reid.studies.benchmarks import build
+from reid.studies.benchmarks.build import build_rows
 
 
 def test_rows_compare_one_worker_with_the_loop_and_two_with_one(monkeypatch: pytest.MonkeyPatch) -> None:

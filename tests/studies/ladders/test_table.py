@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from reid.ladders.table import MEAN, AblationTable, Measured, Spread, TableRow
+from reid.studies.ladders.table import MEAN, AblationTable, Measured, Spread, TableRow
 
 ROWS = (TableRow("plain", None, {}), TableRow("more", "a note", {"model.x": True}))
 

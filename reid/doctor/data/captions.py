@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from reid.data.batches.tokens import CONTEXT, tokenize
+from reid.doctor.data.source import Entry
 from reid.doctor.finding import Finding, Watch, unwatched
-from reid.doctor.source import Entry
 
 _CHUNK = 512
 _SHOWN = 100

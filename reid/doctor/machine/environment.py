@@ -7,8 +7,14 @@ from collections.abc import Iterator
 
 from reid import storage
 from reid.doctor.finding import Check
-from reid.doctor.machine import cpu_check, disk_check, memory_check, shared_memory_check, torch_checks
-from reid.doctor.packages import import_checks, package_checks, requirements
+from reid.doctor.machine.hardware import (
+    cpu_check,
+    disk_check,
+    memory_check,
+    shared_memory_check,
+    torch_checks,
+)
+from reid.doctor.machine.packages import import_checks, package_checks, requirements
 
 
 def checks(workdir: str) -> Iterator[Check]:
@@ -23,7 +29,7 @@ def checks(workdir: str) -> Iterator[Check]:
     yield disk_check("disk for Ray", tempfile.gettempdir())
     yield shared_memory_check()
     # Imported late: a broken torch is a line above, not the end.
-    from reid.doctor.places import storage_check, weights_checks
+    from reid.doctor.machine.places import storage_check, weights_checks
 
     yield storage_check(workdir)
     yield from weights_checks()

@@ -8,11 +8,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from reid.benchmarks.plain import loop, loop_chosen
-from reid.benchmarks.timing import Row, compare
 from reid.nn.moe.experts import BottleneckExperts, Experts
 from reid.nn.moe.layer import dense, grouped
 from reid.nn.moe.routing import Router, RouterConfig, Routing
+from reid.studies.benchmarks.plain import loop, loop_chosen
+from reid.studies.benchmarks.timing import Row, compare
 
 # tokens, experts, width, hidden, experts a token goes to
 SIZES = [

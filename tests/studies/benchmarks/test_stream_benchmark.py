@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reid.benchmarks import stream
-from reid.benchmarks.stream import K, P, in_memory, open_stream, stream_rows, write_set
 from reid.data.shards.shard_set import ShardSet
+from reid.studies.benchmarks import stream
+from reid.studies.benchmarks.stream import K, P, in_memory, open_stream, stream_rows, write_set
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,15 @@ import pytest
 import torch
 import yaml
 
-import reid.ladders.fitting
+import reid.studies.ladders.fitting
 from reid.config import Config, load
 from reid.errors import ConfigError, UsageError
-from reid.ladders import Row, apply, differences, ladders, load_ladder
-from reid.ladders.fitting import shell, used_groups, without_idle_groups
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
 from reid.runs.describe import PUBLISHED
+from reid.studies.ladders import Row, apply, differences, ladders, load_ladder
+from reid.studies.ladders.fitting import shell, used_groups, without_idle_groups
 from reid.train.optimizer import build_optimizer
 
 BASE = "baseline/synthetic"
@@ -119,7 +119,7 @@ def test_a_model_whose_constructor_reads_values_is_built_for_real(monkeypatch: p
         assert float(torch.ones(())) == 1.0  # refused on the meta device
         return build_model(section, context)
 
-    monkeypatch.setattr(reid.ladders.fitting, "build_model", reading)
+    monkeypatch.setattr(reid.studies.ladders.fitting, "build_model", reading)
     assert next(shell(load(BASE)).parameters()).device.type == "cpu"
     monkeypatch.undo()
     assert next(shell(load(BASE)).parameters()).device.type == "meta"

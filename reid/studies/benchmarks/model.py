@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reid.benchmarks.plain import plain
-from reid.benchmarks.timing import Measured, Row, compare
 from reid.config import Config, load, override
 from reid.data.batches.batch import Batch
 from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
@@ -26,6 +24,8 @@ from reid.nn.towers import block as blocks
 from reid.nn.towers.block import Replacement
 from reid.nn.towers.clip import ImageTower
 from reid.runs.describe import PUBLISHED, dummy_batch, gmac
+from reid.studies.benchmarks.plain import plain
+from reid.studies.benchmarks.timing import Measured, Row, compare
 
 SYSTEMS = ("baseline", "mfrnet", "signal")
 TARGETS = {("mfrnet", "eval fp32"): 1.1, ("mfrnet", "eval bf16"): 2.5}

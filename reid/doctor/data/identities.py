@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from reid.data.shards.schema import SPLITS
+from reid.doctor.data.source import Entry
 from reid.doctor.finding import Finding, Level
-from reid.doctor.source import Entry
 from reid.modality import ORDER, Modality
 
 Key = tuple[str, tuple[str, int]]

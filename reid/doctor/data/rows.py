@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from reid.data.shards import schema
+from reid.doctor.data.source import Entry
 from reid.doctor.finding import Finding
-from reid.doctor.source import Entry
 
 KINDS = 10
 """Kinds of problems that are told one by one."""

@@ -16,7 +16,6 @@ import torch
 from PIL import Image as PILImage
 
 from reid import storage
-from reid.benchmarks.timing import Row, compare
 from reid.config import BatchConfig, DataConfig
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.collate import Collator, PixelCache
@@ -26,6 +25,7 @@ from reid.data.shards import schema
 from reid.data.shards.schema import SCHEMA_VERSION, Image, Labels, Sample
 from reid.data.shards.shard_set import Identity, Manifest, ShardSet, publish, write_shard
 from reid.modality import Modality
+from reid.studies.benchmarks.timing import Row, compare
 
 RGB = Modality.RGB
 HEIGHT, WIDTH = 256, 128

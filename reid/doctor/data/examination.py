@@ -13,10 +13,9 @@ from reid.config import AUTO_PROTOCOL, Config
 from reid.data.readers.base import open_reader
 from reid.data.readers.shared.folders import expand, file_name, visible
 from reid.data.shards.shard_set import MANIFEST, ShardSet
-from reid.doctor.bearing import chosen_protocol, too_few_to_validate, validation
-from reid.doctor.captions import check_captions
-from reid.doctor.counts import Counts, count
-from reid.doctor.duplicates import (
+from reid.doctor.data.captions import check_captions
+from reid.doctor.data.counts import Counts, count
+from reid.doctor.data.duplicates import (
     Seen,
     check_identical,
     check_lookalikes,
@@ -25,14 +24,15 @@ from reid.doctor.duplicates import (
     look_digests,
     without_blank,
 )
+from reid.doctor.data.identities import check_identities
+from reid.doctor.data.layout import recognise
+from reid.doctor.data.pictures import Looks, check_pictures
+from reid.doctor.data.recipes import Recipe, shard_recipe
+from reid.doctor.data.refusals import chosen_protocol, too_few_to_validate, validation
+from reid.doctor.data.rows import check_rows
+from reid.doctor.data.source import Entry, ReaderSource, ShardSource, Source, whole_shards
+from reid.doctor.data.trial import Trial, camera_matters
 from reid.doctor.finding import Finding, Watch, ordered, unwatched
-from reid.doctor.identities import check_identities
-from reid.doctor.layout import recognise
-from reid.doctor.pictures import Looks, check_pictures
-from reid.doctor.recipes import Recipe, shard_recipe
-from reid.doctor.rows import check_rows
-from reid.doctor.source import Entry, ReaderSource, ShardSource, Source, whole_shards
-from reid.doctor.trial import Trial, camera_matters
 from reid.evaluate.protocols.choice import choose_protocol
 from reid.evaluate.protocols.items import SampleLabels
 from reid.modality import canonical

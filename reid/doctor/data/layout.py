@@ -15,9 +15,9 @@ from reid.config.typed import did_you_mean
 from reid.data.readers.base import Reader, Record, open_reader
 from reid.data.readers.folder.config import KNOWN_ROLES
 from reid.data.readers.shared.folders import contents, expand, file_name, visible
+from reid.doctor.data.recipes import GENERAL, Recipe, recipe
+from reid.doctor.data.source import read
 from reid.doctor.finding import Finding
-from reid.doctor.recipes import GENERAL, Recipe, recipe
-from reid.doctor.source import read
 from reid.errors import AnyReIDError, DataError, UsageError
 from reid.modality import Modality, canonical
 
