@@ -61,7 +61,7 @@ def benchmark(
     elif group == "stream":
         measured = stream_rows(repeats)
     elif group == "build":
-        from pipelines.build_stages import run_shards
+        from pipelines.dataset.stages import run_shards
 
         start_ray(RayConfig())
         measured = build_rows(repeats, run_shards)

@@ -44,8 +44,8 @@ def build(
 
     As a first word, verify, compact, preview, stats, import and export are verbs on a built set.
     """
-    from pipelines.data import build as build_shards
-    from pipelines.data import describe_build
+    from pipelines.dataset.build import build as build_shards
+    from pipelines.dataset.build import describe_build
     from reid.dataset.report.summary import caption_line, reason_lines, reason_table
 
     check_words(overrides or ())

@@ -30,7 +30,7 @@ def main_compact(
     shards = ShardSet.open(uri)
     if workers:
         start_ray(RayConfig(num_cpus=workers))
-    from pipelines.compact import compact
+    from pipelines.dataset.compact import compact
 
     new = compact(shards, to, rows_per_shard, rows_per_group, parallel=bool(workers))
     sizes = [len(s.manifest.shards) for s in (shards, new)]

@@ -35,7 +35,7 @@ def main_verify(
     shards = ShardSet.open(uri)
     if workers:
         start_ray(RayConfig(num_cpus=workers))
-    from pipelines.verify import verify
+    from pipelines.dataset.verify import verify
 
     verdict = verify(shards, share, parallel=bool(workers))
     lines = [f"{uri}: {verdict.shards} shards, {verdict.rows} rows, {verdict.pictures} pictures decoded"]

@@ -29,9 +29,9 @@ def demo(
     debug: DebugOption = False,
 ) -> None:
     """Run the main path end to end on rendered data and print a short summary."""
-    from pipelines.data import build
+    from pipelines.dataset.build import build
     from pipelines.devices import device_beside_actors
-    from pipelines.evaluate import evaluate_run
+    from pipelines.evaluation.evaluate import evaluate_run
     from pipelines.index import index_run
     from pipelines.serve.app import run as deploy
     from pipelines.train import train_run
@@ -64,7 +64,7 @@ def demo(
 
 def check_room(config: Config) -> None:
     """Raise ConfigError before the first step for what a later one can never have on this cluster."""
-    from pipelines.build_stages import build_requests
+    from pipelines.dataset.stages import build_requests
     from pipelines.embed import embed_requests
     from pipelines.resources import check
     from pipelines.serve.app import serve_requests

@@ -58,7 +58,7 @@ def evaluate(
     if out is not None:
         raise UsageError("--out goes with --compare; a run's own report lies in its folder.")
     from pipelines.devices import device_beside_actors
-    from pipelines.evaluate import evaluate_run, report_lines
+    from pipelines.evaluation.evaluate import evaluate_run, report_lines
     from reid.config.addresses import shards_uri
     from reid.evaluate.plan import plan_evaluation
     from reid.runs.run import load_run

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines.devices import device_beside_actors
 from pipelines.embed import embed_requests
-from pipelines.evaluate import choose_pairings, evaluate_run
+from pipelines.evaluation.evaluate import choose_pairings, evaluate_run
 from pipelines.progress import Say, duration, say
 from pipelines.train import resolve_run, train_requests, train_run
 from reid import storage

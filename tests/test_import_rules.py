@@ -313,7 +313,7 @@ PLANTED: list[tuple[str, dict[str, str]]] = [
 ]
 
 ALLOWED: list[tuple[str, dict[str, str]]] = [
-    ("rooms", {"reid.rayleigh": "import rayon", "jobs.x": "import ray, pipelines.data"}),
+    ("rooms", {"reid.rayleigh": "import rayon", "jobs.x": "import ray, pipelines.dataset.build"}),
     (
         "foundation",
         {"reid.config": "from reid.errors import ConfigError\nfrom reid import modality"},

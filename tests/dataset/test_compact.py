@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.compact import compact
-from pipelines.verify import verify
+from pipelines.dataset.compact import compact
+from pipelines.dataset.verify import verify
 from reid import storage
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.data import BuildResult, describe_build
+from pipelines.dataset.build import BuildResult, describe_build
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.dataset.stages import reading

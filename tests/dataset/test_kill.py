@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.data import BuildResult
+from pipelines.dataset.build import BuildResult
 from reid import storage
 from reid.config import Config
 from reid.data.shards.shard_set import MANIFEST, ShardSet

@@ -9,8 +9,8 @@ from typing import Any
 import boto3
 import pytest
 
-from pipelines.compact import compact
-from pipelines.verify import verify
+from pipelines.dataset.compact import compact
+from pipelines.dataset.verify import verify
 from reid import storage
 from reid.config.addresses import shards_uri
 from reid.data.shards.shard_set import ShardSet

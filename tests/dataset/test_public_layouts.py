@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines.data import build
-from pipelines.verify import verify
+from pipelines.dataset.build import build
+from pipelines.dataset.verify import verify
 from reid.config import load, plugin_names
 from reid.dataset.stages.running import run_here
 from reid.modality import Modality

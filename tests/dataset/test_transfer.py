@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from pipelines.data import build
+from pipelines.dataset.build import build
 from reid import storage
 from reid.config import Config, load
 from reid.data.images import encode_mask
@@ -24,9 +24,9 @@ from reid.dataset.transfer.export import export
 from reid.dataset.transfer.names import Names
 from reid.errors import DataError, StorageError
 from reid.modality import Modality
-from tests.pipelines.tiny import silent
 from tests.support.replace_storage import replace_storage
 from tests.support.shards import file_bytes, make_sample, make_shards
+from tests.support.tiny_configs import silent
 
 
 def rows_of(shards: ShardSet) -> dict[str, Sample]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.verify import verify
+from pipelines.dataset.verify import verify
 from reid import storage
 from reid.data.shards import shard_set as shards_module
 from reid.data.shards.schema import Image, Mask, Sample

@@ -15,7 +15,7 @@ import pytest
 from jobs.common import run_verb
 from pipelines.index import index_run
 from reid.runs.run import Run
-from tests.pipelines.tiny import config_of, silent, trained, write_yaml
+from tests.support.tiny_configs import config_of, silent, trained, write_yaml
 
 Verb = Callable[..., None]
 

@@ -17,8 +17,8 @@ from pipelines.context import map_blocks
 from reid.errors import ConfigError, StorageError
 from reid.runs.run import Run
 from tests.jobs.conftest import Call, Outcome, Verb
-from tests.pipelines.tiny import write_yaml
 from tests.support.places import ROOT
+from tests.support.tiny_configs import write_yaml
 
 PRESET = ("--preset", "baseline/synthetic")
 

@@ -111,7 +111,7 @@ REFUSED: dict[str, tuple[Verb, str, tuple[str, ...]]] = {
 @pytest.fixture(scope="module")
 def one_camera(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A built set of one camera."""
-    from pipelines.data import build as build_set
+    from pipelines.dataset.build import build as build_set
 
     config = draw(tmp_path_factory.mktemp("one"), 1)
     build_set(load(str(config)), out=lambda line: None)

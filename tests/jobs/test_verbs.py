@@ -13,7 +13,7 @@ from reid.data.shards.shard_set import ShardSet
 from reid.nn.parameters import parameter_counts
 from reid.runs.run import Run
 from tests.jobs.conftest import Call, Verb
-from tests.pipelines.tiny import write_yaml
+from tests.support.tiny_configs import write_yaml
 
 FOLDER = Path(build.__file__).parent
 FILES = {p.stem for p in FOLDER.glob("*.py")} - {"__init__", "common"}

@@ -8,7 +8,7 @@ import pytest
 
 from reid.data.shards.shard_set import ShardSet
 from reid.runs.run import Run
-from tests.pipelines.tiny import built, trained
+from tests.support.tiny_configs import built, trained
 
 
 @pytest.fixture(scope="session")

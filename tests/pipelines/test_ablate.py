@@ -19,7 +19,7 @@ from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, UsageError, WeightsError
 from reid.runs.folder import RunFolder
 from reid.studies.ladders.table import MEAN
-from tests.pipelines.tiny import config_of, silent
+from tests.support.tiny_configs import config_of, silent
 
 MATCHED = ("model.fusion=concat", "data.modalities=rgb+nir+tir", "evaluate.gallery=null")
 LADDER = [

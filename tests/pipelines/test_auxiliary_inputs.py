@@ -24,7 +24,7 @@ from reid.retrieve.retriever import Retriever
 from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap
 from reid.runs.run import Run, load_run, model_context
-from tests.pipelines.tiny import silent
+from tests.support.tiny_configs import silent
 from tests.train.conftest import make_sample, publish_samples
 
 RGB, NIR = Modality.RGB, Modality.NIR

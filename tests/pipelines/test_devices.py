@@ -20,8 +20,8 @@ from pipelines.tune import tune_runs
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import TrainingError, UsageError
 from reid.runs.run import Run
-from tests.pipelines.tiny import config_of, silent
 from tests.support.places import ROOT
+from tests.support.tiny_configs import config_of, silent
 
 
 def with_cuda(seen: bool) -> None:

@@ -16,7 +16,7 @@ from reid.evaluate.evaluator import Work
 from reid.evaluate.protocols.items import Part, parts_key
 from reid.modality import Modality
 from reid.runs.run import Run
-from tests.pipelines.tiny import silent
+from tests.support.tiny_configs import silent
 
 RGB, NIR, TIR, SKETCH, TEXT = Modality
 

@@ -13,7 +13,7 @@ from reid.gallery.store import Gallery
 from reid.modality import ORDER, Modality
 from reid.retrieve.retriever import Retriever
 from reid.runs.run import Run
-from tests.pipelines.tiny import config_of, silent
+from tests.support.tiny_configs import config_of, silent
 
 
 def test_captures_are_added_once_and_each_finds_itself(

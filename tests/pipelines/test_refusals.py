@@ -9,7 +9,7 @@ import pytest
 from pipelines.attempts import StopAtRefusals, innermost
 from pipelines.train import train_run
 from reid.errors import AnyReIDError, ConfigError, StorageError, TrainingError
-from tests.pipelines.tiny import built, config_of, silent
+from tests.support.tiny_configs import built, config_of, silent
 
 
 class Wrapped(Exception):

@@ -13,8 +13,8 @@ import pytest
 from ray.core.generated import autoscaler_pb2
 
 from pipelines.ablate import ablate_runs, plan_ablation, prepare
-from pipelines.data import build
-from pipelines.evaluate import evaluate_run
+from pipelines.dataset.build import build
+from pipelines.evaluation.evaluate import evaluate_run
 from pipelines.index import index_run
 from pipelines.resources import Cluster, NodeKind, Request, check, look
 from pipelines.train import train_run
@@ -22,10 +22,10 @@ from pipelines.tune import tune_runs
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
 from reid.runs.run import Run
-from tests.pipelines.tiny import config_of, silent
 from tests.support.builds import made_up
 from tests.support.photos import config as photo_config
 from tests.support.photos import photos
+from tests.support.tiny_configs import config_of, silent
 
 EIGHTS = Cluster(nodes=[{"CPU": 8.0}, {"CPU": 8.0}], free=[{}, {"CPU": 8.0}])
 GPU_NODE = {"CPU": 4.0, "GPU": 2.0}

@@ -17,8 +17,8 @@ from reid.errors import DataError
 from reid.runs.folder import RunFolder
 from reid.runs.run import Run
 from reid.train.state import STATE_FILE
-from tests.pipelines.tiny import config_of, silent, write_yaml
 from tests.support.places import ROOT
+from tests.support.tiny_configs import config_of, silent, write_yaml
 
 LONG = ("train.epochs=6", "train.steps_per_epoch=30")
 STEPS = 180

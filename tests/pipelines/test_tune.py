@@ -16,8 +16,8 @@ import pytest
 from pipelines.tune import check_space, ranked
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
-from tests.pipelines.tiny import config_of, write_yaml
 from tests.support.places import ROOT
+from tests.support.tiny_configs import config_of, write_yaml
 
 SPACE = "tune.space={train.optim.lr: {loguniform: [1e-4, 1e-2]}, model.id_weight: {choice: [0.5, 1.0]}}"
 

@@ -12,15 +12,15 @@ from ray.train.torch import TorchTrainer
 from ray.util.placement_group import placement_group_table
 
 from pipelines import attempts
+from pipelines.dataset.verify import verify
 from pipelines.resources import Request
 from pipelines.train import train_run
-from pipelines.verify import verify
 from pipelines.waiting import Watch, give_up, holds_nothing, wait_for, watched
 from reid.config import RayConfig
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, ResourceError
-from tests.pipelines.holding import held
-from tests.pipelines.tiny import config_of, silent
+from tests.support.holding_cpus import held
+from tests.support.tiny_configs import config_of, silent
 
 ONE = [Request("task", 1, {"CPU": 1}, {"x.cpus": 1})]
 QUICK = RayConfig(wait_s=60, tell_every_s=0.5)
@@ -72,7 +72,7 @@ def test_training_waits_its_turn_and_ends_at_the_deadline(shards: ShardSet, tmp_
 
 
 def test_verify_goes_on_when_another_lets_go(shards: ShardSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.verify.RayConfig", lambda: QUICK)
+    monkeypatch.setattr("pipelines.dataset.verify.RayConfig", lambda: QUICK)
     lines: list[str] = []
     with held(3) as other:
 

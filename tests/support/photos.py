@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipelines.data import BuildResult, build
+from pipelines.dataset.build import BuildResult, build
 from reid.config import Config, load
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.dataset.stages.running import run_here
-from tests.pipelines.tiny import silent
+from tests.support.tiny_configs import silent
 
 BAD = {
     "truncated.jpg": "truncated or corrupt",

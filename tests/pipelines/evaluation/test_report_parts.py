@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.evaluate import evaluate_run
-from pipelines.ranked import thirds
+from pipelines.evaluation.evaluate import evaluate_run
+from pipelines.evaluation.ranked_lists import thirds
 from reid.data.shards.shard_set import ShardSet
 from reid.runs.run import Run
-from tests.pipelines.tiny import config_of, silent, trained
+from tests.support.tiny_configs import config_of, silent, trained
 
 TOWER = "{arch: null, patch: 8, width: 32, layers: 2, heads: 2, dim: 16}"
 MFRNET = (

@@ -7,12 +7,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.data import BuildResult, describe_build
+from pipelines.dataset.build import BuildResult, describe_build
 from reid.data.shards.shard_set import MANIFEST
 from reid.errors import ConfigError, DataError
 from reid.modality import Modality
-from tests.pipelines.tiny import config_of
 from tests.support.photos import BAD, config, jpeg, photos, quiet_build, rows_of
+from tests.support.tiny_configs import config_of
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

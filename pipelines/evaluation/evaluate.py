@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.embed import Vector, embed_work
-from pipelines.figures import all_similarities, best_projection, routing_maps
-from pipelines.pairings import choose_pairings
+from pipelines.evaluation.figures import all_similarities, best_projection, routing_maps
+from pipelines.evaluation.pairings import choose_pairings
+from pipelines.evaluation.ranked_lists import Pictures, ranked_lists
 from pipelines.progress import Say, say
-from pipelines.ranked import Pictures, ranked_lists
 from reid import storage
 from reid.config import Config, fingerprint
 from reid.config.addresses import evaluation_uri

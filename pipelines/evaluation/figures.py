@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from pipelines.embed import Vector
-from pipelines.ranked import Pictures
+from pipelines.evaluation.ranked_lists import Pictures
 from reid.config import Config
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.stream import sample_part

@@ -1,7 +1,7 @@
 """Build: raw samples -> generated modalities -> a published shard set.
 
 Planning, finding what is there, and publishing are `reid.dataset`; the work on the shards that are missing
-runs on Ray Data (`pipelines.build_stages`). A shard is finished when its statistics file exists; the
+runs on Ray Data (`pipelines.dataset.stages`). A shard is finished when its statistics file exists; the
 manifest publishes all of them at once, so that a build that was killed anywhere goes on where it was.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from pipelines.build_stages import run_shards
+from pipelines.dataset.stages import run_shards
 from pipelines.progress import Progress, Say, say
 from reid import storage
 from reid.config import Config

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.data import build
+from pipelines.dataset.build import build
 from pipelines.train import train_run
 from reid.config import Config, load
 from reid.data.shards.shard_set import ShardSet

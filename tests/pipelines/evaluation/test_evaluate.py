@@ -13,7 +13,7 @@ import pytest
 
 import pipelines.embed
 from pipelines.embed import FeatureSet
-from pipelines.evaluate import choose_pairings, evaluate_run, report_lines
+from pipelines.evaluation.evaluate import choose_pairings, evaluate_run, report_lines
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, UnsupportedPairing
@@ -21,7 +21,7 @@ from reid.evaluate.metrics.trials import TrialMetrics
 from reid.evaluate.protocols.items import SampleLabels
 from reid.modality import ORDER, Modality
 from reid.runs.run import Run
-from tests.pipelines.tiny import config_of, silent
+from tests.support.tiny_configs import config_of, silent
 
 MATCHED = ("model.fusion=concat", "data.modalities=rgb+nir+tir", "evaluate.gallery=null")
 

@@ -13,16 +13,16 @@ import ray
 import ray.exceptions
 import torch
 
-import pipelines.build_stages
-from pipelines.build_stages import Segment, SegmentActor, segments
-from pipelines.data import build
+import pipelines.dataset.stages
+from pipelines.dataset.build import build
+from pipelines.dataset.stages import Segment, SegmentActor, segments
 from reid.config import Config
 from reid.config.sections.translate import UNetConfig
 from reid.dataset.recipe import Step, make_recipe
 from reid.nn.unet import UNet, save_unet
-from tests.pipelines.tiny import silent
 from tests.support.builds import build_config, made_up
 from tests.support.photos import build_here, config, photos, quiet_build, rows_of
+from tests.support.tiny_configs import silent
 
 LIGHT: dict[str, Any] = {"sketch": {"generator": "sketch_dog"}, "nir": {"generator": "ir_nir"}}
 NET: dict[str, Any] = {"mask": {"generator": "net_mask", "gpus": 0.5, "concurrency": 2}}
@@ -81,13 +81,13 @@ def test_an_actor_pool_makes_the_same_and_loads_once(
     root = photos(tmp_path / "in")
     here = build_here(config(root, tmp_path / "here")).shards
     loaded: list[Any] = []
-    real = pipelines.build_stages._heavy
+    real = pipelines.dataset.stages._heavy
 
     def heavy(part: Any, recipe: Any) -> Step | None:
         loaded.append(part)
         return recipe.by_target["sketch"] if part == ("sketch",) else real(part, recipe)
 
-    monkeypatch.setattr(pipelines.build_stages, "_heavy", heavy)
+    monkeypatch.setattr(pipelines.dataset.stages, "_heavy", heavy)
     there = build(config(root, tmp_path / "there"), out=silent)
     assert ("sketch",) in loaded
     assert [s.sha256 for s in there.shards.manifest.shards] == [s.sha256 for s in here.manifest.shards]
@@ -106,7 +106,7 @@ class GrantedActor(SegmentActor):
             asked.append((gpus, field))
             return torch.device("cpu")
 
-        pipelines.build_stages.device_here = device
+        pipelines.dataset.stages.device_here = device
         super().__init__(config, root, parts)
         share = ray.get_runtime_context().get_assigned_resources().get("GPU", 0)
         told = {"asked": asked, "ids": len(ray.get_gpu_ids()), "share": share}
@@ -135,7 +135,7 @@ def test_stages_on_gpus_get_whole_shards_and_make_the_same_set(
     """Ray Data cuts and mixes what GPU stages get unless a batch is one row."""
     root = photos(tmp_path / "in", identities=9)
     here = build_here(two_networks(root, tmp_path / "here")).shards
-    monkeypatch.setattr(pipelines.build_stages, "SegmentActor", GrantedActor)
+    monkeypatch.setattr(pipelines.dataset.stages, "SegmentActor", GrantedActor)
     settings = two_networks(root, tmp_path / "there", first, second)
     places = [(s.actors, s.gpus) for s in planned(settings)]
     assert places == [(False, 0), (True, first), (False, 0), (True, second), (False, 0)]

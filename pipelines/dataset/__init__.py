@@ -1,0 +1,1 @@
+"""Build on Ray Data: the stages, and verify and compact of a built set."""

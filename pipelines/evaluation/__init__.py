@@ -1,0 +1,1 @@
+"""Evaluate a run: what is measured, embedded, ranked and shown."""

@@ -1,0 +1,1 @@
+"""Studies of ourselves: ladders compare configurations, benchmarks compare code."""
