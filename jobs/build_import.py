@@ -16,7 +16,7 @@ from jobs.common import ConfigOption, DebugOption, DryRunOption, JsonOption, Pre
 from reid.errors import UsageError
 
 if TYPE_CHECKING:
-    from reid.doctor.data.recipes import Recipe
+    from reid.doctor.data.recipes import BuildCommand
 
 
 def main_import(
@@ -56,7 +56,7 @@ def _section(folder: str) -> dict[str, str]:
     return {"name": "exported" if storage.exists(manifest) else "folder", "path": folder}
 
 
-def _recipe(folder: str, given: list[str]) -> Recipe:
+def _recipe(folder: str, given: list[str]) -> BuildCommand:
     """The general preset with what the tree holds: its own name, its modalities, no generators."""
     from reid import storage
     from reid.data.readers.base import open_reader

@@ -18,7 +18,7 @@ import typer
 import reid.errors
 from reid import storage
 from reid.config import Config, RayConfig, load
-from reid.data.shards.shard_set import MANIFEST
+from reid.data.shards.manifest import MANIFEST
 from reid.errors import AnyReIDError, UsageError
 
 ConfigOption = Annotated[str | None, typer.Option("--config", help="YAML file with the configuration.")]

@@ -90,7 +90,7 @@ def ask(config: Config, url: str, shards: Any) -> list[dict[str, Any]]:
     """Three searches over HTTP with captures of different identities, each by another modality subset."""
     import httpx
 
-    from reid.data.batches.stream import sample_part
+    from reid.data.batches.sample_rows import sample_part
 
     samples = [s for group in shards.groups("test") for s in shards.read_group(group)]
     answers = []

@@ -33,7 +33,7 @@ def train(
     from pipelines.train import resolve_run, train_run
     from reid import storage
     from reid.config.addresses import shards_uri
-    from reid.runs.folder import RUN_FILE
+    from reid.storage.run_files import RUN_FILE
     from reid.train.checks import check_run
 
     settings = load_config(config, preset, overrides)

@@ -14,7 +14,8 @@ from typing import Any
 
 from pipelines.devices import device_beside_actors
 from pipelines.embed import embed_requests
-from pipelines.evaluation.evaluate import choose_pairings, evaluate_run
+from pipelines.evaluation.evaluate import evaluate_run
+from pipelines.evaluation.pairings import choose_pairings
 from pipelines.progress import Say, duration, say
 from pipelines.train import resolve_run, train_requests, train_run
 from reid import storage
@@ -25,11 +26,12 @@ from reid.evaluate.plan import plan_evaluation
 from reid.evaluate.protocols.pairing_names import gallery_name, parse_gallery, split_pairing
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import canonical, parse_subset, subset_name
-from reid.runs.folder import RUN_FILE, RunFolder
+from reid.runs.folder import RunFolder
 from reid.runs.run import load_run
+from reid.storage.run_files import RUN_FILE
 from reid.studies.ladders import Ladder, apply, differences, load_ladder
 from reid.studies.ladders.fitting import shell, used_groups, without_idle_groups
-from reid.studies.ladders.table import AblationTable, Measured, TableRow
+from reid.studies.ladders.table import AblationTable, SeedResults, TableRow
 from reid.train.checks import check_run
 
 Explain = Callable[[Exception], str]
@@ -45,7 +47,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AblationPlan:
     """What an ablation consists of; nothing is read but the ladder."""
 
     config: Config
@@ -85,7 +87,7 @@ class AblationResult:
         return [*self.table.lines(), f"tables: {self.uri}/table.md"]
 
 
-def plan_ablation(config: Config) -> Plan:
+def plan_ablation(config: Config) -> AblationPlan:
     """Rows × seeds. Raises UsageError for an unknown ladder, ConfigError for a bad row or field."""
     ladder = load_ladder(config.ablate.ladder or config.model.name)
     used = used_groups(config)
@@ -105,14 +107,14 @@ def plan_ablation(config: Config) -> Plan:
         for seed in config.ablate.seeds
         for row, changed in zip(rows, configs, strict=True)
     )
-    return Plan(config, ladder, tuple(rows), cells)
+    return AblationPlan(config, ladder, tuple(rows), cells)
 
 
 @dataclass(frozen=True)
 class Campaign:
     """A checked plan: absolute configurations and run folders of all cells."""
 
-    plan: Plan
+    plan: AblationPlan
     cells: tuple[tuple[Cell, str], ...]
     uri: str
 
@@ -128,7 +130,7 @@ class Campaign:
         return embeds or any(cell.config.train.workers for cell, _ in self.unfinished)
 
 
-def prepare(plan: Plan) -> Campaign:
+def prepare(plan: AblationPlan) -> Campaign:
     """Find data, weights and pairings of every row before any is trained.
 
     Raises DataError for a set that is not built, WeightsError for a run to start from that is not there,
@@ -173,7 +175,7 @@ def ablate_runs(
     """
     plan, to_train = campaign.plan, {uri for _, uri in campaign.unfinished}
     _check_room(campaign)
-    measured: list[Measured] = []
+    measured: list[SeedResults] = []
     pace, count = _Pace(len(to_train)), 0
     table = _table(plan, measured)
     for cell, uri in campaign.cells:
@@ -183,7 +185,7 @@ def ablate_runs(
         except Exception as error:
             if raise_errors:
                 raise
-            found = Measured(cell.row, cell.seed, uri, error=explain(error))
+            found = SeedResults(cell.row, cell.seed, uri, error=explain(error))
         count += trained
         measured.append(found)
         table = _table(plan, measured)
@@ -206,7 +208,7 @@ def _check_room(campaign: Campaign) -> None:
     check([*training, *embedding], together=False)
 
 
-def _measure(cell: Cell, out: Say) -> tuple[Measured, bool]:
+def _measure(cell: Cell, out: Say) -> tuple[SeedResults, bool]:
     config = cell.config
     result = train_run(config, out)
     run = load_run(result.run.uri, device_beside_actors(config))
@@ -214,7 +216,7 @@ def _measure(cell: Cell, out: Say) -> tuple[Measured, bool]:
     results = done.evaluation.results
     pairs = [(r.query, r.gallery) for r in results]
     shown = results[_shown(pairs, config.ablate.subset)]
-    found = Measured(
+    found = SeedResults(
         row=cell.row,
         seed=cell.seed,
         run=run.uri,
@@ -247,7 +249,7 @@ class _Pace:
         return f"{duration(self.left * self._seconds / max(self._done, 1))} left"
 
 
-def _told(run: Measured, trained: bool, table: AblationTable) -> str:
+def _told(run: SeedResults, trained: bool, table: AblationTable) -> str:
     name = f"{run.row}, seed {run.seed}"
     if run.error is not None:
         return f"{name} failed: {run.error}"
@@ -256,7 +258,7 @@ def _told(run: Measured, trained: bool, table: AblationTable) -> str:
     return f"{name}: {shown}, {'trained' if trained else 'already trained'}"
 
 
-def _table(plan: Plan, runs: Sequence[Measured]) -> AblationTable:
+def _table(plan: AblationPlan, runs: Sequence[SeedResults]) -> AblationTable:
     config = plan.config
     return AblationTable(
         name=config.name,

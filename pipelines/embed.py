@@ -24,12 +24,12 @@ from reid import storage
 from reid.config import RayConfig
 from reid.data.batches.auxiliary_inputs import attach
 from reid.data.batches.batch_row import BatchRow
-from reid.data.batches.stream import sample_part
+from reid.data.batches.sample_rows import sample_part
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import GroupRef, ShardSet
 from reid.errors import DataError
-from reid.evaluate.evaluator import Work
-from reid.evaluate.protocols.items import Part
+from reid.evaluate.evaluator import EmbeddingTask
+from reid.evaluate.protocols.items import QueryPart
 from reid.modality import Modality, canonical
 from reid.runs.run import Run, load_run
 
@@ -81,7 +81,7 @@ def embed_work(
     run: Run,
     shards: ShardSet,
     split: str,
-    work: Sequence[Work],
+    work: Sequence[EmbeddingTask],
     *,
     actors: int,
     gpus_per_actor: float = 0,
@@ -98,7 +98,7 @@ def embed_work(
     tasks = _tasks(shards, split, missing)
     progress = Progress("embed", len(missing), "vectors", out=out)
     if actors == 0:
-        embedder = Embedder(run.uri, shards.root, split, batch_size, run=run)
+        embedder = EmbeddingActor(run.uri, shards.root, split, batch_size, run=run)
         for task in tasks:
             features |= _take(embedder(pa.table({"task": [task]}, schema=TASK_SCHEMA)), progress)
         return features
@@ -112,7 +112,7 @@ def embed_work(
     tables = [pa.table({"task": [task]}, schema=TASK_SCHEMA) for task in tasks]
     dataset = map_blocks(
         ray.data.from_arrow(tables),
-        Embedder,
+        EmbeddingActor,
         fn_constructor_kwargs={
             "run_uri": run.uri,
             "shards_uri": shards.root,
@@ -143,7 +143,7 @@ def embed_requests(actors: int, gpus_per_actor: float, tasks: int = 1) -> list[R
     return [Request(what, count, {"CPU": 1, "GPU": gpus_per_actor}, fields, least=1)]
 
 
-class Embedder:
+class EmbeddingActor:
     """Loads the model once; embeds one task (a row group's vectors) a call and stores them."""
 
     def __init__(
@@ -203,14 +203,14 @@ def sample_groups(shards: ShardSet, groups: Sequence[GroupRef]) -> dict[str, Gro
     return {name: group for group in groups for name in shards.sample_ids(group)}
 
 
-def _tasks(shards: ShardSet, split: str, work: Sequence[Work]) -> list[str]:
+def _tasks(shards: ShardSet, split: str, work: Sequence[EmbeddingTask]) -> list[str]:
     """Worklist items grouped by the row group of their first part, as JSON."""
     groups = shards.groups(split)
     position = {id(g): i for i, g in enumerate(groups)}
     where = sample_groups(shards, groups)
     by_group: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for item in work:
-        first: Part = next(iter(item.parts.values()))
+        first: QueryPart = next(iter(item.parts.values()))
         parts = {m.value: [p.sample_id, p.caption_index] for m, p in item.parts.items()}
         by_group[position[id(where[first.sample_id])]].append(
             {"key": item.key, "side": item.side, "parts": parts}

@@ -16,7 +16,7 @@ from reid.data.images import thumbnail
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
-from reid.evaluate.evaluator import Work
+from reid.evaluate.evaluator import EmbeddingTask
 from reid.evaluate.protocols.choice import sides_of
 from reid.evaluate.protocols.items import SampleLabels, parts_key
 from reid.gallery.rows import Item
@@ -94,14 +94,14 @@ def choose_subsets(asked: Sequence[str] | None, model: ReIDModel, present: Subse
 
 def _vectors(
     config: Config, labels: Sequence[SampleLabels], subsets: Sequence[Subset]
-) -> dict[str, dict[str, Work]]:
+) -> dict[str, dict[str, EmbeddingTask]]:
     """{sample id: {subset: the vector to compute}} of the gallery side."""
     protocol = sides_of(config.evaluate.protocol)
-    found: dict[str, dict[str, Work]] = {}
+    found: dict[str, dict[str, EmbeddingTask]] = {}
     for subset in subsets:
         for item in protocol.gallery(labels, subset).items:
             sample = next(iter(item.parts.values())).sample_id
-            work = Work(parts_key(item.parts, "gallery"), "gallery", item.parts)
+            work = EmbeddingTask(parts_key(item.parts, "gallery"), "gallery", item.parts)
             found.setdefault(sample, {}).setdefault(subset_name(subset), work)
     return found
 
@@ -110,7 +110,7 @@ def _add(
     config: Config,
     shards: ShardSet,
     gallery: Gallery,
-    vectors_of: dict[str, dict[str, Work]],
+    vectors_of: dict[str, dict[str, EmbeddingTask]],
     features: dict[str, Vector],
     out: Say,
 ) -> None:

@@ -22,7 +22,8 @@ from reid.config import Config, load, override
 from reid.config.addresses import run_fingerprint, run_uri, shards_uri
 from reid.data.shards.shard_set import ShardSet
 from reid.evaluate.protocols.choice import check_name
-from reid.runs.folder import RUN_FILE, RunFolder
+from reid.runs.folder import RunFolder
+from reid.storage.run_files import RUN_FILE
 from reid.train.checks import FIELD as VAL_PROTOCOL
 from reid.train.checks import check_run
 from reid.train.loop import EpochReport, train

@@ -60,7 +60,7 @@ class BuildResult:
 
 
 @dataclass(frozen=True)
-class _Planned:
+class _BuildPlan:
     root: str
     recipe: Recipe
     plans: list[ShardPlan]
@@ -129,10 +129,10 @@ def describe_build(config: Config) -> dict[str, Any]:
     }
 
 
-def _plan(config: Config) -> _Planned:
+def _plan(config: Config) -> _BuildPlan:
     root, recipe = shards_uri(config), make_recipe(config)
     reader = open_reader(config.data.reader, config.data.name)
     plans = plan_shards(reader, recipe.source, config.build.rows_per_shard, recipe.made)
     check_masks(recipe, reader, (record for plan in plans for record in plan.records))
     finished = read_statistics(root, listing(root), [plan.key for plan in plans])
-    return _Planned(root, recipe, plans, finished)
+    return _BuildPlan(root, recipe, plans, finished)

@@ -14,10 +14,10 @@ from pipelines.waiting import wait_for, watched
 from reid.config import RayConfig
 from reid.data.shards.manifest import Shard
 from reid.data.shards.shard_set import ShardSet
-from reid.dataset.verify import ShardCheck, Verdict, check_shard, judge
+from reid.dataset.verify import SetVerdict, ShardCheck, check_shard, judge
 
 
-def verify(shards: ShardSet, share: float = 1.0, parallel: bool = True, out: Say = say) -> Verdict:
+def verify(shards: ShardSet, share: float = 1.0, parallel: bool = True, out: Say = say) -> SetVerdict:
     """Check every shard, in Ray tasks or in this process; a share of the rows has its pictures decoded."""
     progress = Progress("verify", sum(s.rows for s in shards.manifest.shards), out=out)
     sizes = {s.key: s.rows for s in shards.manifest.shards}

@@ -18,13 +18,14 @@ from reid.config import Config, fingerprint
 from reid.config.addresses import evaluation_uri
 from reid.data.images import decode_rgb
 from reid.data.shards.shard_set import ShardSet
-from reid.evaluate.evaluator import Pairing, Scored, Work, score, select, worklist
+from reid.evaluate.evaluator import EmbeddingTask, PairingScores, score, select, worklist
 from reid.evaluate.metrics.colour_histogram import colour_histogram
 from reid.evaluate.metrics.retrieval import RetrievalMetrics, bootstrap_map
 from reid.evaluate.metrics.trials import TrialMetrics
 from reid.evaluate.plan import EvaluationPlan, plan_evaluation
 from reid.evaluate.protocols.choice import Choice
 from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.protocols.protocol import Protocol, get_protocol
 from reid.evaluate.report.published import published_rows
 from reid.evaluate.report.rendering import write_report
@@ -32,8 +33,6 @@ from reid.evaluate.report.results import Evaluation, SubsetResult
 from reid.evaluate.support import check_support
 from reid.modality import Modality, Subset, canonical, subset_name
 from reid.runs.run import Run
-
-__all__ = ["EvaluationResult", "choose_pairings", "evaluate_run", "report_lines"]
 
 RGB = (Modality.RGB,)
 
@@ -124,14 +123,14 @@ def _embed(
     config: Config,
     run: Run,
     shards: ShardSet,
-    work: Sequence[Work],
+    work: Sequence[EmbeddingTask],
     labels: Sequence[SampleLabels],
     out: Say,
 ) -> dict[str, Vector]:
     """Vectors by key; the two sides may be of different splits."""
     settings = config.evaluate
     split_of = {row.sample_id: row.split for row in labels}
-    by_split: dict[str, list[Work]] = {}
+    by_split: dict[str, list[EmbeddingTask]] = {}
     for one in work:
         split = split_of[next(iter(one.parts.values())).sample_id]
         by_split.setdefault(split, []).append(one)
@@ -151,7 +150,7 @@ def _embed(
     return features
 
 
-def _result(scored: Scored) -> SubsetResult:
+def _result(scored: PairingScores) -> SubsetResult:
     return SubsetResult(
         query=subset_name(scored.pairing.query),
         gallery=scored.pairing.gallery_name,
@@ -185,7 +184,7 @@ def _baselines(
     return (named,)
 
 
-def _warnings(scored: Sequence[Scored], empty: Sequence[Pairing]) -> list[str]:
+def _warnings(scored: Sequence[PairingScores], empty: Sequence[Pairing]) -> list[str]:
     warnings = []
     for one in scored:
         if not one.metrics.queries:

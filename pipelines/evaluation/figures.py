@@ -10,10 +10,10 @@ from pipelines.embed import Vector
 from pipelines.evaluation.ranked_lists import Pictures
 from reid.config import Config
 from reid.data.batches.batch_row import BatchRow
-from reid.data.batches.stream import sample_part
-from reid.evaluate.evaluator import Scored, stack
+from reid.data.batches.sample_rows import sample_part
+from reid.evaluate.evaluator import PairingScores, stack
 from reid.evaluate.metrics.similarity_histograms import Similarities, similarities
-from reid.evaluate.protocols.items import Query, SampleLabels
+from reid.evaluate.protocols.items import ProtocolQuery, SampleLabels
 from reid.evaluate.protocols.protocol import Protocol
 from reid.evaluate.report.projection import Projection, project
 from reid.evaluate.report.results import SubsetResult
@@ -25,14 +25,17 @@ ROUTED = 6
 
 
 def all_similarities(
-    protocol: Protocol, labels: Sequence[SampleLabels], scored: Sequence[Scored], rows: Sequence[SubsetResult]
+    protocol: Protocol,
+    labels: Sequence[SampleLabels],
+    scored: Sequence[PairingScores],
+    rows: Sequence[SubsetResult],
 ) -> tuple[Similarities, ...]:
     """One histogram a pairing."""
     return tuple(similarities(protocol, labels, s, r.label) for s, r in zip(scored, rows, strict=True))
 
 
 def best_projection(
-    scored: Sequence[Scored], rows: Sequence[SubsetResult], features: Mapping[str, Vector], seed: int
+    scored: Sequence[PairingScores], rows: Sequence[SubsetResult], features: Mapping[str, Vector], seed: int
 ) -> Projection | None:
     """Vectors of the pairing with the highest mAP; None if no query counts."""
     counted = [i for i, one in enumerate(scored) if one.metrics.queries]
@@ -46,7 +49,7 @@ def best_projection(
 
 
 def routing_maps(
-    config: Config, run: Run, scored: Sequence[Scored], pictures: Pictures
+    config: Config, run: Run, scored: Sequence[PairingScores], pictures: Pictures
 ) -> tuple[RoutingMap, ...]:
     """The experts that the patches of up to ROUTED query pictures go to; none for models without experts.
 
@@ -83,7 +86,7 @@ def routing_maps(
     return tuple(m for m in found if (m.pid, m.picture) in names)
 
 
-def _row(query: Query, pictures: Pictures) -> BatchRow:
+def _row(query: ProtocolQuery, pictures: Pictures) -> BatchRow:
     parts = {m: (pictures.sample(p.sample_id), p.caption_index or 0) for m, p in query.parts.items()}
     return BatchRow({m: sample_part(sample, m, caption) for m, (sample, caption) in parts.items()})
 

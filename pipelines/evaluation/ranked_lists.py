@@ -10,16 +10,16 @@ import torch
 
 from pipelines.embed import sample_groups
 from reid.config import Config
-from reid.data.batches.stream import sample_part
+from reid.data.batches.sample_rows import sample_part
 from reid.data.images import thumbnail
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
-from reid.evaluate.evaluator import Scored
-from reid.evaluate.metrics.retrieval import top_ranked
+from reid.evaluate.evaluator import PairingScores
+from reid.evaluate.metrics.ranking import top_ranked
 from reid.evaluate.protocols.items import SampleLabels
-from reid.evaluate.protocols.label_arrays import metas
+from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.protocol import Protocol
-from reid.evaluate.report.results import Found, RankedList
+from reid.evaluate.report.results import RankedItem, RankedList
 from reid.modality import Modality
 
 THUMBNAIL = 160
@@ -50,7 +50,7 @@ def ranked_lists(
     config: Config,
     protocol: Protocol,
     labels: Sequence[SampleLabels],
-    scored: Sequence[Scored],
+    scored: Sequence[PairingScores],
     pictures: Pictures,
 ) -> tuple[RankedList, ...]:
     """A third each: the best, the worst and seeded random queries, dealt over the pairings.
@@ -77,7 +77,7 @@ def thirds(count: int) -> dict[str, int]:
     return {"best": (count + 1) // 3, "worst": count // 3, "random": (count + 2) // 3}
 
 
-def _order(scored: Scored, rng: np.random.Generator) -> list[int]:
+def _order(scored: PairingScores, rng: np.random.Generator) -> list[int]:
     """Queries that count, best average precision first; equal ones in seeded order."""
     usable = rng.permutation(torch.nonzero(scored.metrics.valid).flatten().numpy()).tolist()
     return sorted(usable, key=lambda i: -float(scored.metrics.ap[i]))
@@ -92,7 +92,7 @@ def _pick(kind: str, order: list[int], taken: set[int], rng: np.random.Generator
 
 
 def _ranked_list(
-    scored: Scored,
+    scored: PairingScores,
     position: int,
     protocol: Protocol,
     labels: Sequence[SampleLabels],
@@ -100,7 +100,7 @@ def _ranked_list(
     length: int,
 ) -> RankedList:
     query, gallery = scored.queries.items[position], scored.first_gallery
-    q_meta, g_meta = metas([query], gallery, labels)
+    q_meta, g_meta = label_arrays_of([query], gallery, labels)
     drop = protocol.exclude(q_meta, g_meta)
     similarity = scored.compare(slice(position, position + 1))  # (1, G)
     order = [i for i in top_ranked(similarity, len(gallery), drop)[0].tolist() if i >= 0]
@@ -111,7 +111,7 @@ def _ranked_list(
         modality = Modality.RGB if Modality.RGB in item.parts else next(iter(item.parts))
         part = item.parts[modality]
         results.append(
-            Found(
+            RankedItem(
                 shown=pictures.shown(part.sample_id, modality, part.caption_index),
                 pid=item.pid,
                 score=float(similarity[0, i]),

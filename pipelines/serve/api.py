@@ -37,7 +37,7 @@ from pipelines.serve.limits import (
 from reid.config import ServeConfig
 from reid.errors import AnyReIDError, DataError, GalleryError, ServiceError, UsageError
 from reid.modality import parse_subset, subset_name
-from reid.retrieve.retriever import FoundItem, NewItem, Query, SearchResult
+from reid.retrieve.answers import FoundItem, NewItem, SearchQuery, SearchResult
 
 audit = logging.getLogger("anyreid.audit")
 log = logging.getLogger("anyreid.serve")
@@ -161,7 +161,7 @@ def _hit_json(hit: FoundItem) -> dict[str, Any]:
     return {**asdict(hit), "thumbnail": picture}
 
 
-def _query(form: Form, config: ServeConfig) -> Query:
+def _query(form: Form, config: ServeConfig) -> SearchQuery:
     if not form.parts:
         raise ApiError(
             422,
@@ -175,7 +175,7 @@ def _query(form: Form, config: ServeConfig) -> Query:
             wanted = subset_name(parse_subset(wanted))
         except UsageError as error:
             raise ApiError(422, str(error), "gallery", "Spell it as in rgb+nir.") from None
-    return Query(
+    return SearchQuery(
         form.parts,
         min(DEFAULT_TOP_K, config.max_top_k) if k is None else k,
         wanted,

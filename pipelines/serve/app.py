@@ -37,7 +37,8 @@ from pipelines.waiting import wait_for, watched
 from reid import storage
 from reid.config import Config, ServeConfig
 from reid.errors import AnyReIDError, ServiceError
-from reid.retrieve.retriever import NewItem, Query, Retriever, SearchResult
+from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
+from reid.retrieve.retriever import Retriever
 
 APP_NAME = "anyreid"
 _INGRESS_CPUS = 0.1
@@ -60,7 +61,7 @@ class ServeArgs(BaseModel):
     serve: ServeConfig = ServeConfig()
 
 
-class Embedder:
+class RetrievalReplica:
     """Embeds and searches, in batches, and follows the gallery's versions."""
 
     def __init__(self, args: dict[str, Any]) -> None:
@@ -78,13 +79,13 @@ class Embedder:
         self._broken: Exception | None = None
         threading.Thread(target=self._follow, name="gallery-refresh", daemon=True).start()
 
-    async def search(self, query: Query) -> SearchResult | AnyReIDError:
+    async def search(self, query: SearchQuery) -> SearchResult | AnyReIDError:
         """Answer one query as part of a batch; a refusal is returned, not raised."""
         found: SearchResult | AnyReIDError = await self._search_batch(query)
         return found
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.005)
-    async def _search_batch(self, queries: list[Query]) -> list[SearchResult | AnyReIDError]:
+    async def _search_batch(self, queries: list[SearchQuery]) -> list[SearchResult | AnyReIDError]:
         try:
             return await asyncio.to_thread(self.retriever.search_each, queries)
         except Exception as error:
@@ -159,7 +160,7 @@ def build(args: dict[str, Any]) -> Application:
         "graceful_shutdown_timeout_s": config.request_timeout_s + _STOP_MARGIN_S,
     }
     deployment: Any = serve.deployment  # its overloads do not know a bare class
-    embedder = deployment(Embedder).options(
+    embedder = deployment(RetrievalReplica).options(
         name="Embedder",
         num_replicas=config.replicas,
         max_ongoing_requests=ongoing,

@@ -7,13 +7,14 @@ from typing import Any, Protocol
 
 from reid.errors import AnyReIDError, ServiceError
 from reid.modality import subset_name
-from reid.retrieve.retriever import NewItem, Query, Retriever, SearchResult
+from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
+from reid.retrieve.retriever import Retriever
 
 
 class Core(Protocol):
     """What the interface needs of a retriever, wherever that lives. Errors are AnyReIDErrors."""
 
-    async def search(self, query: Query) -> SearchResult:
+    async def search(self, query: SearchQuery) -> SearchResult:
         """Answer one query."""
 
     async def put(self, item: NewItem) -> int:
@@ -32,7 +33,7 @@ class LocalCore:
     def __init__(self, retriever: Retriever) -> None:
         self.retriever = retriever
 
-    async def search(self, query: Query) -> SearchResult:
+    async def search(self, query: SearchQuery) -> SearchResult:
         """Answer one query."""
         found = await asyncio.to_thread(self.retriever.search_many, [query])
         return found[0]
@@ -56,7 +57,7 @@ class HandleCore:
     def __init__(self, embedder: Any) -> None:
         self._embedder = embedder
 
-    async def search(self, query: Query) -> SearchResult:
+    async def search(self, query: SearchQuery) -> SearchResult:
         """Answer one query."""
         found: SearchResult = await self._call("search", query)
         return found

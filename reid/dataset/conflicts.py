@@ -18,7 +18,7 @@ from reid.data.shards.manifest import Shard
 from reid.data.shards.shard_set import row_order, write_shard
 from reid.dataset.duplicates import STAGE, Duplicates, digests_of
 from reid.dataset.inventory import listing, read_statistics
-from reid.dataset.rows import Row, quarantine_row
+from reid.dataset.rows import BuildRow, quarantine_row
 from reid.dataset.stages.writing import data_uri, write_statistics
 
 _COPIED = ("seconds", "worked", "captions", "source_key", "made", "donor", "kept")
@@ -99,7 +99,7 @@ def _copy(root: str, shard: Shard, key: str, reasons: Mapping[int, str], rows_pe
     data = storage.read_bytes(data_uri(root, shard.file))
     samples = schema.decode(pq.ParquetFile(pa.BufferReader(data)).read())
     good = [sample for i, sample in enumerate(samples) if i not in reasons]
-    aside = [quarantine_row(Row(samples[i], reason, STAGE)) for i, reason in sorted(reasons.items())]
+    aside = [quarantine_row(BuildRow(samples[i], reason, STAGE)) for i, reason in sorted(reasons.items())]
     uri = data_uri(root, f"{key}.parquet")
     written = write_shard(good, uri, key, rows_per_group, [*shard.quarantined, *aside])
     copied = {name: getattr(shard, name) for name in _COPIED}

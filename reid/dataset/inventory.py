@@ -28,7 +28,7 @@ _CANDIDATES = 8
 
 
 @dataclass(frozen=True)
-class Listed:
+class DataFolderListing:
     """A file as its folder lists it."""
 
     size: int
@@ -36,7 +36,7 @@ class Listed:
     """Seconds since the epoch."""
 
 
-Listing = Mapping[str, Listed]
+Listing = Mapping[str, DataFolderListing]
 
 
 def listing(root: str) -> Listing:
@@ -50,7 +50,7 @@ def listing(root: str) -> Listing:
 def list_folder(uri: str) -> Listing:
     """Name -> size and age of the files directly below a folder; empty when it is missing."""
     files = (i for i in storage.list_infos(uri) if i.type == pafs.FileType.File)
-    return {i.base_name: Listed(i.size or 0, (i.mtime_ns or 0) / 1e9) for i in files}
+    return {i.base_name: DataFolderListing(i.size or 0, (i.mtime_ns or 0) / 1e9) for i in files}
 
 
 def read_statistics(root: str, files: Listing, keys: Iterable[str]) -> dict[str, Shard]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from reid.data.readers.base import Record
 from reid.data.shards import schema
-from reid.data.shards.schema import Attribute, Labels, Sample
+from reid.data.shards.schema import Labels, Sample, SampleAttribute
 from reid.modality import Modality, Target
 
 READ = "read"
@@ -22,7 +22,7 @@ WRITE = "write"
 
 
 @dataclass(frozen=True)
-class Row:
+class BuildRow:
     """A sample between stages. `error` says why it will be set aside, and `stage` where that was found."""
 
     sample: Sample
@@ -32,19 +32,19 @@ class Row:
     kept: frozenset[Target] = frozenset()
     """Targets that were taken from an earlier build and are not made again."""
 
-    def refused(self, stage: str, reason: str) -> Row:
+    def refused(self, stage: str, reason: str) -> BuildRow:
         """The same row, set aside."""
         return replace(self, error=reason, stage=stage)
 
 
 @dataclass
-class Clock:
+class StageTimes:
     """Seconds of one worker and rows worked on, by stage."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     worked: dict[str, int] = field(default_factory=dict)
     captions: Counter[str] = field(default_factory=Counter)
-    """What became of generated captions, see `reid.dataset.captions.quality.Tally.counts`."""
+    """What became of generated captions, see `reid.dataset.captions.quality.CaptionTally.counts`."""
 
     @contextmanager
     def stage(self, name: str, rows: int) -> Iterator[None]:
@@ -56,13 +56,13 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Work:
+class ShardRows:
     """A shard on its way: its rows, and what its statistics will say besides."""
 
     source_key: str
     key: str
-    rows: list[Row]
-    clock: Clock = field(default_factory=Clock)
+    rows: list[BuildRow]
+    clock: StageTimes = field(default_factory=StageTimes)
     donor: str | None = None
     kept: tuple[Target, ...] = ()
 
@@ -80,24 +80,24 @@ _CHUNK = 2**30
 """Bytes of pictures in a piece of a column, which can hold 2**31."""
 
 
-def pack(work: Sequence[Work]) -> pa.Table:
+def pack(work: Sequence[ShardRows]) -> pa.Table:
     """Shards to an Arrow table of TRANSIT."""
     return pa.concat_tables([piece for one in work for piece in _pieces(one)])
 
 
-def unpack(table: pa.Table) -> list[Work]:
+def unpack(table: pa.Table) -> list[ShardRows]:
     """The inverse of `pack`."""
-    found: list[Work] = []
+    found: list[ShardRows] = []
     columns = (table[field.name].to_pylist() for field in _WORK)
     for sample, error, stage, files, kept, shard in zip(schema.decode(table), *columns, strict=True):
         if shard is not None:
             found.append(_work(shard))
         targets = frozenset(Target(t) for t in kept)
-        found[-1].rows.append(Row(sample, error, stage, tuple(files), targets))
+        found[-1].rows.append(BuildRow(sample, error, stage, tuple(files), targets))
     return found
 
 
-def _pieces(work: Work) -> Iterator[pa.Table]:
+def _pieces(work: ShardRows) -> Iterator[pa.Table]:
     start = size = 0
     for i, row in enumerate(work.rows):
         own = sum(len(image.image) for image in row.sample.images.values())
@@ -108,7 +108,7 @@ def _pieces(work: Work) -> Iterator[pa.Table]:
     yield _table(work.rows[start:], _head(work) if start == 0 else None)
 
 
-def _table(rows: Sequence[Row], head: str | None) -> pa.Table:
+def _table(rows: Sequence[BuildRow], head: str | None) -> pa.Table:
     table = schema.encode([row.sample for row in rows])
     extra: list[list[Any]] = [
         [row.error for row in rows],
@@ -122,7 +122,7 @@ def _table(rows: Sequence[Row], head: str | None) -> pa.Table:
     return table
 
 
-def quarantine_row(row: Row) -> dict[str, Any]:
+def quarantine_row(row: BuildRow) -> dict[str, Any]:
     """What the quarantine table says about a row that was set aside."""
     labels = row.sample.labels
     return {
@@ -156,7 +156,7 @@ def files_of(record: Record) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*record.images.values(), *([record.mask] if record.mask else [])]))
 
 
-def _head(work: Work) -> str:
+def _head(work: ShardRows) -> str:
     values = {
         "source_key": work.source_key,
         "key": work.key,
@@ -169,11 +169,11 @@ def _head(work: Work) -> str:
     return json.dumps(values)
 
 
-def _work(head: str) -> Work:
+def _work(head: str) -> ShardRows:
     tree = json.loads(head)
-    clock = Clock(tree["seconds"], tree["worked"], Counter(tree["captions"]))
+    clock = StageTimes(tree["seconds"], tree["worked"], Counter(tree["captions"]))
     kept = tuple(Target(t) for t in tree["kept"])
-    return Work(tree["source_key"], tree["key"], [], clock, tree["donor"], kept)
+    return ShardRows(tree["source_key"], tree["key"], [], clock, tree["donor"], kept)
 
 
 def _labels_json(labels: Labels) -> dict[str, Any]:
@@ -183,6 +183,6 @@ def _labels_json(labels: Labels) -> dict[str, Any]:
 def _labels(tree: dict[str, Any]) -> Labels:
     given = {
         "roles": None if tree["roles"] is None else tuple(tree["roles"]),
-        "attributes": tuple(Attribute(**a) for a in tree["attributes"]),
+        "attributes": tuple(SampleAttribute(**a) for a in tree["attributes"]),
     }
     return Labels(**{**tree, **given})

@@ -44,7 +44,7 @@ class ShardCheck(BaseModel):
         return np.frombuffer(bytes.fromhex(self.ids), dtype=np.uint64)
 
 
-class Verdict(BaseModel):
+class SetVerdict(BaseModel):
     """The result of `judge`: problems by file, empty when the set is sound."""
 
     rows: int
@@ -91,7 +91,7 @@ def check_shard(root: str, shard: Shard, share: float = 1.0, seed: int = 0) -> S
     )
 
 
-def judge(shards: ShardSet, checks: Iterable[ShardCheck]) -> Verdict:
+def judge(shards: ShardSet, checks: Iterable[ShardCheck]) -> SetVerdict:
     """Put the shards' checks together with what only the whole set can show."""
     files = {s.key: s.file for s in shards.manifest.shards}
     problems: dict[str, list[str]] = {}
@@ -115,7 +115,7 @@ def judge(shards: ShardSet, checks: Iterable[ShardCheck]) -> Verdict:
         problems["quarantine.parquet"] = wrong
     known = {name for s in shards.manifest.shards for name in (s.file, f"{s.key}.json")}
     there = [uri.rsplit("/", 1)[-1] for uri in storage.list_files(storage.join(shards.root, "data"))]
-    return Verdict(
+    return SetVerdict(
         rows=rows,
         pictures=pictures,
         shards=len(files),

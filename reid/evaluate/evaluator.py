@@ -26,30 +26,25 @@ from reid.evaluate.metrics.retrieval import (
     evaluate_features,
 )
 from reid.evaluate.metrics.trials import over_trials
-from reid.evaluate.protocols.items import GalleryItem, Parts, Query, SampleLabels, Selected, Side, parts_key
-from reid.evaluate.protocols.label_arrays import Meta, metas
-from reid.evaluate.protocols.pairing import Pairing, PairRule, pair, parse_pairing
+from reid.evaluate.protocols.items import (
+    GalleryItem,
+    Parts,
+    ProtocolQuery,
+    SampleLabels,
+    Selection,
+    Side,
+    parts_key,
+)
+from reid.evaluate.protocols.label_arrays import LabelArrays, label_arrays_of
+from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.protocols.protocol import Protocol
 from reid.modality import subset_name
-
-__all__ = [
-    "Features",
-    "PairRule",
-    "Pairing",
-    "Scored",
-    "Work",
-    "pair",
-    "parse_pairing",
-    "score",
-    "stack",
-    "worklist",
-]
 
 Features = Mapping[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Work:
+class EmbeddingTask:
     """One vector to compute."""
 
     key: str
@@ -58,13 +53,13 @@ class Work:
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class PairingScores:
     """A pairing's metrics with what they were computed from."""
 
     pairing: Pairing
     metrics: RetrievalMetrics  # over the trials
-    queries: Selected[Query]
-    gallery: Selected[GalleryItem]  # everything that a trial may draw
+    queries: Selection[ProtocolQuery]
+    gallery: Selection[GalleryItem]  # everything that a trial may draw
     query_pids: Tensor  # (Q,) identity codes
     draws: tuple[tuple[int, ...], ...]  # positions in `gallery` of each trial's items
     compare: Compare  # similarities of some queries to the first trial's items
@@ -78,28 +73,30 @@ class Scored:
 
 def select(
     protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pairing
-) -> tuple[Selected[Query], Selected[GalleryItem]]:
+) -> tuple[Selection[ProtocolQuery], Selection[GalleryItem]]:
     """The queries of a pairing, and every item that one of its galleries may have."""
     queries = protocol.queries(labels, pairing.query_used)
     return queries, protocol.mixed_gallery(labels, pairing.kinds)
 
 
-def worklist(protocol: Protocol, labels: Sequence[SampleLabels], pairings: Iterable[Pairing]) -> list[Work]:
+def worklist(
+    protocol: Protocol, labels: Sequence[SampleLabels], pairings: Iterable[Pairing]
+) -> list[EmbeddingTask]:
     """Every distinct vector that the pairings need, in a fixed order.
 
     Galleries are embedded whole, so that no trial and no other way of sampling needs anything new.
     """
-    work: dict[str, Work] = {}
+    work: dict[str, EmbeddingTask] = {}
     for pairing in pairings:
         queries, gallery = select(protocol, labels, pairing)
-        sides: tuple[tuple[Side, Sequence[Query | GalleryItem]], ...] = (
+        sides: tuple[tuple[Side, Sequence[ProtocolQuery | GalleryItem]], ...] = (
             ("query", queries.items),
             ("gallery", gallery.items),
         )
         for side, items in sides:
             for item in items:
                 key = parts_key(item.parts, side)
-                work.setdefault(key, Work(key, side, item.parts))
+                work.setdefault(key, EmbeddingTask(key, side, item.parts))
     return list(work.values())
 
 
@@ -109,7 +106,7 @@ def score(
     pairing: Pairing,
     features: Features,
     reranking: RerankConfig | None = None,
-) -> Scored:
+) -> PairingScores:
     """Metrics of one pairing. Raises DataError when a side is empty or a feature is missing or not finite."""
     queries, gallery = select(protocol, labels, pairing)
     for side, size, name in (
@@ -119,7 +116,7 @@ def score(
         if not size:
             raise DataError(f"No {side} sample of this split has {name!r}.")
     draws = protocol.draws(gallery.items)
-    sides = metas(queries.items, gallery.items, labels)
+    sides = label_arrays_of(queries.items, gallery.items, labels)
     vectors = stack(queries.items, "query", features), stack(gallery.items, "gallery", features)
     if vectors[0].shape[1] != vectors[1].shape[1]:
         sizes = " and ".join(str(v.shape[1]) for v in vectors)
@@ -133,7 +130,7 @@ def score(
         pair_of = (vectors[0], vectors[1][rows]), (sides[0], sides[1][rows])
         trials.append(_trial(protocol.config, *pair_of, ways, reranking))
     found = [over_trials(column) for column in zip(*(t.metrics for t in trials), strict=True)]
-    return Scored(
+    return PairingScores(
         pairing,
         found[0],
         queries,
@@ -154,7 +151,7 @@ class _Trial:
 def _trial(
     config: ProtocolConfig,
     vectors: tuple[Tensor, Tensor],
-    sides: tuple[Meta, Meta],
+    sides: tuple[LabelArrays, LabelArrays],
     ways: Sequence[Exclude],
     reranking: RerankConfig | None,
 ) -> _Trial:
@@ -176,7 +173,7 @@ def _whole(draw: Sequence[int], items: Sequence[GalleryItem]) -> bool:
 _FOREIGN = "features are of another model, shard set or worklist. Embed again."
 
 
-def stack(items: Sequence[Query] | Sequence[GalleryItem], side: Side, features: Features) -> Tensor:
+def stack(items: Sequence[ProtocolQuery] | Sequence[GalleryItem], side: Side, features: Features) -> Tensor:
     """(n, dim) float32 vectors of items. Raises DataError naming the first one without a feature."""
     rows: list[npt.NDArray[np.float32]] = []
     for item in items:

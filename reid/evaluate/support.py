@@ -15,7 +15,7 @@ from reid.evaluate.evaluator import select
 from reid.evaluate.protocols.choice import WITHIN, Choice, cameras_of
 from reid.evaluate.protocols.exclusion_rules import RULES
 from reid.evaluate.protocols.items import SampleLabels
-from reid.evaluate.protocols.label_arrays import metas
+from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.protocols.protocol import Protocol
 from reid.modality import Modality, canonical
@@ -65,7 +65,7 @@ def _answered(protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pairi
     queries, gallery = select(protocol, labels, pairing)
     if not queries.items or not gallery.items:
         return False
-    return bool((~protocol.exclude(*metas(queries.items, gallery.items, labels))).any())
+    return bool((~protocol.exclude(*label_arrays_of(queries.items, gallery.items, labels))).any())
 
 
 def check_support(

@@ -27,10 +27,8 @@ from reid import storage
 from reid.errors import GalleryError, StorageError
 from reid.gallery import rows
 from reid.gallery.rows import Item
-from reid.gallery.snapshot import Snapshot, VersionGone
+from reid.gallery.snapshot import Snapshot
 from reid.modality import Subset
-
-__all__ = ["Gallery", "Item", "Metadata", "Snapshot", "VersionGone"]
 
 FORMAT = 1
 # A deletion rewrites the fragments that it touches, thumbnails included: small ones keep it cheap.

@@ -13,7 +13,7 @@ Pairing = Callable[[Subset, Subset], tuple[Subset, Subset]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class ComparedSubsets:
     """The modalities embedded, the column searched, and what the client should know."""
 
     query: Subset
@@ -23,7 +23,7 @@ class Plan:
 
 def plan(
     query: Subset, wanted: str | None, pairing: Pairing, coverage: Mapping[str, int], total: int
-) -> Plan:
+) -> ComparedSubsets:
     """Choose the comparison for a query.
 
     `coverage` is {indexed subset: items that have it} of `total` items. Without `wanted`, the
@@ -69,7 +69,7 @@ def _not_indexed(query: Subset, column: str, coverage: Mapping[str, int]) -> Uns
 
 def _described(
     query: Subset, used: Subset, compared: Subset, coverage: Mapping[str, int], total: int
-) -> Plan:
+) -> ComparedSubsets:
     column = subset_name(compared)
     unused = [m for m in query if m not in used]
     warnings = []
@@ -80,4 +80,4 @@ def _described(
     elif coverage[column] < total:
         lacking = total - coverage[column]
         warnings.append(f"{lacking} of {total} items have no {column} and were not searched.")
-    return Plan(used, column, tuple(warnings))
+    return ComparedSubsets(used, column, tuple(warnings))

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, create_model
 from reid.config import GenerateConfig
 from reid.config.typed import check, did_you_mean
 from reid.data.images import Pixels
-from reid.data.shards.schema import Attribute
+from reid.data.shards.schema import SampleAttribute
 from reid.errors import AnyReIDError, ConfigError, DataError
 from reid.generate import fingerprints
 from reid.modality import Modality, Target
@@ -32,7 +32,7 @@ STACK_PIXELS = 32 * 1024
 
 
 @dataclass(frozen=True)
-class Source:
+class GeneratorInput:
     """What a generator sees of a capture."""
 
     name: str
@@ -42,11 +42,11 @@ class Source:
     """(H, W) of the RGB picture, when there is one."""
     rng: np.random.Generator
     captions: tuple[str, ...] = ()
-    attributes: tuple[Attribute, ...] = ()
+    attributes: tuple[SampleAttribute, ...] = ()
 
 
 @dataclass(frozen=True)
-class MadeMask:
+class GeneratedMask:
     """Where the object is, (H, W), and how sure its maker is."""
 
     mask: MaskArray
@@ -54,17 +54,17 @@ class MadeMask:
 
 
 @dataclass(frozen=True)
-class MadeCaption:
+class GeneratedCaption:
     """A text about the object, how sure its maker is, and the attributes that it states."""
 
     text: str
     confidence: float | None = None
-    attributes: tuple[Attribute, ...] = ()
+    attributes: tuple[SampleAttribute, ...] = ()
 
 
-Made = Pixels | MadeMask | MadeCaption | DataError
+Generated = Pixels | GeneratedMask | GeneratedCaption | DataError
 """A DataError *value* sets that one row aside with its reason."""
-Loaded = Callable[[Sequence[Source]], list[Made]]
+Loaded = Callable[[Sequence[GeneratorInput]], list[Generated]]
 Rngs = Sequence[np.random.Generator]
 T = TypeVar("T", bound=Callable[..., Any])
 _GIVEN = {"function": {"mask"}, "class": {"device"}}
@@ -72,7 +72,7 @@ _GIVEN = {"function": {"mask"}, "class": {"device"}}
 
 
 @dataclass(frozen=True)
-class Entry:
+class Generator:
     """A registered generator."""
 
     name: str
@@ -100,7 +100,7 @@ class Entry:
         return fingerprints.code_hash(self.maker)
 
 
-_REGISTRY: dict[str, Entry] = {}
+_REGISTRY: dict[str, Generator] = {}
 
 
 def generator(
@@ -115,7 +115,7 @@ def generator(
     def register(function: T) -> T:
         takes = needs_mask or "mask" in inspect.signature(function).parameters
         made = frozenset(targets)
-        _add(Entry(name, made, function, "function", needs_mask, False, (reads,), license_note, takes))
+        _add(Generator(name, made, function, "function", needs_mask, False, (reads,), license_note, takes))
         return function
 
     return register
@@ -134,13 +134,15 @@ def learned(
 
     def register(cls: T) -> T:
         made, takes = frozenset(targets), takes_mask or needs_mask
-        _add(Entry(name, made, cls, "class", needs_mask, needs_weights, tuple(reads), license_note, takes))
+        _add(
+            Generator(name, made, cls, "class", needs_mask, needs_weights, tuple(reads), license_note, takes)
+        )
         return cls
 
     return register
 
 
-def registry() -> dict[str, Entry]:
+def registry() -> dict[str, Generator]:
     """Every generator, by name."""
     fingerprints.import_all()
     return dict(_REGISTRY)
@@ -150,7 +152,7 @@ def registry() -> dict[str, Entry]:
 class BoundGenerator:
     """A generator with its checked parameters, ready to make one target. Travels between processes."""
 
-    entry: Entry
+    entry: Generator
     target: Target
     params: dict[str, Any]
     params_hash: str
@@ -161,7 +163,7 @@ class BoundGenerator:
         return self.entry.kind == "class"
 
     def load(self, device: str = "cpu") -> Loaded:
-        """The maker: sources -> one Made each, in order. A class is built here, on `device`.
+        """The maker: sources -> one Generated each, in order. A class is built here, on `device`.
 
         Sources that lack what the generator reads or needs come back as DataErrors; so do those that a
         function refuses. What a class raises is the caller's.
@@ -179,10 +181,10 @@ class BoundGenerator:
 
     def __call__(
         self, pixels: Pixels, content_hash: str, seed: int, mask: MaskArray | None = None
-    ) -> Pixels | MadeMask | MadeCaption:
+    ) -> Pixels | GeneratedMask | GeneratedCaption:
         """Make one target of one picture. Raises the DataError that would set the row aside."""
         images = {self.entry.reads[0]: pixels}
-        (made,) = self.load()([Source(content_hash, images, mask, self.rng(content_hash, seed))])
+        (made,) = self.load()([GeneratorInput(content_hash, images, mask, self.rng(content_hash, seed))])
         if isinstance(made, DataError):
             raise made
         return made
@@ -212,11 +214,11 @@ def bind(target: Target | Modality, section: GenerateConfig) -> BoundGenerator:
 class _Guarded:
     """Calls a maker with the sources that have what it needs; the others get their reason."""
 
-    def __init__(self, entry: Entry, make: Loaded) -> None:
+    def __init__(self, entry: Generator, make: Loaded) -> None:
         self.entry, self.make = entry, make
 
-    def __call__(self, sources: Sequence[Source]) -> list[Made]:
-        made: list[Made | None] = [self._lack(source) for source in sources]
+    def __call__(self, sources: Sequence[GeneratorInput]) -> list[Generated]:
+        made: list[Generated | None] = [self._lack(source) for source in sources]
         whole = [i for i, problem in enumerate(made) if problem is None]
         if whole:
             results = self.make([sources[i] for i in whole])
@@ -224,7 +226,7 @@ class _Guarded:
                 made[i] = result
         return [m for m in made if m is not None]
 
-    def _lack(self, source: Source) -> DataError | None:
+    def _lack(self, source: GeneratorInput) -> DataError | None:
         name, seen = self.entry.name, [m for m in self.entry.reads if m in source.images]
         if not seen:
             wanted = " or ".join(m.value for m in self.entry.reads)
@@ -241,15 +243,15 @@ class _Guarded:
 class _Stacked:
     """A function over stacks, called with the sources of one size at a time."""
 
-    def __init__(self, entry: Entry, params: dict[str, Any]) -> None:
+    def __init__(self, entry: Generator, params: dict[str, Any]) -> None:
         self.entry, self.params = entry, params
 
-    def __call__(self, sources: Sequence[Source]) -> list[Made]:
+    def __call__(self, sources: Sequence[GeneratorInput]) -> list[Generated]:
         groups: dict[tuple[Any, ...], list[int]] = {}
         for i, source in enumerate(sources):
             shape = source.images[self.entry.reads[0]].shape
             groups.setdefault((shape, source.mask is None), []).append(i)
-        made: dict[int, Made] = {}
+        made: dict[int, Generated] = {}
         for (shape, _), members in groups.items():
             step = max(1, STACK_PIXELS // max(1, shape[0] * shape[1]))
             for start in range(0, len(members), step):
@@ -257,7 +259,7 @@ class _Stacked:
                 made |= zip(chosen, self._try([sources[i] for i in chosen]), strict=True)
         return [made[i] for i in range(len(sources))]
 
-    def _try(self, sources: list[Source]) -> list[Made]:
+    def _try(self, sources: list[GeneratorInput]) -> list[Generated]:
         try:
             return self._make(sources)
         except (AnyReIDError, ValueError, ArithmeticError) as problem:
@@ -266,7 +268,7 @@ class _Stacked:
         # One of them is bad. Each generator state is as it was, or the others would come out differently.
         return [made for source in sources for made in self._try([source])]
 
-    def _make(self, sources: list[Source]) -> list[Made]:
+    def _make(self, sources: list[GeneratorInput]) -> list[Generated]:
         pixels = np.stack([s.images[self.entry.reads[0]] for s in sources])
         given: dict[str, Any] = {}
         masks = [s.mask for s in sources if s.mask is not None]
@@ -281,14 +283,14 @@ class _Stacked:
             raise
 
 
-def _add(entry: Entry) -> None:
+def _add(entry: Generator) -> None:
     old = _REGISTRY.get(entry.name)
     if old is not None and old.maker.__qualname__ != entry.maker.__qualname__:
         raise ValueError(f"two generators are named {entry.name!r}")
     _REGISTRY[entry.name] = entry
 
 
-def _checked(entry: Entry, params: dict[str, Any], field: str) -> dict[str, Any]:
+def _checked(entry: Generator, params: dict[str, Any], field: str) -> dict[str, Any]:
     fields: dict[str, Any] = {
         p.name: (p.annotation, ... if p.default is inspect.Parameter.empty else p.default)
         for p in entry.parameters().values()

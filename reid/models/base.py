@@ -59,7 +59,7 @@ class Output:
 
 
 @dataclass(frozen=True, eq=False)
-class Routed:
+class ExpertMap:
     """The experts that the patches of B images went to."""
 
     experts: Tensor  # (B, rows, columns) int64: of the highest gate; -1: dropped, or no such image
@@ -95,7 +95,7 @@ class ReIDModel(nn.Module, ABC):
         """
         return {subset: self.embed(batch.only(subset), side) for subset in subsets}
 
-    def routing(self, batch: Batch) -> dict[str, Routed]:
+    def routing(self, batch: Batch) -> dict[str, ExpertMap]:
         """ "<mixture>/<modality>" -> where an embedding of this batch sends patches; {} without experts."""
         return {}
 

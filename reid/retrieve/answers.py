@@ -8,7 +8,7 @@ from reid.data.batches.batch_row import Parts
 
 
 @dataclass(frozen=True)
-class Query:
+class SearchQuery:
     """What is asked: content by modality, optionally the gallery subset, and how sure hits must be.
 
     `min_probability` (0, 1] and `fpr` (a published false-positive rate) withhold hits below them; `prior`

@@ -18,14 +18,21 @@ from reid.data.batches.auxiliary_inputs import decode_mask
 from reid.data.batches.batch_row import BatchRow, Parts, RowPart
 from reid.data.images import decode_rgb, encode_mask
 from reid.errors import AnyReIDError
-from reid.generate.registry import BoundGenerator, MadeCaption, MadeMask, Source, bind, registry
+from reid.generate.registry import (
+    BoundGenerator,
+    GeneratedCaption,
+    GeneratedMask,
+    GeneratorInput,
+    bind,
+    registry,
+)
 from reid.modality import Modality, Subset, canonical
 from reid.runs.auxiliary_record import TARGETS, Record, recorded
 from reid.runs.run import Run
 
 
 @dataclass(frozen=True)
-class Completed:
+class CompletedRow:
     """A row with its auxiliary inputs; what a client should know of them."""
 
     row: BatchRow
@@ -69,12 +76,12 @@ class AuxiliaryMaker:
         self._bound[name] = (bound, bound.load())
         return ""
 
-    def complete(self, rows: Sequence[BatchRow]) -> list[Completed]:
+    def complete(self, rows: Sequence[BatchRow]) -> list[CompletedRow]:
         """The rows with every input of the record that they lack and that can be made.
 
         Raises DataError naming the modality of a picture that cannot be decoded.
         """
-        found = [Completed(row, degraded=False) for row in rows]
+        found = [CompletedRow(row, degraded=False) for row in rows]
         for name in self.record:
             lacking = [i for i, done in enumerate(found) if not _given(done.row, name)]
             if name in self._refused:
@@ -85,21 +92,21 @@ class AuxiliaryMaker:
                     self._make(name, lacking, found)
         return found
 
-    def _make(self, name: str, lacking: Sequence[int], found: list[Completed]) -> None:
+    def _make(self, name: str, lacking: Sequence[int], found: list[CompletedRow]) -> None:
         bound, made = self._bound[name]
         results = made([self._source(bound, found[i].row) for i in lacking])
         for i, result in zip(lacking, results, strict=True):
             row = found[i].row
-            if isinstance(result, MadeMask):
+            if isinstance(result, GeneratedMask):
                 done = replace(found[i], row=replace(row, mask=encode_mask(result.mask)))
-            elif isinstance(result, MadeCaption):
+            elif isinstance(result, GeneratedCaption):
                 done = replace(found[i], row=replace(row, caption=RowPart(result.text, bound.entry.name)))
             else:
                 done = _noted(found[i], f"No {name}: {result} The null input stands in.", degraded=True)
             note = self._notes.get(name)
             found[i] = done if note is None else _noted(done, note, degraded=done.degraded)
 
-    def _source(self, bound: BoundGenerator, row: BatchRow) -> Source:
+    def _source(self, bound: BoundGenerator, row: BatchRow) -> GeneratorInput:
         entry, seen = bound.entry, {m: p for m, p in row.parts.items() if isinstance(p.content, bytes)}
         images = {
             m: decode_rgb(p.content, p.source)
@@ -114,7 +121,7 @@ class AuxiliaryMaker:
         if row.mask is not None and first is not None and entry.takes_mask:
             mask = decode_mask(row.mask, "mask", first.shape[:2]).astype(bool)
         rng = bound.rng(storage.sha256("".join(digests).encode()), self.seed)
-        return Source("query", images, mask, rng)
+        return GeneratorInput("query", images, mask, rng)
 
 
 def _given(row: BatchRow, name: str) -> bool:
@@ -123,7 +130,7 @@ def _given(row: BatchRow, name: str) -> bool:
     return row.caption is not None and bool(str(row.caption.content).strip())
 
 
-def _noted(done: Completed, note: str, degraded: bool) -> Completed:
+def _noted(done: CompletedRow, note: str, degraded: bool) -> CompletedRow:
     return replace(done, degraded=degraded or done.degraded, notes=(*done.notes, note))
 
 
@@ -153,7 +160,7 @@ class QueryInputs:
         others = tuple(m for m in subset if m is not Modality.TEXT)
         return others if others and self.text_is_caption else subset
 
-    def rows(self, contents: Sequence[tuple[Parts, bytes | None]]) -> list[Completed]:
+    def rows(self, contents: Sequence[tuple[Parts, bytes | None]]) -> list[CompletedRow]:
         """Rows of (parts, mask) from an unknown camera, with the auxiliary inputs that could be had."""
         rows = []
         for parts, mask in contents:

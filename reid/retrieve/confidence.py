@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from reid.errors import UsageError
 from reid.evaluate.calibration.calibration import PairCalibration
-from reid.retrieve.answers import FoundItem, Query
+from reid.retrieve.answers import FoundItem, SearchQuery
 
 FEW_IDENTITIES = 20
 """Below so many validation identities, a result with probabilities says so."""
@@ -58,7 +58,7 @@ class Confidence:
 
 
 def confidence(
-    query: Query, pair: PairCalibration | None, items: int, prior: float | None, names: str, why: str
+    query: SearchQuery, pair: PairCalibration | None, items: int, prior: float | None, names: str, why: str
 ) -> Confidence:
     """What the hits of a query are judged by.
 

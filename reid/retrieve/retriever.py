@@ -11,17 +11,16 @@ from reid.data.batches.batch_row import Parts
 from reid.errors import AnyReIDError, DataError, UnsupportedPairing
 from reid.gallery.rows import Item
 from reid.gallery.search import Hit, IndexInfo, Mode, Searcher
-from reid.gallery.store import Gallery, VersionGone
-from reid.gallery.subset_choice import Plan, plan
+from reid.gallery.snapshot import VersionGone
+from reid.gallery.store import Gallery
+from reid.gallery.subset_choice import ComparedSubsets, plan
 from reid.modality import Subset, canonical, parse_subset, subset_name
-from reid.retrieve.answers import FoundItem, NewItem, Query, SearchResult
-from reid.retrieve.auxiliary_inputs import Completed, QueryInputs
+from reid.retrieve.answers import FoundItem, NewItem, SearchQuery, SearchResult
+from reid.retrieve.auxiliary_inputs import CompletedRow, QueryInputs
 from reid.retrieve.confidence import Confidence, confidence
 
 if TYPE_CHECKING:
     from reid.runs.run import Run
-
-__all__ = ["FoundItem", "NewItem", "Parts", "Query", "Retriever", "SearchResult"]
 
 _PURGE_RETRIES = 3
 
@@ -113,9 +112,9 @@ class Retriever:
         for an unknown subset or demands on a pairing that is not calibrated, DataError naming the
         modality that cannot be decoded.
         """
-        return self.search_many([Query(parts, k, gallery_subset, min_probability, fpr, prior)])[0]
+        return self.search_many([SearchQuery(parts, k, gallery_subset, min_probability, fpr, prior)])[0]
 
-    def search_many(self, queries: Sequence[Query]) -> list[SearchResult]:
+    def search_many(self, queries: Sequence[SearchQuery]) -> list[SearchResult]:
         """Answer several queries with one embedding call; all see the same gallery version."""
         for _ in range(_PURGE_RETRIES):
             view = self._view
@@ -128,7 +127,7 @@ class Retriever:
                         self._reload()
         return self._search_many(queries, self._view)
 
-    def search_each(self, queries: Sequence[Query]) -> list[SearchResult | AnyReIDError]:
+    def search_each(self, queries: Sequence[SearchQuery]) -> list[SearchResult | AnyReIDError]:
         """As `search_many`, but a query that cannot be answered gives its error, not everyone's."""
         try:
             return list(self.search_many(queries))
@@ -206,7 +205,7 @@ class Retriever:
         self.refresh()
         return removed
 
-    def _search_many(self, queries: Sequence[Query], view: _View) -> list[SearchResult]:
+    def _search_many(self, queries: Sequence[SearchQuery], view: _View) -> list[SearchResult]:
         plans = [self._plan(self.inputs.asked(q.parts), q.gallery_subset, view) for q in queries]
         if not plans:
             return []
@@ -232,11 +231,11 @@ class Retriever:
             for chosen, found, demand, done in zip(plans, hits, demands, whole, strict=True)
         ]
 
-    def _plan(self, query: Subset, wanted: str | None, view: _View) -> Plan:
+    def _plan(self, query: Subset, wanted: str | None, view: _View) -> ComparedSubsets:
         pairing = self.run.model.pairing
         return plan(query, wanted, pairing, view.coverage, len(view.snapshot))
 
-    def _confidence(self, query: Query, chosen: Plan, view: _View) -> Confidence:
+    def _confidence(self, query: SearchQuery, chosen: ComparedSubsets, view: _View) -> Confidence:
         asked, found = subset_name(chosen.query), chosen.column
         pair = self.calibration.of(asked, found) if self.calibration else None
         names = asked if asked == found else f"{asked}->{found}"
@@ -245,7 +244,12 @@ class Retriever:
         return confidence(query, pair, view.coverage[found], self.prior, names, why)
 
     def _result(
-        self, chosen: Plan, found: list[FoundItem], demand: Confidence, view: _View, done: Completed
+        self,
+        chosen: ComparedSubsets,
+        found: list[FoundItem],
+        demand: Confidence,
+        view: _View,
+        done: CompletedRow,
     ) -> SearchResult:
         hits = demand.judged(found)
         warnings = [

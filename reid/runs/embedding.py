@@ -23,26 +23,26 @@ Vectors = npt.NDArray[np.float32]
 
 
 @dataclass
-class Joined:
+class JoinedRows:
     """Parts that one pass encodes, and which of the given rows are made of them."""
 
     row: BatchRow
     asked: dict[Subset, list[int]]  # subset -> positions of the rows that are this subset of the parts
 
 
-def join_rows(rows: Sequence[BatchRow]) -> list[Joined]:
+def join_rows(rows: Sequence[BatchRow]) -> list[JoinedRows]:
     """Lay rows together that share a part and contradict each other in none.
 
     Everything besides the parts (label, auxiliary inputs) must agree.
     """
-    joined: list[Joined] = []
-    holders: dict[tuple[Modality, RowPart], list[Joined]] = defaultdict(list)
+    joined: list[JoinedRows] = []
+    holders: dict[tuple[Modality, RowPart], list[JoinedRows]] = defaultdict(list)
     for position in sorted(range(len(rows)), key=lambda i: -len(rows[i].parts)):
         row = rows[position]
         keys = list(row.parts.items())
         home = next((j for key in keys for j in holders[key] if _agree(j.row, row)), None)
         if home is None:
-            home = Joined(replace(row, parts={}), {})
+            home = JoinedRows(replace(row, parts={}), {})
             joined.append(home)
         new = [key for key in keys if key[0] not in home.row.parts]
         home.row = replace(home.row, parts={**home.row.parts, **dict(new)})
@@ -65,7 +65,7 @@ def embed_rows(
     `batch_size` counts captures: rows that share their parts are one.
     """
     vectors = np.zeros((len(rows), model.dim), np.float32)
-    alike: dict[tuple[Subset, ...], list[Joined]] = defaultdict(list)
+    alike: dict[tuple[Subset, ...], list[JoinedRows]] = defaultdict(list)
     for one in join_rows(rows):
         subsets = tuple(sorted(one.asked))
         alike[subsets if len(subsets) > 1 else ()].append(one)

@@ -17,9 +17,10 @@ from reid.errors import DataError, UnsupportedPairing
 from reid.evaluate.calibration.calibration import Calibration, PairCalibration
 from reid.evaluate.calibration.fitting import fit
 from reid.evaluate.calibration.pair_scores import PairScores, pairing_scores
-from reid.evaluate.evaluator import Pairing, Work, worklist
+from reid.evaluate.evaluator import EmbeddingTask, worklist
 from reid.evaluate.protocols.exclusion_rules import RULES
 from reid.evaluate.protocols.items import SampleLabels, Side
+from reid.evaluate.protocols.pairing import Pairing
 from reid.modality import Modality, Subset, all_subsets, canonical, subset_name
 from reid.models.base import Regime, ReIDModel
 from reid.runs.embedding import Vectors, embed_rows
@@ -135,7 +136,7 @@ class _Features:
     def _embed(self, pairing: Pairing, side: Side) -> None:
         """This pairing's side and that of the next few, which share their encoder passes."""
         ahead = self._pairings[self._pairings.index(pairing) :]
-        places: dict[tuple[Side, Subset], list[Work]] = {}
+        places: dict[tuple[Side, Subset], list[EmbeddingTask]] = {}
         for other in ahead:
             place = _place(other, side)
             if place in self._kept or place in places or len(places) == AHEAD:

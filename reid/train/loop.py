@@ -36,7 +36,7 @@ from reid.runs.run import model_context
 from reid.train.calibrate import calibration_of
 from reid.train.checks import FIELD as VAL_PROTOCOL
 from reid.train.optimizer import build_optimizer, set_learning_rates
-from reid.train.state import Progress, epoch_seed, load_state, save_state
+from reid.train.state import TrainingProgress, epoch_seed, load_state, save_state
 from reid.train.validate import Validator
 
 
@@ -83,7 +83,7 @@ def train(
             model.load_pretrained()
     model.to(device).train()
     optimizer = build_optimizer(model, config.train.optim)
-    progress = load_state(resume, model, optimizer) if resume else Progress()
+    progress = load_state(resume, model, optimizer) if resume else TrainingProgress()
     stream = training_stream(config, shards, labels, model.auxiliary)
     steps = config.train.steps_per_epoch or stream.natural_steps
     validator = None
@@ -157,7 +157,7 @@ def _epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     stream: BatchStream,
-    progress: Progress,
+    progress: TrainingProgress,
     steps: int,
     device: torch.device,
     tick: Tick | None,
@@ -220,13 +220,15 @@ def autocast(config: Config, device: torch.device) -> contextlib.AbstractContext
     return torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bf16")
 
 
-def _keep_best(progress: Progress, metric: float, model: ReIDModel) -> None:
+def _keep_best(progress: TrainingProgress, metric: float, model: ReIDModel) -> None:
     if progress.best_metric is None or metric > progress.best_metric:
         progress.best_metric = metric
         progress.best_weights = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
 
 
-def _saver(model: ReIDModel, optimizer: torch.optim.Optimizer, progress: Progress) -> Callable[[Path], None]:
+def _saver(
+    model: ReIDModel, optimizer: torch.optim.Optimizer, progress: TrainingProgress
+) -> Callable[[Path], None]:
     def save(folder: Path) -> None:
         save_state(folder, model, optimizer, progress)
 
@@ -239,7 +241,7 @@ def finish_run(
     model: ReIDModel,
     labels: LabelMap,
     shards: ShardSet,
-    progress: Progress,
+    progress: TrainingProgress,
     validator: Validator | None = None,
 ) -> RunFolder:
     """Write the run folder with the best validated weights, or the last ones without validation.

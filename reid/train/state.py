@@ -19,7 +19,7 @@ STATE_FILE = "state.pt"
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """Where a run is: epochs and steps done, the best validation so far, and what was logged."""
 
     epoch: int = 0
@@ -34,7 +34,9 @@ def epoch_seed(seed: int, rank: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, rank, epoch]).generate_state(1, np.uint64)[0])
 
 
-def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def save_state(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: TrainingProgress
+) -> None:
     """Write everything that resuming needs, between two epochs."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(
@@ -47,9 +49,9 @@ def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
     )
 
 
-def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingProgress:
     """Restore model and optimiser in place; return the progress."""
     tree = torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True)
     model.load_state_dict(tree["model"])
     optimizer.load_state_dict(tree["optimizer"])
-    return Progress(**tree["progress"])
+    return TrainingProgress(**tree["progress"])

@@ -10,13 +10,14 @@ import torch
 from reid.data.batches.auxiliary_inputs import attach
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.collate import Collator
-from reid.data.batches.stream import sample_part
+from reid.data.batches.sample_rows import sample_part
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import Identity, ShardSet
 from reid.errors import TrainingError
-from reid.evaluate.evaluator import Pairing, Work, score, worklist
+from reid.evaluate.evaluator import EmbeddingTask, score, worklist
 from reid.evaluate.protocols.choice import Choice
 from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.protocols.protocol import Protocol
 from reid.modality import Modality, Subset, canonical
 from reid.models.base import Regime, ReIDModel
@@ -110,7 +111,7 @@ def validation_pairings(
     return [Pairing(q, found, *model.pairing(q, found)) for q in asked]
 
 
-def row_of(work: Work, samples: dict[str, Sample]) -> BatchRow:
+def row_of(work: EmbeddingTask, samples: dict[str, Sample]) -> BatchRow:
     """The contents of a vector's parts, with the auxiliary inputs of the first of them."""
     parts = {m: (samples[p.sample_id], p.caption_index or 0) for m, p in work.parts.items()}
     row = BatchRow({m: sample_part(sample, m, caption) for m, (sample, caption) in parts.items()})

@@ -15,7 +15,7 @@ from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.batches.collate import Collator
 from reid.data.readers.base import open_reader
 from reid.evaluate.protocols.items import SampleLabels
-from reid.evaluate.protocols.label_arrays import metas
+from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
 from reid.models.base import ModelContext, Regime
@@ -147,7 +147,7 @@ def test_from_the_list_to_losses_and_a_ranking(tmp_path: Path) -> None:
         (pid, n) for pid in (2, 2, 3, 3) for n in (0, 1)
     ]
     assert [g.pid for g in gallery] == [2, 2, 3, 3]
-    assert not protocol.exclude(*metas(queries, gallery, labels)).any()  # a caption keeps its photo
+    assert not protocol.exclude(*label_arrays_of(queries, gallery, labels)).any()  # a caption keeps its photo
 
 
 def test_market1501_is_the_tri_modal_baseline_on_rgb_alone_without_cameras(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import yaml
 from pipelines.dataset.build import BuildResult
 from reid import storage
 from reid.config import Config
-from reid.data.shards.shard_set import MANIFEST, ShardSet
+from reid.data.shards.manifest import MANIFEST
+from reid.data.shards.shard_set import ShardSet
 from tests.support.photos import build_here, config, photos, rows_of
 from tests.support.places import ROOT
 from tests.support.replace_storage import replace_storage

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from reid import storage
-from reid.data.shards.manifest import Shard
-from reid.data.shards.shard_set import MANIFEST, ShardSet
+from reid.data.shards.manifest import MANIFEST, Shard
+from reid.data.shards.shard_set import ShardSet
 from tests.support.photos import build_here, config, photos
 
 

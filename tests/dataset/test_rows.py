@@ -8,19 +8,19 @@ import pytest
 
 from reid.data.readers.base import Record
 from reid.data.shards.manifest import MadeBy, Shard
-from reid.data.shards.schema import Attribute, Caption, Labels, Mask
-from reid.dataset.rows import Clock, Row, Work, pack, record_json, record_of, unpack
+from reid.data.shards.schema import Caption, Labels, Mask, SampleAttribute
+from reid.dataset.rows import BuildRow, ShardRows, StageTimes, pack, record_json, record_of, unpack
 from reid.dataset.shard_plan import ShardPlan
 from reid.dataset.shard_task import Donor, ShardTask
 from reid.modality import Modality, Target
 from tests.support.builds import row
 
 
-def full() -> Row:
+def full() -> BuildRow:
     """A row with everything that a row can have."""
     given = row(1, Modality.RGB, Modality.TIR, mask=True, camid=3, roles=("query",), timestamp=0.1)
     labels = replace(
-        given.sample.labels, attributes=(Attribute("hat", "no", 0.5, "me"),), extra={"k": "v", "ü": "…"}
+        given.sample.labels, attributes=(SampleAttribute("hat", "no", 0.5, "me"),), extra={"k": "v", "ü": "…"}
     )
     sample = replace(
         given.sample,
@@ -32,10 +32,12 @@ def full() -> Row:
 
 
 def test_shards_come_back_row_by_row_with_their_clocks() -> None:
-    bad = Row(replace(row(2).sample, images={}, content_hash=None)).refused("read", "why\nnot")
+    bad = BuildRow(replace(row(2).sample, images={}, content_hash=None)).refused("read", "why\nnot")
     work = [
-        Work("aaa", "aaa-bbb", [full(), bad], Clock({"read": 0.5}, {"read": 2}), "donor", (Target.TEXT,)),
-        Work("ccc", "ccc-bbb", [row(3)]),
+        ShardRows(
+            "aaa", "aaa-bbb", [full(), bad], StageTimes({"read": 0.5}, {"read": 2}), "donor", (Target.TEXT,)
+        ),
+        ShardRows("ccc", "ccc-bbb", [row(3)]),
     ]
     assert unpack(pack(work)) == work
 
@@ -43,7 +45,7 @@ def test_shards_come_back_row_by_row_with_their_clocks() -> None:
 def test_shards_with_more_bytes_than_a_column_holds_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     size = len(row(1).sample.images[Modality.RGB].image)
     monkeypatch.setattr("reid.dataset.rows._CHUNK", 2 * size + 9)
-    work = [Work("a", "a-b", [row(n) for n in range(5)]), Work("c", "c-d", [row(9)])]
+    work = [ShardRows("a", "a-b", [row(n) for n in range(5)]), ShardRows("c", "c-d", [row(9)])]
     table = pack(work)
     assert table["rgb"].num_chunks == 4
     assert unpack(table) == work
@@ -52,7 +54,14 @@ def test_shards_with_more_bytes_than_a_column_holds_come_back(monkeypatch: pytes
 def test_a_task_comes_back_with_its_records_and_its_donor() -> None:
     record = Record(
         Labels(
-            "x", "made", "train", 4, ("gallery",), 1, attributes=(Attribute("hat", "no"),), extra={"a": "b"}
+            "x",
+            "made",
+            "train",
+            4,
+            ("gallery",),
+            1,
+            attributes=(SampleAttribute("hat", "no"),),
+            extra={"a": "b"},
         ),
         {Modality.RGB: "s3://b/x.jpg"},
         ("a caption",),

@@ -17,7 +17,7 @@ from reid import storage
 from reid.config import Config, load
 from reid.data.images import encode_mask
 from reid.data.readers.shared.sample_tree import safe, stem, suffix_of
-from reid.data.shards.schema import Attribute, Caption, Image, Mask, Sample
+from reid.data.shards.schema import Caption, Image, Mask, Sample, SampleAttribute
 from reid.data.shards.shard_set import ShardSet
 from reid.dataset.stages.running import run_here
 from reid.dataset.transfer.export import export
@@ -65,7 +65,7 @@ def everything() -> list[Sample]:
     labels = replace(
         one.labels,
         sample_id="train/0/a.jpg",
-        attributes=(Attribute("hat", "réd", 0.1, "RGB"), Attribute("bag", "none")),
+        attributes=(SampleAttribute("hat", "réd", 0.1, "RGB"), SampleAttribute("bag", "none")),
         extra={"shelf": "left, right", "": "empty"},
     )
     full = Sample(

@@ -13,9 +13,10 @@ import pytest
 from pipelines.dataset.verify import verify
 from reid import storage
 from reid.data.shards import shard_set as shards_module
+from reid.data.shards.manifest import MadeBy
 from reid.data.shards.schema import Image, Mask, Sample
-from reid.data.shards.shard_set import MadeBy, ShardSet, write_shard
-from reid.dataset.verify import Verdict, give_up
+from reid.data.shards.shard_set import ShardSet, write_shard
+from reid.dataset.verify import SetVerdict, give_up
 from reid.modality import Modality
 from tests.support.shards import make_identities, make_sample, make_shards
 
@@ -28,7 +29,7 @@ def shards(tmp_path: Path) -> ShardSet:
     return make_shards(tmp_path, [people[:5], people[5:]], 4, counts={"train": {"rows": len(people)}})
 
 
-def verdict(root: Path, **options: Any) -> Verdict:
+def verdict(root: Path, **options: Any) -> SetVerdict:
     return verify(ShardSet.open(str(root)), parallel=False, out=lambda _: None, **options)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from reid import storage
 from reid.config import load
 from reid.doctor.data.examination import Extent, Report, choose, examine, examine_config
-from reid.doctor.data.source import Entry
+from reid.doctor.data.source import ExaminedSample
 from reid.doctor.finding import Finding
 from reid.errors import ConfigError, DataError
 from tests.support.doctor import by_code, healthy, recoded
@@ -137,7 +137,7 @@ def test_a_sample_is_read_and_all_files_on_demand(tmp_path: Path) -> None:
 
 def test_half_of_a_sample_is_whole_test_identities_and_the_draw_repeats() -> None:
     samples = make_identities([4] * 20, split="train") + make_identities([4] * 20, split="test")
-    entries = [Entry(s) for s in samples]
+    entries = [ExaminedSample(s) for s in samples]
     chosen = choose(entries, Extent(sample=40))
     assert len(set(chosen)) == 40 and chosen == sorted(chosen) == choose(entries, Extent(sample=40))
     tested = [entries[i].identity for i in chosen if entries[i].split == "test"]

@@ -12,15 +12,16 @@ from PIL import Image as PILImage
 
 from reid import storage
 from reid.data.images import encode_jpeg, encode_png
+from reid.data.shards.manifest import Manifest
 from reid.data.shards.schema import Caption, Sample
-from reid.data.shards.shard_set import Manifest, ShardSet, publish
+from reid.data.shards.shard_set import ShardSet, publish
 from reid.doctor.data.captions import check_captions
 from reid.doctor.data.examination import examine
 from reid.doctor.data.identities import check_identities
 from reid.doctor.data.pictures import look
 from reid.doctor.data.rows import KINDS, check_rows
-from reid.doctor.data.source import Entry
-from reid.doctor.data.trial import Trial, camera_matters
+from reid.doctor.data.source import ExaminedSample
+from reid.doctor.data.trial import ProtocolTrial, camera_matters
 from reid.errors import DataError
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
@@ -30,9 +31,9 @@ from tests.support.shards import make_sample, make_shards
 RGB, NIR, TEXT = Modality.RGB, Modality.NIR, Modality.TEXT
 
 
-def entry(pid: int, number: int, modalities: tuple[Modality, ...] = (RGB,), **labels: Any) -> Entry:
+def entry(pid: int, number: int, modalities: tuple[Modality, ...] = (RGB,), **labels: Any) -> ExaminedSample:
     values = {"split": "test", "camid": number, **labels}
-    return Entry(make_sample(pid, number, modalities, **values))
+    return ExaminedSample(make_sample(pid, number, modalities, **values))
 
 
 # Rows
@@ -48,7 +49,7 @@ def test_a_sample_id_that_occurs_twice_is_told_and_used_once() -> None:
 
 def test_an_empty_caption_is_told() -> None:
     row = entry(1, 0, (RGB, TEXT))
-    bad = Entry(replace(row.sample, captions=(Caption("a coat"), Caption(" "))))
+    bad = ExaminedSample(replace(row.sample, captions=(Caption("a coat"), Caption(" "))))
     kept, (finding,) = check_rows([row, bad])
     assert kept == [0]
     assert (finding.code, finding.level, finding.count, finding.example) == (
@@ -65,14 +66,14 @@ def test_an_empty_caption_is_told() -> None:
 )
 def test_broken_labels_are_told(labels: dict[str, Any], words: str) -> None:
     row = entry(1, 0)
-    bad = Entry(replace(row.sample, labels=replace(row.sample.labels, **labels)))
+    bad = ExaminedSample(replace(row.sample, labels=replace(row.sample.labels, **labels)))
     kept, (finding,) = check_rows([bad])
     assert kept == [] and finding.code == "unusable-row"
     assert words in (finding.example or "") and "p1-0" in (finding.example or "")
 
 
 def test_problems_beyond_the_first_kinds_are_summed_up() -> None:
-    rows = [Entry(entry(1, n).sample, problem=f"{'very ' * n}odd") for n in range(KINDS + 3)]
+    rows = [ExaminedSample(entry(1, n).sample, problem=f"{'very ' * n}odd") for n in range(KINDS + 3)]
     kept, findings = check_rows(rows)
     assert kept == []
     assert [f.count for f in findings] == [1] * KINDS + [3]
@@ -82,8 +83,8 @@ def test_problems_beyond_the_first_kinds_are_summed_up() -> None:
 # The trial
 
 
-def lost(protocol: str, *entries: Entry) -> list[str]:
-    return Trial(get_protocol(protocol), entries).unanswerable()
+def lost(protocol: str, *entries: ExaminedSample) -> list[str]:
+    return ProtocolTrial(get_protocol(protocol), entries).unanswerable()
 
 
 def test_cameras_decide_only_where_the_protocol_asks_for_another() -> None:
@@ -138,8 +139,11 @@ def test_one_camera_is_only_worth_knowing_where_cameras_do_not_matter() -> None:
 # Captions
 
 
-def captioned(*texts: str) -> list[Entry]:
-    return [Entry(replace(entry(pid, 0).sample, captions=(Caption(text),))) for pid, text in enumerate(texts)]
+def captioned(*texts: str) -> list[ExaminedSample]:
+    return [
+        ExaminedSample(replace(entry(pid, 0).sample, captions=(Caption(text),)))
+        for pid, text in enumerate(texts)
+    ]
 
 
 def test_the_limit_of_tokens_is_exact() -> None:
@@ -150,7 +154,7 @@ def test_the_limit_of_tokens_is_exact() -> None:
 
 def test_captions_of_one_identity_may_be_alike() -> None:
     one = entry(1, 0, (RGB, TEXT)).sample
-    same = [Entry(replace(one, captions=(Caption("A coat."),))) for _ in range(3)]
+    same = [ExaminedSample(replace(one, captions=(Caption("A coat."),))) for _ in range(3)]
     assert check_captions(same) == []
 
 

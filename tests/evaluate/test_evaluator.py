@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from reid.config import RerankConfig
+from reid.config.protocols.spec import ProtocolConfig
 from reid.errors import DataError, UnsupportedPairing
-from reid.evaluate.evaluator import Pairing, Scored, pair, parse_pairing, score, worklist
+from reid.evaluate.evaluator import PairingScores, score, worklist
 from reid.evaluate.metrics.retrieval import evaluate_features
 from reid.evaluate.metrics.trials import TrialMetrics
-from reid.evaluate.protocols.items import Part, SampleLabels, parts_key
-from reid.evaluate.protocols.protocol import Protocol, ProtocolConfig, get_protocol
+from reid.evaluate.protocols.items import QueryPart, SampleLabels, parts_key
+from reid.evaluate.protocols.pairing import Pairing, pair, parse_pairing
+from reid.evaluate.protocols.protocol import Protocol, get_protocol
 from reid.modality import Modality, Subset
 from tests.support.evaluation_rows import CAPTURED, GENERATED, infrared, row
 
@@ -141,11 +143,11 @@ def described() -> tuple[list[SampleLabels], dict[str, Any]]:
     points = {"source": [1.0, 0.0], "stranger": [0.9, 0.4], "other": [0.7, 0.7]}
     features = {}
     for name, point in points.items():
-        features[parts_key({RGB: Part(name)}, "gallery")] = np.array(point, np.float32)
+        features[parts_key({RGB: QueryPart(name)}, "gallery")] = np.array(point, np.float32)
     cheating = np.array(points["source"], np.float32)
-    features[parts_key({SKETCH: Part("source")}, "query")] = cheating
-    features[parts_key({TEXT: Part("source", 0)}, "query")] = cheating
-    features[parts_key({SKETCH: Part("source"), TEXT: Part("source", 0)}, "query")] = cheating
+    features[parts_key({SKETCH: QueryPart("source")}, "query")] = cheating
+    features[parts_key({TEXT: QueryPart("source", 0)}, "query")] = cheating
+    features[parts_key({SKETCH: QueryPart("source"), TEXT: QueryPart("source", 0)}, "query")] = cheating
     return labels, features
 
 
@@ -177,7 +179,7 @@ def test_re_ranking_changes_the_order_and_exclusions_come_after_it() -> None:
     labels, asked = persons(), pairing("nir->rgb")
     protocol = get_protocol("regdb")
     features = vectors(protocol, labels, asked)
-    plain: Scored = score(protocol, labels, asked, features)
+    plain: PairingScores = score(protocol, labels, asked, features)
     again = score(protocol, labels, asked, features, RerankConfig(k1=5, k2=2))
     assert plain.metrics.mAP != again.metrics.mAP
     assert torch.equal(plain.metrics.candidates, again.metrics.candidates)
@@ -191,12 +193,12 @@ def test_re_ranking_changes_the_order_and_exclusions_come_after_it() -> None:
 
 
 def _two(labels: list[SampleLabels]) -> Any:
-    from reid.evaluate.protocols.label_arrays import metas
+    from reid.evaluate.protocols.label_arrays import label_arrays_of
 
     found = get_protocol("all").gallery(labels, [RGB]).items
     first = [g for g in found if g.pid == 0][:1] + [g for g in found if g.pid == 1][:1]
     query = get_protocol("all").queries(labels, [NIR]).items[:1]
-    return metas(query, first, labels)
+    return label_arrays_of(query, first, labels)
 
 
 def test_rules_that_lack_their_labels_are_told() -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from reid.errors import GalleryError
+from reid.gallery.rows import Item
 from reid.gallery.search import Searcher
-from reid.gallery.store import Gallery, Item
+from reid.gallery.store import Gallery
 
 DIM = 24
 

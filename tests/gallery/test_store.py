@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from reid.errors import GalleryError
-from reid.gallery.store import Gallery, Item, VersionGone
+from reid.gallery.rows import Item
+from reid.gallery.snapshot import VersionGone
+from reid.gallery.store import Gallery
 from reid.modality import Modality
 from tests.support.places import ROOT
 

@@ -18,7 +18,15 @@ from reid.errors import ConfigError
 from reid.generate import fingerprints
 from reid.generate import registry as registry_module
 from reid.generate.caption import from_pixels
-from reid.generate.registry import BoundGenerator, Made, MadeMask, Source, bind, learned, registry
+from reid.generate.registry import (
+    BoundGenerator,
+    Generated,
+    GeneratedMask,
+    GeneratorInput,
+    bind,
+    learned,
+    registry,
+)
 from reid.modality import Modality, Target
 
 NOISE = np.random.default_rng(5).integers(0, 256, (16, 12, 3)).astype(np.uint8)
@@ -38,8 +46,8 @@ def threshold(monkeypatch: pytest.MonkeyPatch) -> type:
         def __init__(self, *, weights: str, device: str = "cpu", level: int = 128) -> None:
             self.weights, self.device, self.level = weights, device, level
 
-        def __call__(self, sources: Sequence[Source]) -> list[Made]:
-            return [MadeMask(s.images[Modality.RGB][..., 0] > self.level) for s in sources]
+        def __call__(self, sources: Sequence[GeneratorInput]) -> list[Generated]:
+            return [GeneratedMask(s.images[Modality.RGB][..., 0] > self.level) for s in sources]
 
     return Threshold
 
@@ -148,10 +156,10 @@ def test_a_learned_generator_is_built_once_with_its_parameters_and_the_callers_d
     assert make.heavy
     assert not bound("sketch_dog").heavy
     loaded = make.load("meta")
-    source = Source("a", {Modality.RGB: NOISE}, None, make.rng("a", 0))
+    source = GeneratorInput("a", {Modality.RGB: NOISE}, None, make.rng("a", 0))
     masks = [*loaded([source]), *loaded([source, source])]
     assert len(masks) == 3
-    assert all(isinstance(m, MadeMask) and np.array_equal(m.mask, NOISE[..., 0] > 7) for m in masks)
+    assert all(isinstance(m, GeneratedMask) and np.array_equal(m.mask, NOISE[..., 0] > 7) for m in masks)
     assert made == [{"weights": "random", "level": 7, "device": "meta"}]
 
 

@@ -10,12 +10,12 @@ from reid.config import GenerateConfig
 from reid.errors import DataError
 from reid.generate import registry as registry_module
 from reid.generate.registry import (
-    Made,
-    MadeCaption,
-    MadeMask,
+    Generated,
+    GeneratedCaption,
+    GeneratedMask,
+    GeneratorInput,
     MaskArray,
     Rngs,
-    Source,
     bind,
     generator,
     registry,
@@ -46,20 +46,20 @@ def picture(index: int, shape: tuple[int, int]) -> Pixels:
     return np.clip(flat + rng.normal(0, 9, (*shape, 3)), 0, 255).astype(np.uint8)
 
 
-def sources(make: registry_module.BoundGenerator, masks: str) -> list[Source]:
+def sources(make: registry_module.BoundGenerator, masks: str) -> list[GeneratorInput]:
     """One source a shape; masks for all of them, some or none."""
     found = []
     for i, shape in enumerate(SHAPES):
         has = masks == "all" or (masks == "some" and i % 3 == 0)
         mask = np.random.default_rng(i).random(shape) < 0.7 if has else None
-        found.append(Source(f"s{i}", {Modality.RGB: picture(i, shape)}, mask, make.rng(f"s{i}", 0)))
+        found.append(GeneratorInput(f"s{i}", {Modality.RGB: picture(i, shape)}, mask, make.rng(f"s{i}", 0)))
     return found
 
 
-def same(one: Made, other: Made) -> bool:
-    if isinstance(one, MadeMask) and isinstance(other, MadeMask):
+def same(one: Generated, other: Generated) -> bool:
+    if isinstance(one, GeneratedMask) and isinstance(other, GeneratedMask):
         return np.array_equal(one.mask, other.mask) and one.score == other.score
-    if isinstance(one, MadeCaption):
+    if isinstance(one, GeneratedCaption):
         return one == other
     return np.array_equal(one, other)  # type: ignore[arg-type]
 
@@ -80,8 +80,8 @@ def test_a_batch_of_many_sizes_gives_each_what_it_would_get_alone_in_order(name:
     assert len(together) == len(SHAPES)
     for one, other, shape in zip(together, alone, SHAPES, strict=True):
         assert same(one, other)
-        if not isinstance(one, MadeCaption):
-            assert (one.mask if isinstance(one, MadeMask) else np.asarray(one)).shape[:2] == shape
+        if not isinstance(one, GeneratedCaption):
+            assert (one.mask if isinstance(one, GeneratedMask) else np.asarray(one)).shape[:2] == shape
 
 
 def test_equal_sizes_are_handed_over_together_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,9 +119,11 @@ def test_a_picture_that_a_formula_refuses_leaves_the_others_as_they_would_be(
             raise ValueError("seven")
         return made.astype(np.uint8)
 
-    def batch(make: registry_module.BoundGenerator) -> list[Source]:
+    def batch(make: registry_module.BoundGenerator) -> list[GeneratorInput]:
         return [
-            Source(str(i), {Modality.RGB: np.full((4, 4, 3), i, np.uint8)}, None, np.random.default_rng(i))
+            GeneratorInput(
+                str(i), {Modality.RGB: np.full((4, 4, 3), i, np.uint8)}, None, np.random.default_rng(i)
+            )
             for i in range(6, 10)
         ]
 
@@ -135,10 +137,10 @@ def test_a_source_without_what_is_read_or_needed_gets_a_reason() -> None:
     make = named("ir_tir")
     pixels = picture(0, (9, 5))
     batch = [
-        Source("no-mask", {Modality.RGB: pixels}, None, make.rng("", 0)),
-        Source("no-photo", {Modality.NIR: pixels}, np.ones((9, 5), bool), make.rng("", 0)),
-        Source("other-size", {Modality.RGB: pixels}, np.ones((9, 6), bool), make.rng("", 0)),
-        Source("good", {Modality.RGB: pixels}, np.ones((9, 5), bool), make.rng("", 0)),
+        GeneratorInput("no-mask", {Modality.RGB: pixels}, None, make.rng("", 0)),
+        GeneratorInput("no-photo", {Modality.NIR: pixels}, np.ones((9, 5), bool), make.rng("", 0)),
+        GeneratorInput("other-size", {Modality.RGB: pixels}, np.ones((9, 6), bool), make.rng("", 0)),
+        GeneratorInput("good", {Modality.RGB: pixels}, np.ones((9, 5), bool), make.rng("", 0)),
     ]
     no_mask, no_photo, other_size, good = make.load()(batch)
     assert isinstance(no_mask, DataError) and "no-mask: ir_tir needs a mask" in str(no_mask)

@@ -12,12 +12,12 @@ from pipelines.index import index_run
 from reid.config import Config, load
 from reid.data.batches.auxiliary_inputs import attach
 from reid.data.batches.batch_row import BatchRow
-from reid.data.batches.stream import sample_part
+from reid.data.batches.sample_rows import sample_part
 from reid.data.images import encode_mask
 from reid.data.shards.schema import Mask, Sample
 from reid.data.shards.shard_set import ShardSet, publish
-from reid.evaluate.evaluator import Work
-from reid.evaluate.protocols.items import Part, parts_key
+from reid.evaluate.evaluator import EmbeddingTask
+from reid.evaluate.protocols.items import QueryPart, parts_key
 from reid.modality import Modality
 from reid.models.registry import build_model
 from reid.retrieve.retriever import Retriever
@@ -83,9 +83,9 @@ def run(config: Config, tmp_path: Path) -> Run:
 
 def test_features_are_those_of_the_samples_own_inputs(run: Run, shards: ShardSet) -> None:
     samples = [s for g in shards.groups("test") for s in shards.read_group(g)]
-    parts = [{RGB: Part(s.labels.sample_id)} for s in samples]
-    parts += [{RGB: Part(s.labels.sample_id), NIR: Part(s.labels.sample_id)} for s in samples]
-    work = [Work(parts_key(p, "query"), "query", p) for p in parts]
+    parts = [{RGB: QueryPart(s.labels.sample_id)} for s in samples]
+    parts += [{RGB: QueryPart(s.labels.sample_id), NIR: QueryPart(s.labels.sample_id)} for s in samples]
+    work = [EmbeddingTask(parts_key(p, "query"), "query", p) for p in parts]
     found = embed_work(run, shards, "test", work, actors=0, out=silent)
     whole = [BatchRow({m: sample_part(s, m) for m in p}) for s, p in zip(samples * 2, parts, strict=True)]
     rows = [attach(row, s) for row, s in zip(whole, samples * 2, strict=True)]

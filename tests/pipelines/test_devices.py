@@ -15,7 +15,7 @@ import torch
 import pipelines.devices
 from jobs.common import worker_environment
 from pipelines.devices import device_beside_actors, device_here
-from pipelines.embed import Embedder
+from pipelines.embed import EmbeddingActor
 from pipelines.tune import tune_runs
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import TrainingError, UsageError
@@ -42,7 +42,7 @@ class Process:
             return f"error: {error}"
 
     def embeds_on(self, run: str, shards: str) -> str:
-        return str(Embedder(run, shards, "test", 8).run.device)
+        return str(EmbeddingActor(run, shards, "test", 8).run.device)
 
     def visible(self) -> str | None:
         return os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -12,8 +12,8 @@ import pipelines.embed
 from pipelines.context import map_blocks
 from pipelines.embed import FeatureSet, embed_work
 from reid.data.shards.shard_set import ShardSet
-from reid.evaluate.evaluator import Work
-from reid.evaluate.protocols.items import Part, parts_key
+from reid.evaluate.evaluator import EmbeddingTask
+from reid.evaluate.protocols.items import QueryPart, parts_key
 from reid.modality import Modality
 from reid.runs.run import Run
 from tests.support.tiny_configs import silent
@@ -22,13 +22,13 @@ RGB, NIR, TIR, SKETCH, TEXT = Modality
 
 
 @pytest.fixture
-def work(shards: ShardSet) -> list[Work]:
+def work(shards: ShardSet) -> list[EmbeddingTask]:
     """Every test capture as a query and a gallery item, and one query whose parts lie in two row groups."""
     samples = shards.labels("test")
     names = [s.labels.sample_id for s in samples]
-    parts = [{RGB: Part(name)} for name in names] + [{SKETCH: Part(name)} for name in names]
-    parts.append({NIR: Part(names[0]), TEXT: Part(names[-1], 0)})
-    return [Work(parts_key(p, side), side, p) for p in parts for side in ("query", "gallery")]
+    parts = [{RGB: QueryPart(name)} for name in names] + [{SKETCH: QueryPart(name)} for name in names]
+    parts.append({NIR: QueryPart(names[0]), TEXT: QueryPart(names[-1], 0)})
+    return [EmbeddingTask(parts_key(p, side), side, p) for p in parts for side in ("query", "gallery")]
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def fresh(any_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     return any_run
 
 
-def vectors(run: Run, shards: ShardSet, work: list[Work], actors: int) -> dict[str, np.ndarray]:
+def vectors(run: Run, shards: ShardSet, work: list[EmbeddingTask], actors: int) -> dict[str, np.ndarray]:
     found = embed_work(run, shards, "test", work, actors=actors, batch_size=8, out=silent)
     return {w.key: found[w.key] for w in work}
 
 
 def test_an_actor_and_this_process_give_the_same_vectors(
-    fresh: Run, shards: ShardSet, work: list[Work]
+    fresh: Run, shards: ShardSet, work: list[EmbeddingTask]
 ) -> None:
     here = vectors(fresh, shards, work, actors=0)
     stored = FeatureSet(fresh, shards.fingerprint)
@@ -62,7 +62,7 @@ def test_an_actor_and_this_process_give_the_same_vectors(
 
 
 def test_vectors_of_different_content_differ_and_none_is_computed_twice(
-    fresh: Run, shards: ShardSet, work: list[Work], monkeypatch: pytest.MonkeyPatch
+    fresh: Run, shards: ShardSet, work: list[EmbeddingTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = work[: len(work) // 2]
     first = vectors(fresh, shards, half, actors=0)
@@ -82,15 +82,15 @@ def test_a_vector_of_two_captures_does_not_depend_on_where_they_lie(fresh: Run, 
     samples = [s for group in shards.groups("test") for s in shards.read_group(group)]
     first, last = samples[0], samples[-1]
     assert shards.groups("test")[0] != shards.groups("test")[-1]
-    parts = {NIR: Part(first.labels.sample_id), TEXT: Part(last.labels.sample_id, 0)}
-    work = [Work(parts_key(parts, "query"), "query", parts)]
+    parts = {NIR: QueryPart(first.labels.sample_id), TEXT: QueryPart(last.labels.sample_id, 0)}
+    work = [EmbeddingTask(parts_key(parts, "query"), "query", parts)]
     found = vectors(fresh, shards, work, actors=0)[work[0].key]
     content = {NIR: first.images[NIR].image, TEXT: last.captions[0].text}
     np.testing.assert_allclose(found, fresh.embed([content], "query")[0], atol=1e-5)
 
 
 def test_a_stage_on_gpus_is_one_that_ray_data_accepts(
-    fresh: Run, shards: ShardSet, work: list[Work], monkeypatch: pytest.MonkeyPatch
+    fresh: Run, shards: ShardSet, work: list[EmbeddingTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray Data refuses GPUs without a batch size, as soon as the stage is described."""
 

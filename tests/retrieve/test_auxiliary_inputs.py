@@ -20,8 +20,9 @@ from reid.gallery.store import Gallery
 from reid.generate.registry import bind
 from reid.modality import Modality, Target
 from reid.models.registry import build_model
+from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
 from reid.retrieve.auxiliary_inputs import AuxiliaryMaker
-from reid.retrieve.retriever import NewItem, Query, Retriever, SearchResult
+from reid.retrieve.retriever import Retriever
 from reid.runs.auxiliary_record import recorded
 from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap
@@ -120,7 +121,7 @@ def test_inputs_that_were_captured_are_null_unless_sent_and_the_answer_says_so(
     mask = np.zeros((64, 32), bool)
     mask[16:48, 8:24] = True
     parts: dict[Modality, bytes | str] = {RGB: picture(3), TEXT: "a red coat"}
-    whole = retriever.search_many([Query(parts, mask=encode_mask(mask))])[0]
+    whole = retriever.search_many([SearchQuery(parts, mask=encode_mask(mask))])[0]
     assert not whole.degraded
     assert whole.warnings == ()
     assert whole.query_subset == "rgb", "the sentence is a caption, not a modality"
@@ -235,6 +236,8 @@ def test_a_model_without_auxiliary_inputs_says_that_a_mask_is_not_used(tmp_path:
     gallery = Gallery.create(str(tmp_path / "g"), run.model.dim, ["rgb"], run.fingerprint, run.uri)
     retriever = Retriever(run, gallery)
     retriever.put([NewItem("a", {RGB: picture(1)})])
-    found = retriever.search_many([Query({RGB: picture(1)}, mask=encode_mask(np.ones((4, 4), bool)))])[0]
+    found = retriever.search_many([SearchQuery({RGB: picture(1)}, mask=encode_mask(np.ones((4, 4), bool)))])[
+        0
+    ]
     assert found.warnings == ("Not used: the mask; this model takes none.",)
     assert not found.degraded

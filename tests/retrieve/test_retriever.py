@@ -17,7 +17,8 @@ from reid.evaluate.calibration.calibration import Calibration, LogisticMap, Pair
 from reid.gallery.store import Gallery
 from reid.modality import Modality
 from reid.models.registry import build_model
-from reid.retrieve.retriever import NewItem, Query, Retriever, SearchResult
+from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
+from reid.retrieve.retriever import Retriever
 from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap
 from reid.runs.run import Run, load_run, model_context
@@ -165,10 +166,10 @@ def test_asked_subset_leaves_out_items_that_lack_it_and_says_so(searchable: Retr
 
 def test_many_queries_answer_as_one_by_one(searchable: Retriever) -> None:
     queries = [
-        Query({RGB: picture(1)}, 2),
-        Query({TEXT: "a blue bag"}, 5),
-        Query({RGB: picture(4), NIR: picture(104)}, 3, "rgb+nir"),
-        Query({NIR: picture(100)}, 1),
+        SearchQuery({RGB: picture(1)}, 2),
+        SearchQuery({TEXT: "a blue bag"}, 5),
+        SearchQuery({RGB: picture(4), NIR: picture(104)}, 3, "rgb+nir"),
+        SearchQuery({NIR: picture(100)}, 1),
     ]
     together = searchable.search_many(queries)
     for query, result in zip(queries, together, strict=True):
@@ -181,7 +182,12 @@ def test_many_queries_answer_as_one_by_one(searchable: Retriever) -> None:
 def test_one_bad_query_does_not_spoil_its_batch(searchable: Retriever) -> None:
     broken = picture(1)[:200]
     results = searchable.search_each(
-        [Query({RGB: picture(1)}), Query({TIR: picture(2)}), Query({RGB: broken}), Query({})]
+        [
+            SearchQuery({RGB: picture(1)}),
+            SearchQuery({TIR: picture(2)}),
+            SearchQuery({RGB: broken}),
+            SearchQuery({}),
+        ]
     )
     assert isinstance(results[0], SearchResult)
     assert isinstance(results[1], UnsupportedPairing)
@@ -321,7 +327,9 @@ def test_a_pairing_without_calibration_says_so_and_takes_no_demands(sure: Retrie
         UsageError, match=r"min_probability: nir->rgb is not calibrated \(no validation sample"
     ):
         sure.search({NIR: picture(3)}, 2, min_probability=0.5)
-    answers = sure.search_each([Query({NIR: picture(3)}, fpr=0.1), Query({RGB: picture(3)}, fpr=0.1)])
+    answers = sure.search_each(
+        [SearchQuery({NIR: picture(3)}, fpr=0.1), SearchQuery({RGB: picture(3)}, fpr=0.1)]
+    )
     assert isinstance(answers[0], UsageError)
     assert isinstance(answers[1], SearchResult)
 

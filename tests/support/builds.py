@@ -13,10 +13,10 @@ from reid.config import Config, load
 from reid.data.images import Pixels, encode_mask, encode_png
 from reid.data.shards.schema import Image, Labels, Mask, Sample
 from reid.dataset.recipe import Recipe, make_recipe
-from reid.dataset.rows import Row
+from reid.dataset.rows import BuildRow
 from reid.errors import DataError
 from reid.generate import registry
-from reid.generate.registry import Made, MadeCaption, MadeMask, Source
+from reid.generate.registry import Generated, GeneratedCaption, GeneratedMask, GeneratorInput
 from reid.modality import CAMERA, Modality, Target
 
 LOADED: list[str] = []
@@ -38,9 +38,9 @@ def made_up() -> Iterator[None]:
             LOADED.append("net_mask")
             self.level = level
 
-        def __call__(self, sources: Sequence[Source]) -> list[Made]:
+        def __call__(self, sources: Sequence[GeneratorInput]) -> list[Generated]:
             BATCHES.append(len(sources))
-            return [MadeMask(next(iter(s.images.values()))[..., 0] > self.level, 0.5) for s in sources]
+            return [GeneratedMask(next(iter(s.images.values()))[..., 0] > self.level, 0.5) for s in sources]
 
     @registry.learned("net_text", Target.TEXT, needs_weights=False, license_note="")
     class NetText:
@@ -48,16 +48,16 @@ def made_up() -> Iterator[None]:
             LOADED.append("net_text")
             self.word, self.fails, self.shy = word, fails, shy
 
-        def __call__(self, sources: Sequence[Source]) -> list[Made]:
+        def __call__(self, sources: Sequence[GeneratorInput]) -> list[Generated]:
             BATCHES.append(len(sources))
             if any(self.fails and self.fails in s.name for s in sources):
                 raise ValueError("no words")
             return [self._say(s) for s in sources]
 
-        def _say(self, source: Source) -> MadeCaption:
+        def _say(self, source: GeneratorInput) -> GeneratedCaption:
             number = source.rng.integers(1000)
             word = "unknown" if number < self.shy else self.word
-            return MadeCaption(f"{word} {source.name} {number}", 0.25)
+            return GeneratedCaption(f"{word} {source.name} {number}", 0.25)
 
     @registry.generator("flat_tir", Target.TIR, reads=Modality.NIR)
     def flat_tir(pixels: Pixels, rngs: registry.Rngs, *, plus: int = 0) -> Pixels:
@@ -107,7 +107,7 @@ def noise(seed: int, side: int = 16) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
 
 
-def row(number: int, *modalities: Modality, mask: bool = False, side: int = 16, **labels: Any) -> Row:
+def row(number: int, *modalities: Modality, mask: bool = False, side: int = 16, **labels: Any) -> BuildRow:
     """A good row of random pictures (RGB unless others are asked for)."""
     images = {
         m: Image(encode_png(noise(100 * number + i, side)), side, side)
@@ -115,4 +115,6 @@ def row(number: int, *modalities: Modality, mask: bool = False, side: int = 16, 
     }
     inside: Callable[[], Mask] = lambda: Mask(encode_mask(np.eye(side, dtype=np.bool_)), 1.0)  # noqa: E731
     values = {"sample_id": f"s{number}", "dataset": "made", "split": "train", "pid": number, **labels}
-    return Row(Sample(Labels(**values), images, mask=inside() if mask else None, content_hash=f"h{number}"))
+    return BuildRow(
+        Sample(Labels(**values), images, mask=inside() if mask else None, content_hash=f"h{number}")
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from reid.evaluate.protocols.exclusion_rules import RULES
 from reid.evaluate.protocols.items import Provenance, SampleLabels
-from reid.evaluate.protocols.label_arrays import metas
+from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.modality import Modality
 
 CAPTURED = Provenance()
@@ -27,4 +27,4 @@ def infrared(name: str, pid: int, camid: int | None = None, **more: Any) -> Samp
 
 def dropped(rule: str, queries: Any, gallery: Any, labels: list[SampleLabels]) -> list[list[int]]:
     """What one rule excludes, as 0 and 1."""
-    return RULES[rule].function(*metas(queries, gallery, labels)).int().tolist()
+    return RULES[rule].function(*label_arrays_of(queries, gallery, labels)).int().tolist()

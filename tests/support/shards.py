@@ -12,8 +12,9 @@ from PIL import Image as PILImage
 
 from reid import storage
 from reid.config import DataConfig
+from reid.data.shards.manifest import Manifest, Shard
 from reid.data.shards.schema import SCHEMA_VERSION, Caption, Image, Labels, Sample
-from reid.data.shards.shard_set import Manifest, Shard, ShardSet, publish, write_shard
+from reid.data.shards.shard_set import ShardSet, publish, write_shard
 from reid.modality import ORDER, Modality
 
 SIDE = 8

@@ -12,8 +12,9 @@ import pytest
 from reid.config import Config, load
 from reid.config.fingerprints import fingerprint
 from reid.data.images import encode_png
+from reid.data.shards.manifest import Manifest
 from reid.data.shards.schema import SCHEMA_VERSION, Caption, Image, Labels, Sample
-from reid.data.shards.shard_set import Manifest, ShardSet, publish, write_shard
+from reid.data.shards.shard_set import ShardSet, publish, write_shard
 from reid.modality import Modality
 
 HEIGHT, WIDTH = 32, 16

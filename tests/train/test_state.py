@@ -17,7 +17,7 @@ from reid.models.registry import build_model
 from reid.runs.folder import RunFolder
 from reid.train.loop import EpochReport, train
 from reid.train.optimizer import build_optimizer
-from reid.train.state import STATE_FILE, Progress, epoch_seed, load_state, save_state
+from reid.train.state import STATE_FILE, TrainingProgress, epoch_seed, load_state, save_state
 from tests.support.rank_comparison import MEAN_WITH_TEXT, new_model, same, weights
 
 Configure = Callable[..., Config]
@@ -136,7 +136,7 @@ def test_the_state_loads_without_unpickling_code_and_comes_back_whole(
     assert progress.best_weights is not None
     assert same(dict(model.state_dict()), tree["model"])
     assert all("peak_lr" in group for group in optimizer.param_groups)
-    save_state(tmp_path / "again", model, optimizer, Progress(epoch=5))
+    save_state(tmp_path / "again", model, optimizer, TrainingProgress(epoch=5))
     assert load_state(tmp_path / "again", model, optimizer).epoch == 5
 
 
@@ -144,7 +144,7 @@ def test_a_state_belongs_to_no_rank_and_moves_no_generator(configure: Configure,
     config = configure()
     model = new_model(config)
     optimizer = build_optimizer(model, config.train.optim)
-    save_state(tmp_path, model, optimizer, Progress())
+    save_state(tmp_path, model, optimizer, TrainingProgress())
     assert set(torch.load(tmp_path / STATE_FILE, weights_only=True)) == {"model", "optimizer", "progress"}
     torch.manual_seed(99)
     expected = torch.rand(4)

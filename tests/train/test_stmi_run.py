@@ -13,7 +13,7 @@ import torch
 from reid.config import Config
 from reid.data.batches.auxiliary_inputs import attach
 from reid.data.batches.batch_row import BatchRow
-from reid.data.batches.stream import sample_part
+from reid.data.batches.sample_rows import sample_part
 from reid.data.images import encode_mask
 from reid.data.shards.schema import Mask, Sample
 from reid.data.shards.shard_set import ShardSet

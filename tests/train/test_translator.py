@@ -17,7 +17,7 @@ from reid.data.images import Pixels, encode_png
 from reid.data.shards.schema import Image, Labels, Sample
 from reid.errors import ConfigError, DataError, WeightsError
 from reid.generate.infrared.unet import IrUnet
-from reid.generate.registry import Source, bind
+from reid.generate.registry import GeneratorInput, bind
 from reid.modality import Modality, Target
 from reid.nn.unet import UNet, save_unet
 from reid.train.translator.aligned_pairs import read_pairs, stack
@@ -80,7 +80,7 @@ def test_it_learns_what_the_grey_picture_does_not_know(folder: Path, tmp_path: P
     params: dict[str, Any] = {"weights": str(tmp_path / "translator.safetensors")}
     load = bind(Target.NIR, GenerateConfig(generator="ir_unet", params=params)).load()
     pairs = [scene(np.random.default_rng(100 + i)) for i in range(5)]
-    sources = [Source("x", {Modality.RGB: rgb}, None, np.random.default_rng(0)) for rgb, _ in pairs]
+    sources = [GeneratorInput("x", {Modality.RGB: rgb}, None, np.random.default_rng(0)) for rgb, _ in pairs]
     made = [np.asarray(m) for m in load(sources)]
     error = np.mean([np.abs(m.astype(float) - nir).mean() for m, (_, nir) in zip(made, pairs, strict=True)])
     grey = np.mean([np.abs(rgb.mean(2) - nir).mean() for rgb, nir in pairs])
@@ -197,7 +197,7 @@ def test_pictures_of_any_sizes_come_back_in_their_own_size_and_order(tmp_path: P
     weights = unet_file(tmp_path / "x.safetensors", source="rgb", height="16", width="8")
     rng = np.random.default_rng(1)
     pictures = [rng.integers(0, 256, (h, w, 3)).astype(np.uint8) for h, w in [(33, 17), (16, 8), (33, 17)]]
-    sources = [Source("x", {Modality.RGB: p}, None, rng) for p in pictures]
+    sources = [GeneratorInput("x", {Modality.RGB: p}, None, rng) for p in pictures]
     for at in ("trained", "own"):
         maker = IrUnet(weights=weights, at=at)  # type: ignore[arg-type]
         for source, picture, made in zip(sources, pictures, maker(sources), strict=True):

@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.data.batches.row_group_index import Entry
+from reid.data.batches.row_group_index import GroupIdentity
 
 Choose = Callable[[NDArray[np.int64], int, np.random.Generator], list[int]]
 """(chunks left of everybody in the reservoir, how many, generator) -> distinct places."""
 
 
-class Plan:
+class EpochPlan:
     """The steps of a lap. `arrivals` are cards with their identities, in order."""
 
     def __init__(
         self,
-        arrivals: Iterator[tuple[int, Sequence[Entry]]],
+        arrivals: Iterator[tuple[int, Sequence[GroupIdentity]]],
         size: int,
         bound: int,
         choose: Choose,
@@ -81,7 +81,7 @@ class Plan:
         self._table[:, place] = self._table[:, self._count]
 
 
-def deal(chunks: Sequence[int], world: int, rank: int, rng: np.random.Generator) -> list[int]:
+def assign(chunks: Sequence[int], world: int, rank: int, rng: np.random.Generator) -> list[int]:
     """A rank's share of a shuffled pack: a card a round for each, the largest to who has least."""
     order = rng.permutation(len(chunks)).tolist()
     if world == 1:

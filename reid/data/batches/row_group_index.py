@@ -22,7 +22,7 @@ from reid.modality import Modality, Subset, parse_subset, subset_name
 
 
 @dataclass(frozen=True)
-class Entry:
+class GroupIdentity:
     """An identity of a row group: its training label, its rows, and the chunks that they make."""
 
     label: int
@@ -103,11 +103,11 @@ class GroupIndex:
         """How many can be drawn."""
         return len(self.label)
 
-    def entries(self, card: int) -> list[Entry]:
+    def entries(self, card: int) -> list[GroupIdentity]:
         """The identities of a row group."""
         part = slice(int(self._starts[card]), int(self._starts[card + 1]))
         columns = (column[part].tolist() for column in (self.label, self.rows, self.chunks))
-        return [Entry(*values) for values in zip(*columns, strict=True)]
+        return [GroupIdentity(*values) for values in zip(*columns, strict=True)]
 
     def group_chunks(self) -> list[int]:
         """Chunks of each row group."""

@@ -23,17 +23,16 @@ from reid.config import BatchConfig
 from reid.data.batches.batch import Batch
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.collate import Collator
-from reid.data.batches.epoch_plan import Plan, deal
+from reid.data.batches.epoch_plan import EpochPlan, assign
 from reid.data.batches.read_ahead import ahead
-from reid.data.batches.row_group_index import Entry, GroupIndex
-from reid.data.batches.sample_rows import row_of_sample, sample_part
+from reid.data.batches.row_group_index import GroupIdentity, GroupIndex
+from reid.data.batches.sample_rows import row_of_sample
 from reid.data.batches.samplers import Chunk, chunk_of, sampler_of
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import Identity, ShardSet
 from reid.errors import ConfigError, TrainingError
 from reid.modality import Modality, Subset
 
-__all__ = ["BatchStream", "StreamPlace", "row_columns", "sample_part"]
 log = logging.getLogger(__name__)
 
 # What a random stream is for: streams of different purposes are independent.
@@ -57,7 +56,7 @@ class _Pack:
     """What a rank goes over in an epoch: cards in order, who is on each, and how to read one."""
 
     cards: list[int]
-    entries: Callable[[int], list[Entry]]
+    entries: Callable[[int], list[GroupIdentity]]
     read: Callable[[int], Samples]
     ahead: bool
 
@@ -159,7 +158,7 @@ class BatchStream:
         pack = self._pack(epoch)
         rng = self._rng(_DRAW, epoch, lap, self.place.rank)
         arrivals = ((card, pack.entries(card)) for card in pack.cards)
-        plan = Plan(arrivals, self.identities, self.config.reservoir_rows, self.sampler.choose, rng)
+        plan = EpochPlan(arrivals, self.identities, self.config.reservoir_rows, self.sampler.choose, rng)
         for _ in range(start):
             if plan.step() is None:
                 return
@@ -179,7 +178,7 @@ class BatchStream:
             source.close()
 
     def _live(
-        self, plan: Plan, source: Iterator[Samples], held: Samples, place: tuple[int, int], step: int
+        self, plan: EpochPlan, source: Iterator[Samples], held: Samples, place: tuple[int, int], step: int
     ) -> Iterator[list[BatchRow]]:
         """The steps of a plan from here on, as rows; `source` gives the cards that come."""
         dealt: dict[int, list[Chunk]] = {}
@@ -205,17 +204,17 @@ class BatchStream:
         """Dealt once an epoch: a rank that is a lap ahead still holds nobody else's identities."""
         rng, world, rank = self._rng(_DEAL, epoch), self.place.world, self.place.rank
         if not self._small:
-            mine = deal(self.index.group_chunks(), world, rank, rng)
+            mine = assign(self.index.group_chunks(), world, rank, rng)
             return _Pack(mine, self.index.entries, self._read, ahead=True)
         everybody = self._everybody
-        mine = deal([entry.chunks for entry in everybody], world, rank, rng)
+        mine = assign([entry.chunks for entry in everybody], world, rank, rng)
         share = [everybody[i] for i in mine]
         return _Pack(
             [0], lambda _: share, lambda _: {e.label: self._resident[e.label] for e in share}, ahead=False
         )
 
     @cached_property
-    def _everybody(self) -> list[Entry]:
+    def _everybody(self) -> list[GroupIdentity]:
         found = [entry for card in range(len(self.index)) for entry in self.index.entries(card)]
         return sorted(found, key=lambda entry: entry.label)
 

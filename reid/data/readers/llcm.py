@@ -20,7 +20,7 @@ from reid.data.readers import base
 from reid.data.readers.base import Record
 from reid.data.readers.shared.folders import contents, expand, file_name
 from reid.data.readers.shared.id_lists import (
-    Entry,
+    ListLine,
     check_labels,
     no_pictures,
     pictures_by_id,
@@ -78,7 +78,7 @@ class Reader(base.Reader):
         train = [self._train(kind, entry) for kind, found in entries.items() for entry in found]
         return train + self._test(root, ids)
 
-    def _train(self, kind: str, entry: Entry) -> Record:
+    def _train(self, kind: str, entry: ListLine) -> Record:
         camera = _CAMERA_NAME.search(file_name(entry.path))
         labels = Labels(
             sample_id=entry.name,

@@ -17,7 +17,7 @@ from reid.config import Plugin
 from reid.data.readers import base
 from reid.data.readers.base import Record
 from reid.data.readers.shared.folders import expand
-from reid.data.readers.shared.id_lists import Entry, check_labels, read_entries, require, require_disjoint
+from reid.data.readers.shared.id_lists import ListLine, check_labels, read_entries, require, require_disjoint
 from reid.data.shards.schema import ROLES, Labels
 from reid.modality import Modality
 
@@ -66,7 +66,7 @@ class Reader(base.Reader):
         )
         return [self._record(split, kind, e) for (split, kind), found in entries.items() for e in found]
 
-    def _record(self, split: str, kind: str, entry: Entry) -> Record:
+    def _record(self, split: str, kind: str, entry: ListLine) -> Record:
         labels = Labels(
             sample_id=entry.name,
             dataset=self.dataset,

@@ -21,7 +21,7 @@ from reid.config import Modalities, Plugin
 from reid.data import images, synthetic
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.shards.schema import Attribute, Caption, Image, Labels, Mask, Sample
+from reid.data.shards.schema import Caption, Image, Labels, Mask, Sample, SampleAttribute
 from reid.data.synthetic import Capture, SyntheticConfig, make_identity, render_capture
 from reid.errors import DataError
 from reid.modality import ORDER, Modality
@@ -117,7 +117,7 @@ class Reader(base.Reader):
                 labels,
                 viewid=capture.viewid,
                 timestamp=float(capture.timestamp),
-                attributes=tuple(Attribute(*a, source="renderer") for a in capture.attributes),
+                attributes=tuple(SampleAttribute(*a, source="renderer") for a in capture.attributes),
                 extra=labels.extra | {k: _spelled(v) for k, v in conditions.items()},
             ),
             images=pictures,

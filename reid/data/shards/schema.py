@@ -58,7 +58,7 @@ class Mask:
 
 
 @dataclass(frozen=True)
-class Attribute:
+class SampleAttribute:
     """A named property of the object, e.g. upper_colour = red."""
 
     name: str
@@ -81,7 +81,7 @@ class Labels:
     location: str | None = None
     timestamp: float | None = None
     tracklet_id: str | None = None
-    attributes: tuple[Attribute, ...] = ()
+    attributes: tuple[SampleAttribute, ...] = ()
     extra: dict[str, str] = field(default_factory=dict)
 
 
@@ -218,7 +218,7 @@ def _to_row(sample: Sample) -> dict[str, Any]:
 def _from_row(row: dict[str, Any]) -> Sample:
     values = {k: v for k, v in row.items() if k in _LABEL_NAMES}
     values["roles"] = None if values.get("roles") is None else tuple(values["roles"])
-    values["attributes"] = tuple(Attribute(**a) for a in values.get("attributes") or ())
+    values["attributes"] = tuple(SampleAttribute(**a) for a in values.get("attributes") or ())
     values["extra"] = dict(values.get("extra") or ())
     images = {m: Image(**row[name]) for m, name in _VISUAL_COLUMNS if row.get(name) is not None}
     return Sample(

@@ -28,7 +28,6 @@ from reid.data.shards.manifest import (
     MANIFEST,
     QUARANTINE,
     QUARANTINE_SCHEMA,
-    MadeBy,
     Manifest,
     RowGroup,
     Shard,
@@ -37,21 +36,6 @@ from reid.data.shards.schema import LABEL_COLUMNS, Sample
 from reid.errors import DataError, StorageError
 from reid.modality import VISUAL
 
-__all__ = [
-    "MANIFEST",
-    "QUARANTINE",
-    "QUARANTINE_SCHEMA",
-    "GroupRef",
-    "Identity",
-    "MadeBy",
-    "Manifest",
-    "RowGroup",
-    "Shard",
-    "ShardSet",
-    "publish",
-    "row_order",
-    "write_shard",
-]
 Identity = tuple[str, int]
 
 

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeVar
 
 from reid.config.sections.captions import CaptionPolicy
 from reid.data.batches.tokens import tokenize
-from reid.data.shards.schema import Attribute
+from reid.data.shards.schema import SampleAttribute
 
 Code = Literal[
     "empty", "encoding", "non-printing", "slot", "unknown", "refusal", "long", "unsure", "contradiction"
@@ -43,7 +43,7 @@ _FOREIGN_RUN = re.compile(r"[^\x00-\x7f]{2,}")
 _PLAUSIBLE = re.compile(r"[\u00a0-\u024f\u2000-\u20cf\u2122\ufeff\u3000-\u9fff\uac00-\ud7af\u0370-\u04ff]+")
 
 
-class Said(Protocol):
+class JudgedText(Protocol):
     """A caption, stored or just made."""
 
     @property
@@ -54,7 +54,7 @@ class Said(Protocol):
 
 
 @dataclass(frozen=True)
-class Reason:
+class CaptionFault:
     """What is wrong with a caption."""
 
     code: Code
@@ -62,10 +62,10 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CaptionVerdict:
     """Whether a caption is fit, and everything that is wrong with it."""
 
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[CaptionFault, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -73,7 +73,9 @@ class Verdict:
         return not self.reasons
 
 
-def judge(caption: Said, attributes: Sequence[Attribute], policy: CaptionPolicy) -> Verdict:
+def judge(
+    caption: JudgedText, attributes: Sequence[SampleAttribute], policy: CaptionPolicy
+) -> CaptionVerdict:
     """What is wrong with a caption of a sample that has these attributes.
 
     A contradiction of the attributes counts against every caption of the sample.
@@ -82,45 +84,47 @@ def judge(caption: Said, attributes: Sequence[Attribute], policy: CaptionPolicy)
 
 
 def judge_all(
-    captions: Sequence[Said],
-    attributes: Sequence[Sequence[Attribute]],
+    captions: Sequence[JudgedText],
+    attributes: Sequence[Sequence[SampleAttribute]],
     policy: CaptionPolicy,
     lengths: Sequence[int] | None = None,
-) -> list[Verdict]:
+) -> list[CaptionVerdict]:
     """`judge` for many; `lengths` are their token_lengths, if they are known already."""
     if lengths is None:
         lengths = token_lengths([c.text for c in captions])
     return [
-        Verdict(tuple(_reasons(c, n, a, policy)))
+        CaptionVerdict(tuple(_reasons(c, n, a, policy)))
         for c, n, a in zip(captions, lengths, attributes, strict=True)
     ]
 
 
 def _reasons(
-    caption: Said, tokens: int, attributes: Sequence[Attribute], policy: CaptionPolicy
-) -> Iterable[Reason]:
+    caption: JudgedText, tokens: int, attributes: Sequence[SampleAttribute], policy: CaptionPolicy
+) -> Iterable[CaptionFault]:
     text = caption.text
     if not any(c.isalnum() for c in text):
-        yield Reason("empty", f"the caption says nothing ({text!r})")
+        yield CaptionFault("empty", f"the caption says nothing ({text!r})")
         return
     if problem := encoding_problem(text):
-        yield Reason("encoding", problem)
+        yield CaptionFault("encoding", problem)
     if hidden := non_printing(text):
-        yield Reason("non-printing", f"characters that do not print: {', '.join(hidden)}")
+        yield CaptionFault("non-printing", f"characters that do not print: {', '.join(hidden)}")
     if slots := _SLOT.findall(text):
-        yield Reason("slot", f"unfilled, or markup: {', '.join(slots)}")
+        yield CaptionFault("slot", f"unfilled, or markup: {', '.join(slots)}")
     if refusal := _REFUSAL.search(text):
-        yield Reason("refusal", f"an answer about the answerer: {refusal[0]!r}")
+        yield CaptionFault("refusal", f"an answer about the answerer: {refusal[0]!r}")
     unknown = unknown_phrases(text)
     if len(unknown) > policy.max_unknown:
-        yield Reason("unknown", f"does not know: {', '.join(unknown)}")
+        yield CaptionFault("unknown", f"does not know: {', '.join(unknown)}")
     if tokens > policy.max_tokens:
         count = f"{COUNTED} or more" if tokens >= COUNTED else str(tokens)
-        yield Reason("long", f"{count} tokens, {policy.max_tokens} fit")
+        yield CaptionFault("long", f"{count} tokens, {policy.max_tokens} fit")
     if caption.confidence is not None and caption.confidence < policy.min_confidence:
-        yield Reason("unsure", f"confidence {caption.confidence:.2f} is under {policy.min_confidence:g}")
+        yield CaptionFault(
+            "unsure", f"confidence {caption.confidence:.2f} is under {policy.min_confidence:g}"
+        )
     for told in contradictions(attributes, policy):
-        yield Reason("contradiction", told)
+        yield CaptionFault("contradiction", told)
 
 
 def token_lengths(texts: Sequence[str]) -> list[int]:
@@ -182,7 +186,7 @@ def is_unknown(value: str) -> bool:
     return value.strip().lower() in _UNKNOWN_VALUES or bool(_UNKNOWN.search(value))
 
 
-def contradictions(attributes: Sequence[Attribute], policy: CaptionPolicy) -> list[str]:
+def contradictions(attributes: Sequence[SampleAttribute], policy: CaptionPolicy) -> list[str]:
     """Attributes for which two sources name different values, both at least `sure`; one sentence each.
 
     A source without a confidence counts as sure.
@@ -206,7 +210,7 @@ def _spelling(value: str) -> str:
 
 
 @dataclass
-class Tally:
+class CaptionTally:
     """What became of the generated captions; tallies of several batches add up."""
 
     made: int = 0
@@ -218,8 +222,8 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     """How often each reason was found, in every making."""
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
+    def __add__(self, other: CaptionTally) -> CaptionTally:
+        return CaptionTally(
             self.made + other.made,
             self.good + other.good,
             self.kept + other.kept,
@@ -241,9 +245,9 @@ T = TypeVar("T")
 def improve(
     made: Sequence[T],
     remake: Callable[[Sequence[int], int], Sequence[T]],
-    look: Callable[[int, T], Verdict],
+    look: Callable[[int, T], CaptionVerdict],
     policy: CaptionPolicy,
-) -> tuple[list[T | None], list[Verdict], Tally]:
+) -> tuple[list[T | None], list[CaptionVerdict], CaptionTally]:
     """Apply the policy to a batch: bad captions stay, go (None), or are made again, then go.
 
     `remake(indices, attempt)` makes those of the batch anew with attempt 1, 2, … as part of their seed;
@@ -252,7 +256,7 @@ def improve(
     """
     values: list[T | None] = list(made)
     verdicts = [look(i, value) for i, value in enumerate(made)]
-    tally = Tally(made=len(made), reasons=_codes(verdicts))
+    tally = CaptionTally(made=len(made), reasons=_codes(verdicts))
     bad = [i for i, verdict in enumerate(verdicts) if not verdict.ok]
     attempts = policy.tries if policy.on_bad == "regenerate" else 0
     for attempt in range(1, attempts + 1):
@@ -274,5 +278,5 @@ def improve(
     return values, verdicts, tally
 
 
-def _codes(verdicts: Iterable[Verdict]) -> Counter[str]:
+def _codes(verdicts: Iterable[CaptionVerdict]) -> Counter[str]:
     return Counter(reason.code for verdict in verdicts for reason in verdict.reasons)

@@ -12,7 +12,7 @@ from PIL import ImageFilter
 
 from reid.config.sections.captions import CaptionPolicy
 from reid.data.images import encode_jpeg, open_image
-from reid.data.shards.schema import SPLITS, Attribute, Caption, Image, Mask, Sample
+from reid.data.shards.schema import SPLITS, Caption, Image, Mask, Sample, SampleAttribute
 from reid.data.shards.shard_set import GroupRef, ShardSet
 from reid.dataset.captions.quality import judge_all
 from reid.errors import DataError
@@ -26,7 +26,7 @@ _PER_IDENTITY = 6
 
 
 @dataclass(frozen=True)
-class Chosen:
+class PreviewSelection:
     """The rows that are shown, and of how many."""
 
     samples: list[Sample]
@@ -35,7 +35,7 @@ class Chosen:
 
 def choose(
     shards: ShardSet, count: int, split: str | None = None, seed: int = 0, by_identity: bool = False
-) -> Chosen:
+) -> PreviewSelection:
     """About `count` rows, the same for the same seed; only the row groups that hold them are read.
 
     Rows are drawn evenly over the set; `by_identity` draws identities instead, and up to six rows of each.
@@ -53,7 +53,7 @@ def choose(
     for index in sorted(wanted):
         held = shards.read_group(groups[index])
         samples += [held[i] for i in sorted(wanted[index])]
-    return Chosen(samples, rows)
+    return PreviewSelection(samples, rows)
 
 
 def _of_rows(groups: Sequence[GroupRef], count: int, rng: np.random.Generator) -> dict[int, list[int]]:
@@ -89,7 +89,7 @@ def _of_identities(groups: Sequence[GroupRef], count: int, rng: np.random.Genera
 
 def render_preview(
     shards: ShardSet,
-    chosen: Chosen,
+    chosen: PreviewSelection,
     split: str | None = None,
     seed: int = 0,
     by_identity: bool = False,
@@ -227,7 +227,7 @@ def _caption(caption: Caption) -> dict[str, Any]:
     return {**_origin(caption), "text": caption.text, "note": sure}
 
 
-def _attributes(attributes: Sequence[Attribute]) -> list[dict[str, str]]:
+def _attributes(attributes: Sequence[SampleAttribute]) -> list[dict[str, str]]:
     """Sources are told where they differ, confidences where one is not sure."""
     several = len({a.source for a in attributes}) > 1
     doubtful = any(a.confidence not in (None, 1) for a in attributes)

@@ -14,7 +14,7 @@ _LONGEST = 90
 
 
 @dataclass(frozen=True)
-class Reason:
+class QuarantineReason:
     """Rows that one stage set aside for one kind of reason, with the first of them."""
 
     stage: str
@@ -27,7 +27,7 @@ class Reason:
         return asdict(self)
 
 
-def reason_table(rows: Iterable[Mapping[str, Any]]) -> list[Reason]:
+def reason_table(rows: Iterable[Mapping[str, Any]]) -> list[QuarantineReason]:
     """Quarantined rows by stage and kind of reason, the most frequent first."""
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], str] = {}
@@ -35,7 +35,7 @@ def reason_table(rows: Iterable[Mapping[str, Any]]) -> list[Reason]:
         kind = str(row["stage"]), reason_class(row)
         counts[kind] += 1
         examples.setdefault(kind, f"{row['sample_id']}: {row['reason']}")
-    return [Reason(*kind, count, examples[kind]) for kind, count in counts.most_common()]
+    return [QuarantineReason(*kind, count, examples[kind]) for kind, count in counts.most_common()]
 
 
 def reason_class(row: Mapping[str, Any]) -> str:
@@ -51,7 +51,7 @@ def reason_class(row: Mapping[str, Any]) -> str:
     return text.strip(" :.;")[:_LONGEST]
 
 
-def reason_lines(table: Sequence[Reason], most: int | None = None) -> list[str]:
+def reason_lines(table: Sequence[QuarantineReason], most: int | None = None) -> list[str]:
     """The table for a terminal; of its `most` frequent rows."""
     if not table:
         return []

@@ -10,11 +10,18 @@ import numpy as np
 from reid.config.sections.captions import CaptionPolicy
 from reid.data.images import Pixels, decode_rgb, encode_mask, encode_png, open_image
 from reid.data.shards.schema import Caption, Image, Mask, Sample
-from reid.dataset.captions.quality import Verdict, improve, judge
+from reid.dataset.captions.quality import CaptionVerdict, improve, judge
 from reid.dataset.recipe import Step
-from reid.dataset.rows import Clock, Row
+from reid.dataset.rows import BuildRow, StageTimes
 from reid.errors import DataError
-from reid.generate.registry import Loaded, Made, MadeCaption, MadeMask, MaskArray, Source
+from reid.generate.registry import (
+    Generated,
+    GeneratedCaption,
+    GeneratedMask,
+    GeneratorInput,
+    Loaded,
+    MaskArray,
+)
 from reid.modality import Modality, Target
 
 DECODE = "decode"
@@ -47,7 +54,7 @@ class Generation:
         # Only networks have a device: asking for that of a function could fail for nothing.
         self.makers = [_Maker(s, s.bound.load(device(s)) if s.heavy else s.bound.load()) for s in steps]
 
-    def __call__(self, rows: Sequence[Row], clock: Clock) -> list[Row]:
+    def __call__(self, rows: Sequence[BuildRow], clock: StageTimes) -> list[BuildRow]:
         """Rows with what was made of them; those that cannot be served are set aside with the reason.
 
         A row without the modality that a generator reads goes on without its product.
@@ -59,7 +66,7 @@ class Generation:
                 self._run(maker, [i for i in batch if wanted(done[i], maker.step)], cache, clock)
         return done
 
-    def _batches(self, rows: Sequence[Row]) -> Iterator[list[int]]:
+    def _batches(self, rows: Sequence[BuildRow]) -> Iterator[list[int]]:
         """Positions of rows with something to do, in batches of bounded length and pixels."""
         most = max(maker.step.section.batch_size for maker in self.makers)
         batch: list[int] = []
@@ -76,7 +83,7 @@ class Generation:
         if batch:
             yield batch
 
-    def _run(self, maker: _Maker, batch: Sequence[int], cache: _Cache, clock: Clock) -> None:
+    def _run(self, maker: _Maker, batch: Sequence[int], cache: _Cache, clock: StageTimes) -> None:
         size = maker.step.section.batch_size
         for start in range(0, len(batch), size):
             chosen = batch[start : start + size]
@@ -85,7 +92,7 @@ class Generation:
                 ready = [i for i in chosen if cache.decode(i, maker.step)]
             clock.worked[DECODE] += len(cache.pixels) - before
             with clock.stage(maker.step.target.value, len(ready)):
-                made: list[Made | None] = [*self._make(maker, ready, cache)]
+                made: list[Generated | None] = [*self._make(maker, ready, cache)]
                 if maker.step.target is Target.TEXT:
                     made = self._fit(maker, ready, made, cache, clock)
                 for i, one in zip(ready, made, strict=True):
@@ -93,23 +100,28 @@ class Generation:
                         cache.put(i, maker.step, one)
 
     def _fit(
-        self, maker: _Maker, batch: Sequence[int], made: Sequence[Made | None], cache: _Cache, clock: Clock
-    ) -> list[Made | None]:
+        self,
+        maker: _Maker,
+        batch: Sequence[int],
+        made: Sequence[Generated | None],
+        cache: _Cache,
+        clock: StageTimes,
+    ) -> list[Generated | None]:
         """Captions as the policy wants them: bad ones are made again, kept, or None (the row goes on)."""
 
-        def remake(places: Sequence[int], attempt: int) -> Sequence[Made | None]:
+        def remake(places: Sequence[int], attempt: int) -> Sequence[Generated | None]:
             return self._make(maker, [batch[place] for place in places], cache, attempt)
 
-        def look(place: int, one: Made | None) -> Verdict:
-            if not isinstance(one, MadeCaption):
-                return Verdict()  # not made at all: the row is set aside
+        def look(place: int, one: Generated | None) -> CaptionVerdict:
+            if not isinstance(one, GeneratedCaption):
+                return CaptionVerdict()  # not made at all: the row is set aside
             return judge(one, one.attributes, self.policy)
 
         fit, _, tally = improve(made, remake, look, self.policy)
         clock.captions += tally.counts()
         return fit
 
-    def _make(self, maker: _Maker, batch: Sequence[int], cache: _Cache, attempt: int = 0) -> list[Made]:
+    def _make(self, maker: _Maker, batch: Sequence[int], cache: _Cache, attempt: int = 0) -> list[Generated]:
         if not batch:
             return []
         try:
@@ -120,11 +132,11 @@ class Generation:
         # One of them is bad: each alone, with its generator state as at first.
         return [made for i in batch for made in self._make(maker, [i], cache, attempt)]
 
-    def _source(self, maker: _Maker, i: int, cache: _Cache, attempt: int) -> Source:
+    def _source(self, maker: _Maker, i: int, cache: _Cache, attempt: int) -> GeneratorInput:
         bound, sample = maker.step.bound, cache.rows[i].sample
         name = sample.labels.sample_id
         content = sample.content_hash or name
-        return Source(
+        return GeneratorInput(
             name=name,
             images={m: cache.pixels[i, m] for m in _seen(sample, maker.step)},
             mask=cache.masks.get(i) if _sees_mask(maker.step) else None,
@@ -134,7 +146,7 @@ class Generation:
         )
 
 
-def wanted(row: Row, step: Step) -> bool:
+def wanted(row: BuildRow, step: Step) -> bool:
     """Whether a step makes its target for a row now."""
     return _lacks(row, step) and bool(_seen(row.sample, step))
 
@@ -147,7 +159,7 @@ def _seen(sample: Sample, step: Step) -> list[Modality]:
     return [m for m in reads if m in sample.images and sample.images[m].origin == "captured"]
 
 
-def _lacks(row: Row, step: Step) -> bool:
+def _lacks(row: BuildRow, step: Step) -> bool:
     if row.error is not None or step.target in row.kept:
         return False
     return not step.section.missing_only or not _has(row.sample, step.target)
@@ -166,7 +178,7 @@ def _sees_mask(step: Step) -> bool:
 class _Cache:
     """Decoded pictures and masks of a batch; rows are replaced in place as things are made."""
 
-    def __init__(self, rows: list[Row]) -> None:
+    def __init__(self, rows: list[BuildRow]) -> None:
         self.rows = rows
         self.pixels: dict[tuple[int, Modality], Pixels] = {}
         self.masks: dict[int, MaskArray] = {}
@@ -186,7 +198,7 @@ class _Cache:
             return False
         return True
 
-    def put(self, i: int, step: Step, made: Made) -> None:
+    def put(self, i: int, step: Step, made: Generated) -> None:
         """Give a row what was made for it, or set it aside."""
         row = self.rows[i]
         try:
@@ -198,7 +210,7 @@ class _Cache:
         if isinstance(made, np.ndarray) and modality is not None:
             grey = made.ndim == 2
             self.pixels[i, modality] = np.repeat(made[..., None], 3, axis=2) if grey else made
-        elif isinstance(made, MadeMask):
+        elif isinstance(made, GeneratedMask):
             self.masks[i] = made.mask
         return None
 
@@ -206,7 +218,7 @@ class _Cache:
         self.rows[i] = self.rows[i].refused(step.target.value, f"{step.bound.entry.name}: {problem}")
 
 
-def _given(sample: Sample, step: Step, made: Made) -> Sample:
+def _given(sample: Sample, step: Step, made: Generated) -> Sample:
     """A sample with what was made. Raises DataError for what cannot be stored as the target."""
     if isinstance(made, DataError):
         raise made
@@ -217,7 +229,7 @@ def _given(sample: Sample, step: Step, made: Made) -> Sample:
         "params_hash": bound.params_hash,
         "source_id": name,
     }
-    if step.target is Target.MASK and isinstance(made, MadeMask):
+    if step.target is Target.MASK and isinstance(made, GeneratedMask):
         image = sample.images[_seen(sample, step)[0]]
         if made.mask.shape != (image.height, image.width):
             raise DataError(
@@ -225,7 +237,7 @@ def _given(sample: Sample, step: Step, made: Made) -> Sample:
             )
         mask = encode_mask(np.asarray(made.mask, dtype=np.bool_))
         return replace(sample, mask=Mask(image=mask, score=made.score, **origin))
-    if step.target is Target.TEXT and isinstance(made, MadeCaption):
+    if step.target is Target.TEXT and isinstance(made, GeneratedCaption):
         if not made.text.strip():
             raise DataError(f"{name}: an empty caption.")
         stated = tuple(replace(a, source=bound.entry.name) for a in made.attributes)

@@ -12,18 +12,18 @@ from reid.data.readers.base import Reader, Record
 from reid.data.shards import schema
 from reid.data.shards.manifest import MadeBy
 from reid.data.shards.schema import Sample
-from reid.dataset.rows import READ, Clock, Row, Work, files_of
+from reid.dataset.rows import READ, BuildRow, ShardRows, StageTimes, files_of
 from reid.dataset.shard_task import Donor, ShardTask
 from reid.errors import AnyReIDError, DataError, StorageError
 from reid.modality import Target
 
 
-def read_shard(task: ShardTask, reader: Reader, max_pixels: int) -> Work:
+def read_shard(task: ShardTask, reader: Reader, max_pixels: int) -> ShardRows:
     """All rows of a shard, bad ones with a reason. Raises StorageError when the storage itself fails.
 
     A donor that is gone or damaged by now is passed over: then all is read from the raw files.
     """
-    clock, plan, donor = Clock(), task.plan, task.donor
+    clock, plan, donor = StageTimes(), task.plan, task.donor
     held: dict[str, Sample] | None = None
     if donor is not None:
         with clock.stage("take", len(plan.records)):
@@ -31,7 +31,7 @@ def read_shard(task: ShardTask, reader: Reader, max_pixels: int) -> Work:
     if donor is None or held is None:
         with clock.stage(READ, len(plan.records)):
             rows = [read_record(record, reader, max_pixels) for record in plan.records]
-        return Work(plan.source_key, plan.key, rows, clock)
+        return ShardRows(plan.source_key, plan.key, rows, clock)
     aside = {row["sample_id"]: row for row in donor.shard.quarantined if _stays(row["stage"], donor)}
     rows = []
     for record in plan.records:
@@ -39,20 +39,20 @@ def read_shard(task: ShardTask, reader: Reader, max_pixels: int) -> Work:
         if record.problem is not None:
             rows.append(read_record(record, reader, max_pixels))  # opens nothing
         elif name in held:
-            rows.append(Row(held[name], files=files_of(record), kept=frozenset(donor.kept)))
+            rows.append(BuildRow(held[name], files=files_of(record), kept=frozenset(donor.kept)))
         elif name in aside:
             told = aside[name]
-            row = Row(Sample(record.labels, {}), files=tuple(told["files"]))
+            row = BuildRow(Sample(record.labels, {}), files=tuple(told["files"]))
             rows.append(row.refused(told["stage"], told["reason"]))
         else:
             with clock.stage(READ, 1):
                 rows.append(read_record(record, reader, max_pixels))
-    return Work(plan.source_key, plan.key, rows, clock, donor.uri, donor.kept)
+    return ShardRows(plan.source_key, plan.key, rows, clock, donor.uri, donor.kept)
 
 
-def read_record(record: Record, reader: Reader, max_pixels: int) -> Row:
+def read_record(record: Record, reader: Reader, max_pixels: int) -> BuildRow:
     """One row from its raw files; a file that cannot be used sets it aside."""
-    row = Row(Sample(record.labels, {}), files=files_of(record))
+    row = BuildRow(Sample(record.labels, {}), files=files_of(record))
     if record.problem is not None:
         return row.refused(READ, record.problem)
     try:

@@ -11,7 +11,7 @@ from reid.config import Config
 from reid.data.readers.base import Reader, open_reader
 from reid.data.shards.manifest import Shard
 from reid.dataset.recipe import Recipe, make_recipe
-from reid.dataset.rows import Work
+from reid.dataset.rows import ShardRows
 from reid.dataset.shard_task import ShardTask
 from reid.dataset.stages.generation import DeviceOf, Generation, asked_device
 from reid.dataset.stages.reading import read_shard
@@ -31,13 +31,13 @@ class Stages:
         self._reader: Reader | None = None
         self._generations: dict[tuple[Target, ...], Generation] = {}
 
-    def read(self, task: ShardTask) -> Work:
+    def read(self, task: ShardTask) -> ShardRows:
         """A task's rows."""
         if self._reader is None:
             self._reader = open_reader(self.config.data.reader, self.config.data.name)
         return read_shard(task, self._reader, self.config.build.max_pixels)
 
-    def generate(self, work: Work, targets: tuple[Target, ...]) -> Work:
+    def generate(self, work: ShardRows, targets: tuple[Target, ...]) -> ShardRows:
         """Rows with these targets made."""
         work.rows[:] = self.load(targets)(work.rows, work.clock)
         return work
@@ -50,7 +50,7 @@ class Stages:
             self._generations[targets] = Generation(steps, build.seed, build.captions, self.device)
         return self._generations[targets]
 
-    def write(self, work: Work) -> Shard:
+    def write(self, work: ShardRows) -> Shard:
         """The finished shard."""
         return write_work(work, self.root, self.config.build.rows_per_group, self.recipe)
 

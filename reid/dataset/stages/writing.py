@@ -7,7 +7,7 @@ from reid.data.shards.manifest import Shard
 from reid.data.shards.shard_set import row_order, write_shard
 from reid.dataset.duplicates import digests_of
 from reid.dataset.recipe import Recipe
-from reid.dataset.rows import WRITE, Work, quarantine_row
+from reid.dataset.rows import WRITE, ShardRows, quarantine_row
 
 
 def data_uri(root: str, name: str) -> str:
@@ -15,7 +15,7 @@ def data_uri(root: str, name: str) -> str:
     return storage.join(root, "data", name)
 
 
-def write_work(work: Work, root: str, rows_per_group: int, recipe: Recipe) -> Shard:
+def write_work(work: ShardRows, root: str, rows_per_group: int, recipe: Recipe) -> Shard:
     """Write a shard and, after it, its statistics file. Until that is there, the shard does not count."""
     good = [row.sample for row in work.rows if row.error is None]
     bad = [quarantine_row(row) for row in work.rows if row.error is not None]

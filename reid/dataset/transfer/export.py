@@ -18,7 +18,7 @@ from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.folders import contents
 from reid.data.shards.schema import SPLITS
 from reid.data.shards.shard_set import GroupRef, ShardSet
-from reid.dataset.transfer.lines import Made, export_sample
+from reid.dataset.transfer.lines import GeneratedPart, export_sample
 from reid.dataset.transfer.names import Names
 from reid.dataset.transfer.tables import ArrayFile, LinesFile, ObjectFile
 from reid.errors import DataError, StorageError
@@ -29,7 +29,7 @@ _THREADS = 8
 
 
 @dataclass(frozen=True)
-class Result:
+class ExportResult:
     """What an export did: `rows` in all, `copied` of them now."""
 
     folder: str
@@ -43,7 +43,7 @@ def export(
     folder: str,
     splits: Sequence[str] = SPLITS,
     watch: Callable[[int], None] = lambda rows: None,
-) -> Result:
+) -> ExportResult:
     """Write a set, or some splits of it, to a folder or s3:// prefix that is empty or holds part of this.
 
     Raises DataError when the folder holds something else.
@@ -62,8 +62,8 @@ def export(
     }
     if _claim(root, told):
         watch(rows)
-        return Result(root, rows, 0, tuple(chosen))
-    names, made = Names.of(shards, chosen), Made.of(shards.manifest)
+        return ExportResult(root, rows, 0, tuple(chosen))
+    names, made = Names.of(shards, chosen), GeneratedPart.of(shards.manifest)
     copied, parts = 0, []
     with ThreadPoolExecutor(_THREADS) as pool:
         for split in chosen:
@@ -84,7 +84,7 @@ def export(
     storage.write_json(storage.join(root, sample_tree.EXPORT), {**told, "complete": True})
     for _, part in parts:
         storage.delete_file(part)
-    return Result(root, rows, copied, tuple(chosen))
+    return ExportResult(root, rows, copied, tuple(chosen))
 
 
 def _claim(root: str, told: dict[str, Any]) -> bool:
@@ -119,7 +119,7 @@ def _by_file(groups: Sequence[GroupRef]) -> Iterator[tuple[str, list[GroupRef]]]
 
 
 def _write_group(
-    shards: ShardSet, group: GroupRef, names: Names, made: Made, root: str, pool: ThreadPoolExecutor
+    shards: ShardSet, group: GroupRef, names: Names, made: GeneratedPart, root: str, pool: ThreadPoolExecutor
 ) -> list[str]:
     """Write a row group's files, several at once; its table rows as JSON lines."""
     found = [export_sample(s, names.path(s), made) for s in shards.read_group(group)]

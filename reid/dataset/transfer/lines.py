@@ -19,7 +19,7 @@ ALL = "ALL"
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedSample:
     """What one sample gives: files (relative path -> bytes) and rows of the tables."""
 
     files: dict[str, bytes]
@@ -41,14 +41,14 @@ class Exported:
 
 
 @dataclass(frozen=True)
-class Made:
+class GeneratedPart:
     """How a set's generators made what they made: what a sample itself does not say."""
 
     versions: dict[str, str | None]
     seeds: dict[str, int | None]
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Made:
+    def of(cls, manifest: Manifest) -> GeneratedPart:
         """From a set's manifest."""
         seed = manifest.config.get("build", {}).get("seed")
         made = manifest.generators
@@ -58,7 +58,7 @@ class Made:
         )
 
 
-def export_sample(sample: Sample, path: str, made: Made) -> Exported:
+def export_sample(sample: Sample, path: str, made: GeneratedPart) -> ExportedSample:
     """The files and rows of a sample whose relative path is `path`."""
     named: dict[Target, tuple[str, Image | Mask]] = {}
     for modality in VISUAL:
@@ -80,7 +80,7 @@ def export_sample(sample: Sample, path: str, made: Made) -> Exported:
     if sample.labels.attributes:
         listed = [asdict(a) for a in sample.labels.attributes]
         attributes = {"item": item, "sample_id": sample.labels.sample_id, "attributes": listed}
-    return Exported(
+    return ExportedSample(
         files={rel: part.image for rel, part in named.values()},
         lines=lines,
         captions=(key, [asdict(c) for c in sample.captions]) if sample.captions else None,
@@ -103,7 +103,7 @@ def _base(sample: Sample, target: Target, rel: str | None) -> dict[str, Any]:
 
 
 def _line(
-    sample: Sample, target: Target, rel: str, part: Image | Mask, first: str | None, made: Made
+    sample: Sample, target: Target, rel: str, part: Image | Mask, first: str | None, made: GeneratedPart
 ) -> dict[str, Any]:
     synthetic = part.origin != "captured"
     here = part.source_id == sample.labels.sample_id

@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from reid.data.batches.tokens import CONTEXT, tokenize
-from reid.doctor.data.source import Entry
+from reid.doctor.data.source import ExaminedSample
 from reid.doctor.finding import Finding, Watch, unwatched
 
 _CHUNK = 512
 _SHOWN = 100
 
 
-def check_captions(entries: Sequence[Entry], watch: Watch = unwatched) -> list[Finding]:
+def check_captions(entries: Sequence[ExaminedSample], watch: Watch = unwatched) -> list[Finding]:
     """Findings about all captions; each distinct one is looked at once."""
     owners: dict[str, set[tuple[str, int]]] = defaultdict(set)
     example: dict[str, str] = {}

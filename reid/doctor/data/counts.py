@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from reid.data.shards.schema import ROLES, SPLITS
-from reid.doctor.data.source import Entry
+from reid.doctor.data.source import ExaminedSample
 from reid.modality import VISUAL
 
 Counts = dict[str, dict[str, dict[str, Any]]]
 
 
-def count(entries: Sequence[Entry]) -> Counts:
+def count(entries: Sequence[ExaminedSample]) -> Counts:
     """{split: {role: numbers}}; the role "all" counts every row once, query and gallery their own."""
-    groups: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[str, dict[str, list[ExaminedSample]]] = defaultdict(lambda: defaultdict(list))
     for entry in entries:
         for role in ("all", *(entry.sample.labels.roles or ())):
             groups[entry.split][role].append(entry)
@@ -26,7 +26,7 @@ def count(entries: Sequence[Entry]) -> Counts:
     }
 
 
-def _numbers(entries: Sequence[Entry]) -> dict[str, Any]:
+def _numbers(entries: Sequence[ExaminedSample]) -> dict[str, Any]:
     cameras = {e.sample.labels.camid for e in entries}
     known = {m.value: sum(m in e.sample.images for e in entries) for m in VISUAL}
     return {

@@ -9,9 +9,9 @@ from itertools import islice, permutations
 import numpy as np
 
 from reid import storage
-from reid.doctor.data.pictures import FLAT, Look, Looks, look
-from reid.doctor.data.source import Entry
-from reid.doctor.data.trial import Trial
+from reid.doctor.data.pictures import FLAT, Looks, PictureStats, look
+from reid.doctor.data.source import ExaminedSample
+from reid.doctor.data.trial import ProtocolTrial
 from reid.doctor.finding import Finding, Level, Watch, unwatched
 from reid.errors import AnyReIDError
 from reid.modality import Modality
@@ -31,7 +31,7 @@ Seen = tuple[str, int, Modality, str]
 """(digest, entry, modality, what has these bytes: a file or a sample)."""
 
 
-def file_digests(entries: Sequence[Entry], watch: Watch = unwatched) -> Iterator[Seen]:
+def file_digests(entries: Sequence[ExaminedSample], watch: Watch = unwatched) -> Iterator[Seen]:
     """Digests of local files that share their size with another one; none if they are over 2 GiB."""
     owner: dict[str, tuple[int, Modality]] = {}
     for index, entry in enumerate(entries):
@@ -48,13 +48,13 @@ def file_digests(entries: Sequence[Entry], watch: Watch = unwatched) -> Iterator
         seen(1)
 
 
-def look_digests(looks: Looks, entries: Sequence[Entry]) -> Iterator[Seen]:
+def look_digests(looks: Looks, entries: Sequence[ExaminedSample]) -> Iterator[Seen]:
     """Digests of the pictures that were looked at."""
     for one in looks.seen:
         yield one.digest, one.entry, one.modality, entries[one.entry].name
 
 
-def listed_digests(entries: Sequence[Entry]) -> Iterator[Seen]:
+def listed_digests(entries: Sequence[ExaminedSample]) -> Iterator[Seen]:
     """Content hashes that a shard set keeps."""
     for index, entry in enumerate(entries):
         if entry.sample.content_hash:
@@ -85,7 +85,9 @@ def _is_flat(entry: int, modality: Modality, file: str) -> bool:
         return False
 
 
-def check_identical(seen: Iterable[Seen], entries: Sequence[Entry], trial: Trial) -> list[Finding]:
+def check_identical(
+    seen: Iterable[Seen], entries: Sequence[ExaminedSample], trial: ProtocolTrial
+) -> list[Finding]:
     """Findings about equal contents: wrong labels, leaks from train to test, queries that find a copy."""
     groups: dict[str, dict[str, tuple[int, Modality]]] = defaultdict(dict)
     for digest, index, modality, what in seen:
@@ -142,7 +144,7 @@ def check_identical(seen: Iterable[Seen], entries: Sequence[Entry], trial: Trial
 
 
 def _answers_itself(
-    same: dict[str, tuple[int, Modality]], entries: Sequence[Entry], trial: Trial
+    same: dict[str, tuple[int, Modality]], entries: Sequence[ExaminedSample], trial: ProtocolTrial
 ) -> tuple[str, str] | None:
     for (a, (i, m)), (b, (j, n)) in islice(permutations(same.items(), 2), _TRIED):
         if trial.counts((m, entries[i].name), (n, entries[j].name)):
@@ -157,10 +159,10 @@ def _group(groups: list[list[str]], level: Level, code: str, what: str, remedy: 
     return Finding(level, code, f"{what}: {len(groups)}.", example, remedy, len(groups))
 
 
-def check_lookalikes(looks: Looks, entries: Sequence[Entry], trial: Trial) -> list[Finding]:
+def check_lookalikes(looks: Looks, entries: Sequence[ExaminedSample], trial: ProtocolTrial) -> list[Finding]:
     """Findings about pairs of query and gallery picture that look the same but are no equal files."""
-    alike: list[tuple[Look, Look, float]] = []
-    other: list[tuple[Look, Look, float]] = []
+    alike: list[tuple[PictureStats, PictureStats, float]] = []
+    other: list[tuple[PictureStats, PictureStats, float]] = []
     for modality in sorted({one.modality for one in looks.seen}):
         mine = [o for o in looks.seen if o.modality is modality and o.spread >= FLAT]
         tested = [o for o in mine if entries[o.entry].split == "test"]
@@ -189,7 +191,7 @@ def check_lookalikes(looks: Looks, entries: Sequence[Entry], trial: Trial) -> li
     return [f for f in found if f is not None]
 
 
-def _near_pairs(looks: Sequence[Look]) -> Iterator[tuple[Look, Look, float]]:
+def _near_pairs(looks: Sequence[PictureStats]) -> Iterator[tuple[PictureStats, PictureStats, float]]:
     """Pairs of looks that differ in few bits and few grey levels; equal bytes are told elsewhere."""
     hashes = np.array([one.hash for one in looks], dtype=np.uint64)
     found = 0
@@ -209,7 +211,11 @@ def _near_pairs(looks: Sequence[Look]) -> Iterator[tuple[Look, Look, float]]:
 
 
 def _pairs(
-    pairs: list[tuple[Look, Look, float]], entries: Sequence[Entry], code: str, what: str, remedy: str
+    pairs: list[tuple[PictureStats, PictureStats, float]],
+    entries: Sequence[ExaminedSample],
+    code: str,
+    what: str,
+    remedy: str,
 ) -> Finding | None:
     if not pairs:
         return None

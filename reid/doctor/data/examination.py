@@ -12,7 +12,8 @@ from reid import storage
 from reid.config import AUTO_PROTOCOL, Config
 from reid.data.readers.base import open_reader
 from reid.data.readers.shared.folders import expand, file_name, visible
-from reid.data.shards.shard_set import MANIFEST, ShardSet
+from reid.data.shards.manifest import MANIFEST
+from reid.data.shards.shard_set import ShardSet
 from reid.doctor.data.captions import check_captions
 from reid.doctor.data.counts import Counts, count
 from reid.doctor.data.duplicates import (
@@ -27,11 +28,11 @@ from reid.doctor.data.duplicates import (
 from reid.doctor.data.identities import check_identities
 from reid.doctor.data.layout import recognise
 from reid.doctor.data.pictures import Looks, check_pictures
-from reid.doctor.data.recipes import Recipe, shard_recipe
+from reid.doctor.data.recipes import BuildCommand, shard_recipe
 from reid.doctor.data.refusals import chosen_protocol, too_few_to_validate, validation
 from reid.doctor.data.rows import check_rows
-from reid.doctor.data.source import Entry, ReaderSource, ShardSource, Source, whole_shards
-from reid.doctor.data.trial import Trial, camera_matters
+from reid.doctor.data.source import ExaminedSample, ExaminedSource, ReaderSource, ShardSource, whole_shards
+from reid.doctor.data.trial import ProtocolTrial, camera_matters
 from reid.doctor.finding import Finding, Watch, ordered, unwatched
 from reid.evaluate.protocols.choice import choose_protocol
 from reid.evaluate.protocols.items import SampleLabels
@@ -121,20 +122,20 @@ def _examine_shards(root: str, given: Sequence[str], extent: Extent, watch: Watc
     return _report(root, SHARD_SET, source, using.config(), using.command("train"), findings, extent, watch)
 
 
-def _fitting(recipe: Recipe, given: Sequence[str], source: Source) -> Recipe:
+def _fitting(recipe: BuildCommand, given: Sequence[str], source: ExaminedSource) -> BuildCommand:
     """The recipe without validation identities where there are too few to hold any out."""
     said = any(one.startswith("train.val.fraction=") for one in given)
     if said or not too_few_to_validate([(e.split, e.identity) for e in source.entries]):
         return recipe
     if not recipe.config().train.val.fraction:
         return recipe
-    return Recipe(recipe.preset, (*recipe.overrides, "train.val.fraction=0"))
+    return BuildCommand(recipe.preset, (*recipe.overrides, "train.val.fraction=0"))
 
 
 def _report(
     path: str,
     layout: str,
-    source: Source,
+    source: ExaminedSource,
     config: Config,
     command: str,
     findings: list[Finding],
@@ -147,7 +148,7 @@ def _report(
     chosen = choose_protocol(config.evaluate.protocol, [SampleLabels.of(e.sample) for e in tested])
     protocol = chosen.protocol
     known = any(e.sample.labels.camid is not None for e in entries)
-    trial = Trial(protocol, entries)
+    trial = ProtocolTrial(protocol, entries)
     matters = camera_matters(protocol) or (config.evaluate.protocol == AUTO_PROTOCOL and not known)
     found = [*findings, *wrong, *check_identities(entries, matters)]
     found += [*chosen_protocol(config, chosen, tested), *validation(config, entries)]
@@ -174,7 +175,7 @@ def _report(
     )
 
 
-def choose(entries: Sequence[Entry], extent: Extent) -> list[int]:
+def choose(entries: Sequence[ExaminedSample], extent: Extent) -> list[int]:
     """Positions of what is decoded: half of it whole test identities, where copies hide, the rest anything.
 
     The same for the same data, so that a second look sees the same.
@@ -195,7 +196,9 @@ def choose(entries: Sequence[Entry], extent: Extent) -> list[int]:
     return sorted(chosen)
 
 
-def _digests(source: Source, entries: Sequence[Entry], looks: Looks, watch: Watch) -> list[Seen]:
+def _digests(
+    source: ExaminedSource, entries: Sequence[ExaminedSample], looks: Looks, watch: Watch
+) -> list[Seen]:
     """Contents to compare: all where that is cheap, else those of the pictures that were looked at."""
     cheap = listed_digests(entries) if isinstance(source, ShardSource) else file_digests(entries, watch)
     return without_blank(list(cheap) or look_digests(looks, entries), looks)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from reid.data.shards.schema import SPLITS
-from reid.doctor.data.source import Entry
+from reid.doctor.data.source import ExaminedSample
 from reid.doctor.finding import Finding, Level
 from reid.modality import ORDER, Modality
 
@@ -16,12 +16,12 @@ _UNEVEN = 2
 """A modality with less than the fullest one's rows by this factor is told."""
 
 
-def check_identities(entries: Sequence[Entry], camera_matters: bool) -> list[Finding]:
+def check_identities(entries: Sequence[ExaminedSample], camera_matters: bool) -> list[Finding]:
     """Findings about who was captured how often, where and in which split.
 
     `camera_matters`: the protocol asks for right answers from another camera than the query's.
     """
-    groups: dict[Key, list[Entry]] = defaultdict(list)
+    groups: dict[Key, list[ExaminedSample]] = defaultdict(list)
     for entry in entries:
         groups[entry.split, entry.identity].append(entry)
     found = [
@@ -34,7 +34,7 @@ def check_identities(entries: Sequence[Entry], camera_matters: bool) -> list[Fin
     return [f for f in found if f is not None]
 
 
-def _splits(entries: Sequence[Entry]) -> Finding | None:
+def _splits(entries: Sequence[ExaminedSample]) -> Finding | None:
     there = {e.split for e in entries}
     lacking = [s for s in ("train", "test") if s not in there]
     if not lacking or not entries:
@@ -51,7 +51,7 @@ def _splits(entries: Sequence[Entry]) -> Finding | None:
     )
 
 
-def _overlap(groups: dict[Key, list[Entry]]) -> Finding | None:
+def _overlap(groups: dict[Key, list[ExaminedSample]]) -> Finding | None:
     train = {identity for split, identity in groups if split == "train"}
     shared = sorted({identity for split, identity in groups if split != "train"} & train)
     if not shared:
@@ -69,7 +69,7 @@ def _overlap(groups: dict[Key, list[Entry]]) -> Finding | None:
     )
 
 
-def _single(groups: dict[Key, list[Entry]]) -> Finding | None:
+def _single(groups: dict[Key, list[ExaminedSample]]) -> Finding | None:
     single = {key: found[0] for key, found in groups.items() if len(found) == 1}
     if not single:
         return None
@@ -84,7 +84,9 @@ def _single(groups: dict[Key, list[Entry]]) -> Finding | None:
     )
 
 
-def _cameras(entries: Sequence[Entry], groups: dict[Key, list[Entry]], matters: bool) -> list[Finding | None]:
+def _cameras(
+    entries: Sequence[ExaminedSample], groups: dict[Key, list[ExaminedSample]], matters: bool
+) -> list[Finding | None]:
     unknown = [e for e in entries if e.sample.labels.camid is None]
     if unknown and len(unknown) == len(entries):
         if not matters:
@@ -112,7 +114,7 @@ def _cameras(entries: Sequence[Entry], groups: dict[Key, list[Entry]], matters: 
                 len(unknown),
             )
         )
-    alone: dict[Key, Entry] = {}
+    alone: dict[Key, ExaminedSample] = {}
     for key, mine in groups.items():
         cameras = {e.sample.labels.camid for e in mine}
         if len(mine) > 1 and len(cameras) == 1 and None not in cameras:
@@ -134,10 +136,12 @@ def _cameras(entries: Sequence[Entry], groups: dict[Key, list[Entry]], matters: 
     return found
 
 
-def _modalities(entries: Sequence[Entry], groups: dict[Key, list[Entry]]) -> list[Finding | None]:
-    lacking: list[tuple[str, Modality, Entry]] = []
+def _modalities(
+    entries: Sequence[ExaminedSample], groups: dict[Key, list[ExaminedSample]]
+) -> list[Finding | None]:
+    lacking: list[tuple[str, Modality, ExaminedSample]] = []
     uneven: list[str] = []
-    incomplete: list[tuple[str, Modality, Entry]] = []
+    incomplete: list[tuple[str, Modality, ExaminedSample]] = []
     for split in SPLITS:
         mine = [e for e in entries if e.split == split]
         counts = Counter(m for e in mine for m in e.sample.modalities)
@@ -172,7 +176,7 @@ def _uneven(told: list[str]) -> Finding | None:
     )
 
 
-def _lacking(found: list[tuple[str, Modality, Entry]]) -> Finding | None:
+def _lacking(found: list[tuple[str, Modality, ExaminedSample]]) -> Finding | None:
     if not found:
         return None
     split, modality, entry = found[0]
@@ -187,7 +191,7 @@ def _lacking(found: list[tuple[str, Modality, Entry]]) -> Finding | None:
     )
 
 
-def _incomplete(found: list[tuple[str, Modality, Entry]]) -> Finding | None:
+def _incomplete(found: list[tuple[str, Modality, ExaminedSample]]) -> Finding | None:
     if not found:
         return None
     _, modality, entry = found[0]
@@ -202,7 +206,7 @@ def _incomplete(found: list[tuple[str, Modality, Entry]]) -> Finding | None:
     )
 
 
-def _by_modality(found: Sequence[tuple[str, Modality, Entry]]) -> str:
+def _by_modality(found: Sequence[tuple[str, Modality, ExaminedSample]]) -> str:
     counts = Counter((split, m) for split, m, _ in found)
     return ", ".join(f"{split} {m.value} {n}" for (split, m), n in sorted(counts.items()))
 

@@ -15,7 +15,7 @@ from reid.config.typed import did_you_mean
 from reid.data.readers.base import Reader, Record, open_reader
 from reid.data.readers.folder.config import KNOWN_ROLES
 from reid.data.readers.shared.folders import contents, expand, file_name, visible
-from reid.doctor.data.recipes import GENERAL, Recipe, recipe
+from reid.doctor.data.recipes import GENERAL, BuildCommand, recipe
 from reid.doctor.data.source import read
 from reid.doctor.finding import Finding
 from reid.errors import AnyReIDError, DataError, UsageError
@@ -34,7 +34,7 @@ class Match:
 
     reader: Reader
     config: Config
-    recipe: Recipe
+    recipe: BuildCommand
     records: Sequence[Record]
     share: float
     """Of the records, those that the reader has nothing against and, of a few, those that can be loaded."""

@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 from reid import storage
 from reid.data.images import open_image
 from reid.data.shards.schema import Sample
-from reid.doctor.data.source import Entry
+from reid.doctor.data.source import ExaminedSample
 from reid.doctor.finding import Finding
 from reid.errors import DataError
 from reid.modality import Modality
@@ -29,7 +29,7 @@ THUMB = 16
 
 
 @dataclass(frozen=True)
-class Look:
+class PictureStats:
     """What is kept of a picture: 300 bytes instead of its pixels."""
 
     entry: int
@@ -51,7 +51,7 @@ class Look:
 class Looks:
     """Gathers looks and unreadable captures, one sample at a time."""
 
-    seen: list[Look] = field(default_factory=list)
+    seen: list[PictureStats] = field(default_factory=list)
     unreadable: list[tuple[int, str]] = field(default_factory=list)
     captures: int = 0
 
@@ -71,7 +71,7 @@ class Looks:
         self.seen += looks
 
 
-def look(entry: int, modality: Modality, data: bytes, name: str) -> Look:
+def look(entry: int, modality: Modality, data: bytes, name: str) -> PictureStats:
     """Decode a picture and keep what tells it apart. Raises DataError naming `name`."""
     picture = open_image(data, name)
     grey = picture.convert("L")
@@ -79,7 +79,7 @@ def look(entry: int, modality: Modality, data: bytes, name: str) -> Look:
     coarse = np.asarray(grey.resize((9, 8), PILImage.Resampling.BOX), dtype=np.int16)  # (8, 9)
     rising = coarse[:, 1:] > coarse[:, :-1]  # (8, 8)
     thumb = np.asarray(grey.resize((THUMB, THUMB), PILImage.Resampling.BOX), dtype=np.uint8)
-    return Look(
+    return PictureStats(
         entry=entry,
         modality=modality,
         width=picture.width,
@@ -91,13 +91,13 @@ def look(entry: int, modality: Modality, data: bytes, name: str) -> Look:
     )
 
 
-def check_pictures(looks: Looks, entries: Sequence[Entry]) -> list[Finding]:
+def check_pictures(looks: Looks, entries: Sequence[ExaminedSample]) -> list[Finding]:
     """Findings about the pictures that were looked at."""
     found = [_unreadable(looks, entries), _tiny(looks, entries), _huge(looks, entries), _odd(looks, entries)]
     return [f for f in [*found, _blank(looks, entries), _copied(looks, entries)] if f is not None]
 
 
-def _unreadable(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
+def _unreadable(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
     if not looks.unreadable:
         return None
     index, why = looks.unreadable[0]
@@ -111,7 +111,7 @@ def _unreadable(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
     )
 
 
-def _tiny(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
+def _tiny(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
     return _some(
         looks,
         entries,
@@ -122,7 +122,7 @@ def _tiny(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
     )
 
 
-def _huge(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
+def _huge(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
     return _some(
         looks,
         entries,
@@ -133,7 +133,7 @@ def _huge(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
     )
 
 
-def _odd(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
+def _odd(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
     usual = float(np.median([one.slenderness for one in looks.seen])) if looks.seen else 1.0
     return _some(
         looks,
@@ -146,7 +146,7 @@ def _odd(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
     )
 
 
-def _blank(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
+def _blank(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
     return _some(
         looks,
         entries,
@@ -158,10 +158,10 @@ def _blank(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
     )
 
 
-def _copied(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
+def _copied(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
     """A picture of one modality given once more as another one."""
-    first: dict[tuple[int, str], Look] = {}
-    copies: dict[int, tuple[Look, Look]] = {}
+    first: dict[tuple[int, str], PictureStats] = {}
+    copies: dict[int, tuple[PictureStats, PictureStats]] = {}
     for one in looks.seen:
         other = first.setdefault((one.entry, one.digest), one)
         if other is not one:
@@ -181,8 +181,8 @@ def _copied(looks: Looks, entries: Sequence[Entry]) -> Finding | None:
 
 def _some(
     looks: Looks,
-    entries: Sequence[Entry],
-    bad: Callable[[Look], bool],
+    entries: Sequence[ExaminedSample],
+    bad: Callable[[PictureStats], bool],
     code: str,
     what: str,
     remedy: str,

@@ -22,7 +22,7 @@ _UNNAMED = ("exported", "folder", "synthetic")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class BuildCommand:
     """A preset with overrides: what `--preset` and dotted overrides make a configuration of."""
 
     preset: str
@@ -55,23 +55,23 @@ def preset_of(reader: str) -> str | None:
     return None
 
 
-def recipe(reader: str, path: str, given: Sequence[str], modalities: Subset = ()) -> Recipe:
+def recipe(reader: str, path: str, given: Sequence[str], modalities: Subset = ()) -> BuildCommand:
     """How to build what `reader` reads at `path`; `given` overrides come last and win."""
     preset = preset_of(reader)
     if preset:
-        return Recipe(preset, (f"data.reader.path={path}", *given))
+        return BuildCommand(preset, (f"data.reader.path={path}", *given))
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", file_name(path)).strip("-").lower() or "mine"
     section = json.dumps({"name": reader, "path": path})
     own = [f"name={name}", f"data.name={name}", f"data.reader={section}"]
     if modalities:
         own += [f"data.modalities={subset_name(modalities)}", "build.generate={}"]
-    return Recipe(GENERAL, (*own, *given))
+    return BuildCommand(GENERAL, (*own, *given))
 
 
-def shard_recipe(dataset: str, path: str, given: Sequence[str], modalities: Subset) -> Recipe:
+def shard_recipe(dataset: str, path: str, given: Sequence[str], modalities: Subset) -> BuildCommand:
     """How to use a built shard set."""
     own = [f"data.shards={path}"]
     preset = preset_of(dataset)
     if preset is None:
         own += [f"name={dataset}", f"data.name={dataset}", f"data.modalities={subset_name(modalities)}"]
-    return Recipe(preset or GENERAL, (*own, *given))
+    return BuildCommand(preset or GENERAL, (*own, *given))

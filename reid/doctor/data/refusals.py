@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reid.config import Config
 from reid.data.shards.shard_set import Identity
-from reid.doctor.data.source import Entry
+from reid.doctor.data.source import ExaminedSample
 from reid.doctor.finding import Finding
 from reid.errors import ConfigError
 from reid.evaluate.plan import choose_evaluation
@@ -18,7 +18,7 @@ from reid.train.checks import held_out_identities, validation_of
 _LABEL = "for own folders: data.reader.camera_pattern, or the manifest's camid column"
 
 
-def chosen_protocol(config: Config, chosen: Choice, entries: Sequence[Entry]) -> list[Finding]:
+def chosen_protocol(config: Config, chosen: Choice, entries: Sequence[ExaminedSample]) -> list[Finding]:
     """Why `auto` chose the protocol of the evaluation, and whether any query has a right answer under it."""
     if not entries:
         return []
@@ -32,7 +32,7 @@ def chosen_protocol(config: Config, chosen: Choice, entries: Sequence[Entry]) ->
     return found
 
 
-def validation(config: Config, entries: Sequence[Entry]) -> list[Finding]:
+def validation(config: Config, entries: Sequence[ExaminedSample]) -> list[Finding]:
     """Whether the validation identities of training can be found, and who they are where that is unusual."""
     train, own = _identities(entries, "train"), _identities(entries, "val")
     if not train:
@@ -57,10 +57,10 @@ def too_few_to_validate(splits_and_identities: Sequence[tuple[str, Identity]]) -
     return bool(train) and not own and len(train) < 2 * LEAST
 
 
-def _identities(entries: Sequence[Entry], split: str) -> list[Identity]:
+def _identities(entries: Sequence[ExaminedSample], split: str) -> list[Identity]:
     return sorted({e.identity for e in entries if e.split == split})
 
 
-def _refusal(code: str, error: ConfigError, first: Entry) -> Finding:
+def _refusal(code: str, error: ConfigError, first: ExaminedSample) -> Finding:
     fault, _, remedy = str(error).partition(". ")
     return Finding("error", code, f"{fault}.", first.name, remedy.rstrip("."), 1)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from reid.data.shards import schema
-from reid.doctor.data.source import Entry
+from reid.doctor.data.source import ExaminedSample
 from reid.doctor.finding import Finding
 
 KINDS = 10
@@ -17,7 +17,7 @@ _EMPTY_CAPTION = "an empty caption"
 _VARIES = re.compile(r"'[^']*'|\S*/\S*|<[^>]*>|[\w.-]*\d[\w.-]*")
 
 
-def check_rows(entries: Sequence[Entry]) -> tuple[list[int], list[Finding]]:
+def check_rows(entries: Sequence[ExaminedSample]) -> tuple[list[int], list[Finding]]:
     """Positions of the usable entries, and what is wrong with the others, each kind of problem once."""
     usable: list[int] = []
     problems: dict[str, list[str]] = {}

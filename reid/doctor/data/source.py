@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from reid import storage
 from reid.data.readers.base import Reader, Record
+from reid.data.shards.manifest import Shard
 from reid.data.shards.schema import SPLITS, Caption, Image, Sample
-from reid.data.shards.shard_set import Shard, ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.doctor.finding import Finding
 from reid.errors import AnyReIDError, StorageError
 from reid.modality import Modality
@@ -20,7 +21,7 @@ _LISTED = b"?"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ExaminedSample:
     """A capture as it is listed: labels, captions, modalities and files, but no pixels."""
 
     sample: Sample
@@ -43,10 +44,10 @@ class Entry:
         return self.sample.identity
 
 
-class Source(ABC):
+class ExaminedSource(ABC):
     """Captures, and a way to read the pixels of some of them."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[ExaminedSample]
 
     @abstractmethod
     def load(self, wanted: Sequence[int]) -> Iterator[tuple[int, Sample | str]]:
@@ -56,7 +57,7 @@ class Source(ABC):
         """
 
 
-class ReaderSource(Source):
+class ReaderSource(ExaminedSource):
     """What a reader lists."""
 
     def __init__(self, reader: Reader, records: Sequence[Record], max_pixels: int) -> None:
@@ -77,13 +78,13 @@ class ReaderSource(Source):
             yield index, read(self.reader, self.records[index], self.max_pixels)
 
 
-class ShardSource(Source):
+class ShardSource(ExaminedSource):
     """What a built set holds; a row group at a time is in memory."""
 
     def __init__(self, shards: ShardSet) -> None:
         self.shards = shards
         self.splits = [*SPLITS, *sorted({s.split for s in shards.manifest.shards} - set(SPLITS))]
-        self.entries = [Entry(_listed(s)) for split in self.splits for s in shards.labels(split)]
+        self.entries = [ExaminedSample(_listed(s)) for split in self.splits for s in shards.labels(split)]
 
     def load(self, wanted: Sequence[int]) -> Iterator[tuple[int, Sample | str]]:
         """Read the row groups that hold a wanted sample."""
@@ -97,7 +98,7 @@ class ShardSource(Source):
                             yield index, sample
 
 
-def entry_of(record: Record) -> Entry:
+def entry_of(record: Record) -> ExaminedSample:
     """A reader's record as an entry."""
     sample = Sample(
         labels=record.labels,
@@ -108,7 +109,7 @@ def entry_of(record: Record) -> Entry:
     for modality, uri in record.images.items():
         if uri:
             files.setdefault(uri, modality)  # one strip may hold every modality
-    return Entry(sample, files, record.problem)
+    return ExaminedSample(sample, files, record.problem)
 
 
 def read(reader: Reader, record: Record, max_pixels: int) -> Sample | str:

@@ -8,10 +8,11 @@ from itertools import groupby
 import torch
 
 from reid.data.shards.schema import Image, Labels, Sample
-from reid.doctor.data.source import Entry
+from reid.doctor.data.source import ExaminedSample
 from reid.doctor.finding import Finding
-from reid.evaluate.protocols.items import GalleryItem, Query, SampleLabels
-from reid.evaluate.protocols.protocol import Protocol, metas
+from reid.evaluate.protocols.items import GalleryItem, ProtocolQuery, SampleLabels
+from reid.evaluate.protocols.label_arrays import label_arrays_of
+from reid.evaluate.protocols.protocol import Protocol
 from reid.evaluate.support import is_asked
 from reid.modality import ORDER, Modality, canonical
 
@@ -20,20 +21,20 @@ Place = tuple[Modality, str]
 """An item on one side: its modality and its sample."""
 
 
-class Trial:
+class ProtocolTrial:
     """Queries and gallery of the test split under a protocol, in single modalities.
 
     Sample ids must be unique.
     """
 
-    def __init__(self, protocol: Protocol, entries: Sequence[Entry]) -> None:
+    def __init__(self, protocol: Protocol, entries: Sequence[ExaminedSample]) -> None:
         self.protocol = protocol.within("test")
         self.entries = [e for e in entries if e.split in ("test", *protocol.splits)]
         labels = [SampleLabels.of(e.sample) for e in self.entries]
         rank = {row.sample_id: (row.dataset, row.pid) for row in labels}
         present = canonical(m for row in labels for m in row.modalities)
         asked = {(q, g) for q in present for g in present if is_asked(protocol, q, g)}
-        queries: dict[Place, Query] = {}
+        queries: dict[Place, ProtocolQuery] = {}
         gallery: dict[Place, GalleryItem] = {}
         for m in present:
             if any(m is q for q, _ in asked):
@@ -48,7 +49,7 @@ class Trial:
         self._rank = rank
         self._asked = asked
         self._fits = torch.tensor([[(q, g) in asked for g in ORDER] for q in ORDER])
-        self._q, self._g = metas(
+        self._q, self._g = label_arrays_of(
             [queries[p] for p in self._queries], [gallery[p] for p in self._gallery], labels
         )
         self._query_at = {place: i for i, place in enumerate(self._queries)}
@@ -120,7 +121,7 @@ def camera_matters(protocol: Protocol) -> bool:
     def left_out(camera: int) -> bool:
         rows = [_probe("a", 0, Modality.TIR), _probe("b", camera, Modality.RGB)]
         asking, found = protocol.queries(rows, (Modality.TIR,)), protocol.gallery(rows, (Modality.RGB,))
-        q, g = metas(asking.items, found.items, rows)
+        q, g = label_arrays_of(asking.items, found.items, rows)
         return bool(len(q) and len(g) and protocol.exclude(q, g).all())
 
     return left_out(0) and not left_out(1)

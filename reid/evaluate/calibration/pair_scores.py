@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from reid.errors import DataError
-from reid.evaluate.evaluator import Features, Pairing, stack
+from reid.evaluate.evaluator import Features, stack
 from reid.evaluate.metrics.retrieval import CHUNK, Exclude, check_features
 from reid.evaluate.protocols.items import SampleLabels, parts_key
-from reid.evaluate.protocols.label_arrays import Meta, metas
+from reid.evaluate.protocols.label_arrays import LabelArrays, label_arrays_of
+from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.protocols.protocol import Protocol
 from reid.modality import subset_name
 
@@ -73,7 +74,7 @@ def pairing_scores(
     for items, subset in ((queries, pairing.query_used), (gallery, pairing.gallery_used)):
         if not items:
             raise DataError(f"no sample has {subset_name(subset)!r}")
-    q_meta, g_meta = metas(queries, gallery, labels)
+    q_meta, g_meta = label_arrays_of(queries, gallery, labels)
     return pair_scores(
         stack(queries, "query", features),
         stack(gallery, "gallery", features),
@@ -88,8 +89,8 @@ def pairing_scores(
 def pair_scores(
     q: Tensor,
     g: Tensor,
-    q_meta: Meta,
-    g_meta: Meta,
+    q_meta: LabelArrays,
+    g_meta: LabelArrays,
     exclude: Exclude | None = None,
     keys: tuple[Sequence[str], Sequence[str]] | None = None,
     negatives: int = NEGATIVES,

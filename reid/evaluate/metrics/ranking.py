@@ -17,7 +17,7 @@ FEW = 2**20
 """Comparisons that are made to break ties before sorting anew is cheaper."""
 
 
-class Ranked(NamedTuple):
+class QueryRanks(NamedTuple):
     """Of each query (Q,), on the CPU."""
 
     ap: Tensor  # float64 mean precision at the positives; NaN without any
@@ -30,7 +30,7 @@ class Ranked(NamedTuple):
 
 def rank(
     similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor | None, identities: bool = False
-) -> Ranked:
+) -> QueryRanks:
     """Rank G gallery items for Q queries by (Q, G) similarity, compared as float32.
 
     `q_pid` (Q,), `g_pid` (G,) identity codes; `exclude` (Q, G) bool drops items; `identities` also ranks in
@@ -55,7 +55,7 @@ def rank(
     listed = None
     if identities:
         listed = torch.where(valid, _among_identities(distance, match, g_pid), 0).cpu()
-    return Ranked(ap.cpu(), inp.cpu(), first.cpu(), count.cpu(), left.cpu(), listed)
+    return QueryRanks(ap.cpu(), inp.cpu(), first.cpu(), count.cpu(), left.cpu(), listed)
 
 
 def _places(distance: Tensor, match: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -19,25 +19,14 @@ from torch.nn.functional import normalize
 
 from reid.config.protocols.spec import RANKS, CmcList
 from reid.errors import DataError
-from reid.evaluate.metrics.ranking import Ranked, rank, top_ranked
-from reid.evaluate.protocols.label_arrays import Meta
-
-__all__ = [
-    "RetrievalMetrics",
-    "bootstrap_map",
-    "check_features",
-    "cosine",
-    "evaluate_features",
-    "rank_metrics",
-    "rows_at_a_time",
-    "top_ranked",
-]
+from reid.evaluate.metrics.ranking import QueryRanks, rank
+from reid.evaluate.protocols.label_arrays import LabelArrays
 
 CHUNK = 256
 """Queries ranked at a time, fewer where the gallery is large: see `rows_at_a_time`."""
 BLOCK = 2**23
 """Similarities held at a time."""
-Exclude = Callable[[Meta, Meta], Tensor]
+Exclude = Callable[[LabelArrays, LabelArrays], Tensor]
 Compare = Callable[[slice], Tensor]
 
 
@@ -155,8 +144,8 @@ def rank_metrics(
 def evaluate_features(
     q: Tensor,
     g: Tensor,
-    q_meta: Meta,
-    g_meta: Meta,
+    q_meta: LabelArrays,
+    g_meta: LabelArrays,
     exclude: Exclude | None = None,
     ranks: Sequence[int] = RANKS,
     chunk: int | None = None,
@@ -255,7 +244,7 @@ class _Table:
         )
         self.has_list = cmc == "identities"
 
-    def put(self, rows: slice, ranked: Ranked) -> None:
+    def put(self, rows: slice, ranked: QueryRanks) -> None:
         for name, column in ranked._asdict().items():
             if column is not None:
                 getattr(self, name)[rows] = column

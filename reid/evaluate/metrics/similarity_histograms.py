@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reid.evaluate.evaluator import Scored
+from reid.evaluate.evaluator import PairingScores
 from reid.evaluate.metrics.retrieval import Compare, Exclude, rows_at_a_time
 from reid.evaluate.protocols.items import SampleLabels
-from reid.evaluate.protocols.label_arrays import Meta, metas
+from reid.evaluate.protocols.label_arrays import LabelArrays, label_arrays_of
 from reid.evaluate.protocols.protocol import Protocol
 
 BINS = 80
@@ -34,17 +34,17 @@ class Similarities:
 
 
 def similarities(
-    protocol: Protocol, labels: Sequence[SampleLabels], scored: Scored, label: str, bins: int = BINS
+    protocol: Protocol, labels: Sequence[SampleLabels], scored: PairingScores, label: str, bins: int = BINS
 ) -> Similarities:
     """The similarities of a measured pairing, without the pairs that its protocol excludes."""
-    sides = metas(scored.queries.items, scored.first_gallery, labels)
+    sides = label_arrays_of(scored.queries.items, scored.first_gallery, labels)
     return count_similarities(scored.compare, *sides, protocol.exclude, label, bins)
 
 
 def count_similarities(
     compare: Compare,
-    q_meta: Meta,
-    g_meta: Meta,
+    q_meta: LabelArrays,
+    g_meta: LabelArrays,
     exclude: Exclude | None = None,
     label: str = "",
     bins: int = BINS,

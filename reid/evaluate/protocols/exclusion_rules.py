@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from reid.config.protocols.rule_names import RULE_WORDS
-from reid.evaluate.protocols.label_arrays import UNKNOWN, Meta
+from reid.evaluate.protocols.label_arrays import UNKNOWN, LabelArrays
 
-Function = Callable[[Meta, Meta], Tensor]
+Function = Callable[[LabelArrays, LabelArrays], Tensor]
 Label = Literal["camid", "location", "content_hash"]
 
 
@@ -47,56 +47,56 @@ def rule(needs: Label | None = None) -> Callable[[Function], Function]:
 
 
 @rule()
-def same_sample(q: Meta, g: Meta) -> Tensor:
+def same_sample(q: LabelArrays, g: LabelArrays) -> Tensor:
     """(Q, G) True where query and gallery item share a sample."""
     return _meet(q.samples, g.samples)
 
 
 @rule()
-def leakage(q: Meta, g: Meta) -> Tensor:
+def leakage(q: LabelArrays, g: LabelArrays) -> Tensor:
     """(Q, G) True where one side was made from the other's sample, or both from the same one."""
     made = _meet(q.sources, g.samples) | _meet(q.samples, g.sources)
     return made | _meet(q.sources, g.sources)
 
 
 @rule(needs="content_hash")
-def identical_file(q: Meta, g: Meta) -> Tensor:
+def identical_file(q: LabelArrays, g: LabelArrays) -> Tensor:
     """(Q, G) True where a sample of one side has the content hash of a sample of the other."""
     return _meet(q.contents, g.contents)
 
 
 @rule(needs="camid")
-def same_camera(q: Meta, g: Meta) -> Tensor:
+def same_camera(q: LabelArrays, g: LabelArrays) -> Tensor:
     """(Q, G) True where identity and camera are the same (Market-1501, RGBNT201, LLCM)."""
     return _equal(q.pid, g.pid) & _equal(q.camid, g.camid)
 
 
 @rule(needs="location")
-def same_scene(q: Meta, g: Meta) -> Tensor:
+def same_scene(q: LabelArrays, g: LabelArrays) -> Tensor:
     """(Q, G) True where identity and location are the same (MSVR310; SYSU's Mix-Cam-ID)."""
     return _equal(q.pid, g.pid) & _equal(q.location, g.location)
 
 
 @rule()
-def same_modality(q: Meta, g: Meta) -> Tensor:
+def same_modality(q: LabelArrays, g: LabelArrays) -> Tensor:
     """(Q, G) True where identity and a modality are the same: right answers are of other modalities."""
     return _equal(q.pid, g.pid) & ((q.modalities[:, None] & g.modalities[None, :]) != 0)
 
 
 @rule(needs="camid")
-def camera(q: Meta, g: Meta) -> Tensor:
+def camera(q: LabelArrays, g: LabelArrays) -> Tensor:
     """(Q, G) True where the camera is the same, whatever the identity."""
     return _equal(q.camid, g.camid)
 
 
 @rule(needs="location")
-def location(q: Meta, g: Meta) -> Tensor:
+def location(q: LabelArrays, g: LabelArrays) -> Tensor:
     """(Q, G) True where the location is the same, whatever the identity (SYSU-MM01: cam3 skips cam2)."""
     return _equal(q.location, g.location)
 
 
 @rule(needs="camid")
-def source_camera(q: Meta, g: Meta) -> Tensor:
+def source_camera(q: LabelArrays, g: LabelArrays) -> Tensor:
     """(Q, G) True where the item's camera is that of a source of the query."""
     return _meet(q.source_cameras, g.camid[:, None])
 

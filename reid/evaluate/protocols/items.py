@@ -73,18 +73,18 @@ class SampleLabels:
 
 
 @dataclass(frozen=True)
-class Part:
+class QueryPart:
     """One modality of a query or gallery item: whose it is, and which caption if it is text."""
 
     sample_id: str
     caption_index: int | None = None
 
 
-Parts = Mapping[Modality, Part]
+Parts = Mapping[Modality, QueryPart]
 
 
 @dataclass(frozen=True)
-class Query:
+class ProtocolQuery:
     """What is asked. Its parts may come from several samples of one identity."""
 
     query_id: str
@@ -108,12 +108,12 @@ class GalleryItem:
     dataset: str = ""
 
 
-Item = TypeVar("Item", Query, GalleryItem)
+Item = TypeVar("Item", ProtocolQuery, GalleryItem)
 Value = TypeVar("Value", int, str)
 
 
 @dataclass(frozen=True)
-class Selected(Generic[Item]):
+class Selection(Generic[Item]):
     """Queries or gallery items, and how many samples of that side lack a modality of the subset."""
 
     items: tuple[Item, ...]
@@ -123,7 +123,7 @@ class Selected(Generic[Item]):
 def make_query(
     parts: Sequence[tuple[Modality, SampleLabels, int | None]],
     seen: Sequence[SampleLabels] | None = None,
-) -> Query:
+) -> ProtocolQuery:
     """A query of (modality, sample, caption index) parts; a camera, view or location that differs is None.
 
     `seen` are the samples whose camera, view and location count: by default those of all parts. Raises
@@ -141,12 +141,12 @@ def make_query(
         if caption is not None or row.sample_id not in names:
             names[row.sample_id] = caption
     seen = rows if seen is None else seen
-    return Query(
+    return ProtocolQuery(
         query_id="+".join(n if c is None else f"{n}#{c}" for n, c in names.items()),
         pid=rows[0].pid,
         camid=_common([row.camid for row in seen]),
         viewid=_common([row.viewid for row in seen]),
-        parts={m: Part(row.sample_id, caption) for m, row, caption in parts},
+        parts={m: QueryPart(row.sample_id, caption) for m, row, caption in parts},
         location=_common([row.location for row in seen]),
     )
 

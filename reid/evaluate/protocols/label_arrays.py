@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from reid.errors import DataError
-from reid.evaluate.protocols.items import GalleryItem, Part, Provenance, Query, SampleLabels
+from reid.evaluate.protocols.items import GalleryItem, ProtocolQuery, Provenance, QueryPart, SampleLabels
 from reid.modality import ORDER, VISUAL, Modality
 
 UNKNOWN = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Meta:
-    """Labels of N queries or gallery items as arrays; `metas` makes both sides in common codes.
+class LabelArrays:
+    """Labels of N queries or gallery items as arrays; `label_arrays_of` makes both sides in common codes.
 
     A code is UNKNOWN where the label is not known; cameras and locations of two data sets differ.
     """
@@ -35,8 +35,8 @@ class Meta:
     def __len__(self) -> int:
         return len(self.pid)
 
-    def __getitem__(self, rows: slice | Tensor) -> Meta:
-        return Meta(*(getattr(self, field.name)[rows] for field in fields(self)))
+    def __getitem__(self, rows: slice | Tensor) -> LabelArrays:
+        return LabelArrays(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @property
     def visual(self) -> Tensor:
@@ -44,9 +44,9 @@ class Meta:
         return (self.modalities & _bits(VISUAL)) != 0
 
 
-def metas(
-    queries: Sequence[Query], gallery: Sequence[GalleryItem], labels: Iterable[SampleLabels]
-) -> tuple[Meta, Meta]:
+def label_arrays_of(
+    queries: Sequence[ProtocolQuery], gallery: Sequence[GalleryItem], labels: Iterable[SampleLabels]
+) -> tuple[LabelArrays, LabelArrays]:
     """The label arrays of both sides, in their order. Identities key on (dataset, pid).
 
     Raises DataError for a part whose sample is not among `labels`, or a sample listed twice.
@@ -57,7 +57,7 @@ def metas(
             raise DataError(f"Two samples are called {row.sample_id!r}; sample_id must be unique.")
     identities, cameras, places, samples, contents = (_Codes() for _ in range(5))
 
-    def arrays(items: Sequence[Query] | Sequence[GalleryItem]) -> Meta:
+    def arrays(items: Sequence[ProtocolQuery] | Sequence[GalleryItem]) -> LabelArrays:
         columns: dict[str, list[int]] = {name: [] for name in ("pid", "camid", "location", "modalities")}
         owners, files, makers, maker_cameras = [], [], [], []
         for item in items:
@@ -78,7 +78,7 @@ def metas(
             makers.append([samples(name) for name in made])
             came = [known.get(name) for name in made]
             maker_cameras.append([cameras(row.dataset, row.camid) if row else UNKNOWN for row in came])
-        return Meta(
+        return LabelArrays(
             **{name: torch.tensor(column, dtype=torch.int64) for name, column in columns.items()},
             viewid=torch.tensor(
                 [UNKNOWN if item.viewid is None else item.viewid for item in items], dtype=torch.int64
@@ -106,7 +106,7 @@ def _bits(modalities: Iterable[Modality]) -> int:
     return sum(1 << ORDER.index(m) for m in set(modalities))
 
 
-def _source(row: SampleLabels, modality: Modality, part: Part) -> str | None:
+def _source(row: SampleLabels, modality: Modality, part: QueryPart) -> str | None:
     """The sample that a part was made from: its own if it was generated and names no other."""
     came = row.provenance(modality, part.caption_index)
     return row.sample_id if came == Provenance("generated") else came.source_id

@@ -8,46 +8,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reid.config.protocols.catalogue import PROTOCOLS, protocol_config, register, summary_of
+from reid.config.protocols.catalogue import protocol_config, summary_of
 from reid.config.protocols.spec import ProtocolConfig
 from reid.config.typed import Section
 from reid.evaluate.protocols.exclusion_rules import RULES, leakage, same_sample
 from reid.evaluate.protocols.gallery_sampling import draws
 from reid.evaluate.protocols.items import (
     GalleryItem,
-    Part,
-    Parts,
-    Provenance,
-    Query,
+    ProtocolQuery,
     SampleLabels,
-    Selected,
-    Side,
-    make_query,
-    parts_key,
+    Selection,
 )
-from reid.evaluate.protocols.label_arrays import Meta, metas
+from reid.evaluate.protocols.label_arrays import LabelArrays
 from reid.evaluate.protocols.selection import select_gallery, select_queries
 from reid.modality import Modality, Subset, canonical
-
-__all__ = [
-    "PROTOCOLS",
-    "GalleryItem",
-    "Meta",
-    "Part",
-    "Parts",
-    "Protocol",
-    "ProtocolConfig",
-    "Provenance",
-    "Query",
-    "SampleLabels",
-    "Selected",
-    "Side",
-    "get_protocol",
-    "make_query",
-    "metas",
-    "parts_key",
-    "register",
-]
 
 
 @dataclass(frozen=True)
@@ -119,15 +93,17 @@ class Protocol:
         )
         return Protocol(self.config.model_copy(update={"query": query, "gallery": gallery}))
 
-    def queries(self, labels: Sequence[SampleLabels], subset: Iterable[Modality]) -> Selected[Query]:
+    def queries(self, labels: Sequence[SampleLabels], subset: Iterable[Modality]) -> Selection[ProtocolQuery]:
         """The queries in these modalities, ordered like `labels`."""
         return select_queries(self.config, labels, subset)
 
-    def gallery(self, labels: Sequence[SampleLabels], subset: Iterable[Modality]) -> Selected[GalleryItem]:
+    def gallery(self, labels: Sequence[SampleLabels], subset: Iterable[Modality]) -> Selection[GalleryItem]:
         """Every gallery item in these modalities, ordered like `labels`; see `draws` for trials."""
         return select_gallery(self.config, labels, [canonical(subset)])
 
-    def mixed_gallery(self, labels: Sequence[SampleLabels], kinds: Sequence[Subset]) -> Selected[GalleryItem]:
+    def mixed_gallery(
+        self, labels: Sequence[SampleLabels], kinds: Sequence[Subset]
+    ) -> Selection[GalleryItem]:
         """The items of several kinds, all of each, ordered like `labels`, then by kind."""
         return select_gallery(self.config, labels, kinds)
 
@@ -135,7 +111,7 @@ class Protocol:
         """The positions of the items of each trial; without sampling one trial of all."""
         return draws(self.config.gallery.sampling, gallery)
 
-    def exclude(self, q: Meta, g: Meta) -> Tensor:
+    def exclude(self, q: LabelArrays, g: LabelArrays) -> Tensor:
         """(Q, G) bool, True = the pair does not count."""
         drop = torch.zeros(len(q), len(g), dtype=torch.bool)
         for name in self.config.exclude:
@@ -146,7 +122,7 @@ class Protocol:
             drop |= leakage(q, g) & q.visual[:, None]
         return drop
 
-    def exclude_sources(self, q: Meta, g: Meta) -> Tensor:
+    def exclude_sources(self, q: LabelArrays, g: LabelArrays) -> Tensor:
         """`exclude` and, besides, what a query describes or was made from, whatever `leakage` says."""
         return self.exclude(q, g) | leakage(q, g) | same_sample(q, g)
 

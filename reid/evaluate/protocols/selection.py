@@ -7,13 +7,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from reid.config.protocols.spec import PairConfig, ProtocolConfig, SideConfig
-from reid.evaluate.protocols.items import GalleryItem, Part, Query, SampleLabels, Selected, Side, make_query
+from reid.evaluate.protocols.items import (
+    GalleryItem,
+    ProtocolQuery,
+    QueryPart,
+    SampleLabels,
+    Selection,
+    Side,
+    make_query,
+)
 from reid.modality import CAMERA, Modality, Subset, canonical, subset_name
 
 
 def select_queries(
     config: ProtocolConfig, labels: Sequence[SampleLabels], subset: Iterable[Modality]
-) -> Selected[Query]:
+) -> Selection[ProtocolQuery]:
     """The queries in these modalities, ordered like `labels`; text gives one a caption or one an image."""
     chosen = canonical(subset)
     mine = _side(config.query, labels, "query")
@@ -36,12 +44,12 @@ def select_queries(
         for caption in _captions(config, parts.get(Modality.TEXT)):
             told = [(m, row, caption if m is Modality.TEXT else None) for m, row in parts.items()]
             queries.append(make_query(told, seen))
-    return Selected(tuple(queries), len(mine) - len(found))
+    return Selection(tuple(queries), len(mine) - len(found))
 
 
 def select_gallery(
     config: ProtocolConfig, labels: Sequence[SampleLabels], kinds: Sequence[Subset]
-) -> Selected[GalleryItem]:
+) -> Selection[GalleryItem]:
     """Every item that a trial may draw, ordered like `labels`, then by kind.
 
     One item a sample and kind, with its first caption; items of text alone are one a caption. A sample
@@ -57,14 +65,14 @@ def select_gallery(
             of_kind = f":{subset_name(kind)}" if len(kinds) > 1 else ""
             alone = kind == (Modality.TEXT,)
             for caption in range(len(row.captions) if alone else 1):
-                parts = {m: Part(row.sample_id, caption if m is Modality.TEXT else None) for m in kind}
+                parts = {m: QueryPart(row.sample_id, caption if m is Modality.TEXT else None) for m in kind}
                 name = f"{row.sample_id}#{caption}" if alone else row.sample_id
                 items.append(
                     GalleryItem(
                         name + of_kind, row.pid, row.camid, parts, row.viewid, row.location, row.dataset
                     )
                 )
-    return Selected(tuple(items), lacking)
+    return Selection(tuple(items), lacking)
 
 
 class _Donors:

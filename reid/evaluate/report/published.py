@@ -19,7 +19,7 @@ METRICS = ("mAP", "R1", "R5", "R10")
 Percent = float | None
 
 
-class _Entry(Section):
+class _PublishedEntry(Section):
     """A row of published.yaml; numbers in %."""
 
     label: str
@@ -69,7 +69,7 @@ def published_rows(system: str, dataset: str, protocol: str | None = None) -> tu
     tree = _tree().get(system, {}).get(dataset, [])
     found = []
     for i, row in enumerate(tree):
-        entry = check(_Entry, row, f"published.{system}.{dataset}.{i}")
+        entry = check(_PublishedEntry, row, f"published.{system}.{dataset}.{i}")
         if entry.protocol not in {None, protocol}:
             continue
         stated = [(metric, getattr(entry, metric)) for metric in METRICS]

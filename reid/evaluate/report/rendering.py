@@ -15,18 +15,7 @@ from typing import Any
 from reid import storage
 from reid.evaluate.report.html import render_html
 from reid.evaluate.report.published import NOTE
-from reid.evaluate.report.results import Evaluation, Found, RankedList, SubsetResult, percent
-
-__all__ = [
-    "Evaluation",
-    "Found",
-    "RankedList",
-    "SubsetResult",
-    "render_html",
-    "render_json",
-    "render_markdown",
-    "write_report",
-]
+from reid.evaluate.report.results import Evaluation, percent
 
 SHOWN = (1, 2, 3, 5, 10, 15, 20)
 """Ranks of the Markdown table of CMC points."""

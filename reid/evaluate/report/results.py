@@ -67,7 +67,7 @@ class SubsetResult:
 
 
 @dataclass(frozen=True)
-class Found:
+class RankedItem:
     """An entry of a ranked list: a thumbnail (encoded image) or a caption, and if it is right."""
 
     shown: bytes | str
@@ -84,7 +84,7 @@ class RankedList:
 
     query: tuple[tuple[Modality, bytes | str], ...]
     pid: int
-    results: tuple[Found, ...]
+    results: tuple[RankedItem, ...]
     gallery: str = "rgb"
     camid: int | None = None
     query_id: str | None = None

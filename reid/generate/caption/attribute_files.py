@@ -8,11 +8,11 @@ from reid import storage
 from reid.config import strict_yaml
 from reid.config.typed import check, did_you_mean
 from reid.errors import ConfigError
-from reid.generate.caption.attribute_schema import Schema
+from reid.generate.caption.attribute_schema import AttributeSchema
 from reid.generate.caption.shipped_attributes import SHIPPED
 
 
-def load_schema(name: str) -> Schema:
+def load_schema(name: str) -> AttributeSchema:
     """The shipped schema of that name, or that of a YAML file (path or s3://).
 
     Raises ConfigError naming the field, and StorageError for a file that cannot be read.
@@ -27,5 +27,5 @@ def load_schema(name: str) -> Schema:
         value = strict_yaml.parse(storage.read_bytes(name).decode())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{name}: not valid YAML ({error}).") from None
-    schema: Schema = check(Schema, value, name)
+    schema: AttributeSchema = check(AttributeSchema, value, name)
     return schema

@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from reid.config.typed import Section
-from reid.data.shards.schema import Attribute
-from reid.generate.caption.attribute_schema import Schema
+from reid.data.shards.schema import SampleAttribute
+from reid.generate.caption.attribute_schema import AttributeSchema
 
 _SHOWN = {
     "RGB": "a colour photo",
@@ -29,7 +29,7 @@ class Answer(Section):
 _ANSWERS = TypeAdapter(dict[str, Answer])
 
 
-def question(schema: Schema, source: str, with_confidence: bool) -> str:
+def question(schema: AttributeSchema, source: str, with_confidence: bool) -> str:
     """The prompt for one picture: the closed sets, the form of the answer, and no way to decline."""
     shown = _SHOWN[source].format(subject=schema.subject)
     lines = [f"- {a.name} ({a.ask}): {', '.join(a.values)}" for a in schema.attributes]
@@ -48,7 +48,7 @@ def again(prompt: str, reason: str) -> str:
     return f"{prompt}\nAn earlier answer was refused: {reason} Answer again, in exactly that form."
 
 
-def parse(text: str, schema: Schema, source: str) -> tuple[Attribute, ...]:
+def parse(text: str, schema: AttributeSchema, source: str) -> tuple[SampleAttribute, ...]:
     """The attributes that a free answer states. Raises ValueError saying what is wrong with it."""
     start, end = text.find("{"), text.rfind("}")
     if start < 0 or end < start:
@@ -68,12 +68,14 @@ def parse(text: str, schema: Schema, source: str) -> tuple[Attribute, ...]:
         value = known.get(answer.value.strip().lower())
         if value is None:
             raise ValueError(f"{attribute.name}: {answer.value!r} is not one of its values.")
-        found.append(Attribute(attribute.name, value, answer.confidence, source))
+        found.append(SampleAttribute(attribute.name, value, answer.confidence, source))
     return tuple(found)
 
 
-def read_held(text: str, confidences: list[float], schema: Schema, source: str) -> tuple[Attribute, ...]:
+def read_held(
+    text: str, confidences: list[float], schema: AttributeSchema, source: str
+) -> tuple[SampleAttribute, ...]:
     """The attributes of an answer that was held to the grammar."""
     values: dict[str, str] = json.loads(text)
     pairs = zip(values.items(), confidences, strict=True)
-    return tuple(Attribute(name, value, confidence, source) for (name, value), confidence in pairs)
+    return tuple(SampleAttribute(name, value, confidence, source) for (name, value), confidence in pairs)

@@ -15,7 +15,7 @@ _FORBIDDEN = "unknown"
 Text = Annotated[str, Field(min_length=1)]
 
 
-class Attribute(Section):
+class AttributeQuestion(Section):
     """One attribute and all the values that it may take."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="as it is stored with the sample")
@@ -42,7 +42,7 @@ class Attribute(Section):
         return values
 
 
-class Schema(Section):
+class AttributeSchema(Section):
     """Attributes in the order in which they are asked for, and the sentence made of them.
 
     The sentence is a row of parts; of each part the first alternative is taken whose {attributes} all have
@@ -50,11 +50,11 @@ class Schema(Section):
     """
 
     subject: Text = Field(description="what a picture shows, e.g. person")
-    attributes: tuple[Attribute, ...] = Field(min_length=1)
+    attributes: tuple[AttributeQuestion, ...] = Field(min_length=1)
     sentence: tuple[tuple[Text, ...], ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _agree(self) -> Schema:
+    def _agree(self) -> AttributeSchema:
         names = [a.name for a in self.attributes]
         if doubled := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"attribute {doubled[0]!r} occurs twice")
@@ -67,7 +67,7 @@ class Schema(Section):
             raise ValueError(f"the sentence never says {silent[0]!r}")
         return self
 
-    def attribute(self, name: str) -> Attribute:
+    def attribute(self, name: str) -> AttributeQuestion:
         """The attribute of that name."""
         return next(a for a in self.attributes if a.name == name)
 

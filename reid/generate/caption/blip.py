@@ -9,7 +9,7 @@ from pydantic import Field
 
 from reid.errors import DataError
 from reid.generate.caption.vision_language import DType, VisionLanguage
-from reid.generate.registry import Made, MadeCaption, Source, learned
+from reid.generate.registry import Generated, GeneratedCaption, GeneratorInput, learned
 from reid.modality import CAMERA, Target
 
 
@@ -41,11 +41,13 @@ class CapBlip:
         self.model = VisionLanguage(weights, device, dtype, download)
         self.prompt, self.max_tokens = prompt, max_tokens
 
-    def __call__(self, sources: Sequence[Source]) -> list[Made]:
+    def __call__(self, sources: Sequence[GeneratorInput]) -> list[Generated]:
         """One caption a source, all in one call of the model; a DataError where it says nothing."""
         pictures = [next(s.images[m] for m in CAMERA if m in s.images) for s in sources]
         texts = self.model.write(pictures, [self.prompt] * len(pictures), self.max_tokens)
         return [
-            MadeCaption(text, sure) if text else DataError(f"{s.name}: cap_blip: the model said nothing.")
+            GeneratedCaption(text, sure)
+            if text
+            else DataError(f"{s.name}: cap_blip: the model said nothing.")
             for s, (text, sure) in zip(sources, texts, strict=True)
         ]

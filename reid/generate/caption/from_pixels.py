@@ -9,12 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from reid.data.images import Pixels
-from reid.data.shards.schema import Attribute
+from reid.data.shards.schema import SampleAttribute
 from reid.generate.caption.patterns import PLAIN, pattern_of
-from reid.generate.caption.sentences import Look, sentence
+from reid.generate.caption.sentences import RegionLook, sentence
 from reid.generate.colours import Floats, cluster, name_colour, to_lab
 from reid.generate.mask.border_prior import prior_mask
-from reid.generate.registry import Made, MadeCaption, MaskArray, Rngs, generator
+from reid.generate.registry import Generated, GeneratedCaption, MaskArray, Rngs, generator
 from reid.modality import Target
 
 Kind = Literal["person", "vehicle", "object"]
@@ -55,7 +55,7 @@ def attributes(
     kind: Kind = "person",
     min_confidence: Share = 0.08,
     pattern_confidence: Share = 0.3,
-) -> list[Made]:
+) -> list[Generated]:
     """A caption of colours and patterns, with them as attributes. (B, H, W, 3) and masks (B, H, W) -> B.
 
     Each band of the mask's height (upper, lower and feet of a person, the body of a vehicle, the whole of an
@@ -64,7 +64,7 @@ def attributes(
     does a pattern below `pattern_confidence`. The caption's confidence is the geometric mean of what it says.
     Without a mask, or with an empty one, that of `mask_prior` is used and everything is less sure.
     """
-    made: list[Made] = []
+    made: list[Generated] = []
     for i, (picture, rng) in enumerate(zip(pixels, rngs, strict=True)):
         lab = to_lab(picture)
         inside, sure = (None, 1.0) if mask is None else (mask[i], 1.0)
@@ -160,17 +160,19 @@ def _name(centres: Floats, shares: Floats) -> list[tuple[tuple[str, float], tupl
 
 def _tell(
     kind: Kind, parts: dict[str, _Part], rng: np.random.Generator, least: float, least_pattern: float
-) -> MadeCaption:
+) -> GeneratedCaption:
     said: list[float] = []
-    looks: dict[str, Look] = {}
-    found: list[Attribute] = []
+    looks: dict[str, RegionLook] = {}
+    found: list[SampleAttribute] = []
     for name, part in parts.items():
         prefix = "" if name == "whole" else f"{name}_"
-        found.append(Attribute(f"{prefix}color", part.colour, round(part.colour_sure, 4), SOURCE))
+        found.append(SampleAttribute(f"{prefix}color", part.colour, round(part.colour_sure, 4), SOURCE))
         if part.accent:
-            found.append(Attribute(f"{prefix}accent", part.accent, round(part.accent_sure, 4), SOURCE))
+            found.append(SampleAttribute(f"{prefix}accent", part.accent, round(part.accent_sure, 4), SOURCE))
         if part.pattern:
-            found.append(Attribute(f"{prefix}pattern", part.pattern, round(part.pattern_sure, 4), SOURCE))
+            found.append(
+                SampleAttribute(f"{prefix}pattern", part.pattern, round(part.pattern_sure, 4), SOURCE)
+            )
         if part.colour_sure < least:
             continue
         said.append(part.colour_sure)
@@ -181,6 +183,6 @@ def _tell(
         if part.pattern not in (None, PLAIN) and part.pattern_sure >= least_pattern:
             pattern = part.pattern
             said.append(part.pattern_sure)
-        looks[name] = Look(tuple(colours), pattern)
+        looks[name] = RegionLook(tuple(colours), pattern)
     confidence = float(np.exp(np.mean(np.log(np.maximum(said, 1e-6))))) if said else 0.0
-    return MadeCaption(sentence(kind, looks, rng), round(confidence, 4), tuple(found))
+    return GeneratedCaption(sentence(kind, looks, rng), round(confidence, 4), tuple(found))

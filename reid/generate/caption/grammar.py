@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reid.errors import WeightsError
-from reid.generate.caption.attribute_schema import Schema
+from reid.generate.caption.attribute_schema import AttributeSchema
 
 _LONGEST = 48
 """Tokens of more characters are left out: none is needed to spell a value."""
@@ -77,7 +77,7 @@ class Grammar:
         return found
 
 
-def json_grammar(schema: Schema) -> Grammar:
+def json_grammar(schema: AttributeSchema) -> Grammar:
     """`{"gender": "male", …}` in the schema's order. A value's text ends with its closing quote."""
     segments: list[tuple[str, ...]] = []
     opening = "{"

@@ -9,17 +9,19 @@ import re
 from collections.abc import Mapping, Sequence
 
 from reid.data.batches.tokens import CONTEXT, tokenize
-from reid.data.shards.schema import Attribute
-from reid.generate.caption.attribute_schema import Schema, slots_of
+from reid.data.shards.schema import SampleAttribute
+from reid.generate.caption.attribute_schema import AttributeSchema, slots_of
 
 SOURCES = ("ALL", "RGB", "NI", "TI")
 """All modalities in one picture, and each alone; in the order in which ties are decided."""
 _ARTICLE = re.compile(r"\b([Aa]) (?=[AEIOaeio]|umbrella|SUV)")
 
 
-def merge(records: Sequence[Attribute], schema: Schema, weights: Mapping[str, float]) -> dict[str, Attribute]:
+def merge(
+    records: Sequence[SampleAttribute], schema: AttributeSchema, weights: Mapping[str, float]
+) -> dict[str, SampleAttribute]:
     """For each attribute that some source states, the statement of the largest confidence × source weight."""
-    merged: dict[str, Attribute] = {}
+    merged: dict[str, SampleAttribute] = {}
     for attribute in schema.attributes:
         stated = [r for r in records if r.name == attribute.name]
         if stated:
@@ -31,18 +33,18 @@ def merge(records: Sequence[Attribute], schema: Schema, weights: Mapping[str, fl
     return merged
 
 
-def trusted(merged: Mapping[str, Attribute], least: float) -> dict[str, Attribute]:
+def trusted(merged: Mapping[str, SampleAttribute], least: float) -> dict[str, SampleAttribute]:
     """Those of at least that confidence."""
     return {name: a for name, a in merged.items() if (a.confidence or 0.0) >= least}
 
 
-def words(said: Mapping[str, Attribute], schema: Schema) -> dict[str, str]:
+def words(said: Mapping[str, SampleAttribute], schema: AttributeSchema) -> dict[str, str]:
     """What the sentence says for each attribute; silent values are left out."""
     found = {name: schema.attribute(name).values[a.value] for name, a in said.items()}
     return {name: text for name, text in found.items() if text}
 
 
-def sentence(said: Mapping[str, Attribute], schema: Schema) -> str:
+def sentence(said: Mapping[str, SampleAttribute], schema: AttributeSchema) -> str:
     """The schema's sentence with these attributes; parts that lack one are left out."""
     known = words(said, schema)
     parts = []
@@ -54,8 +56,8 @@ def sentence(said: Mapping[str, Attribute], schema: Schema) -> str:
 
 
 def fitted(
-    said: Mapping[str, Attribute], schema: Schema, limit: int = CONTEXT
-) -> tuple[str, dict[str, Attribute]]:
+    said: Mapping[str, SampleAttribute], schema: AttributeSchema, limit: int = CONTEXT
+) -> tuple[str, dict[str, SampleAttribute]]:
     """The sentence, and what it is made of: the least sure attributes are dropped until it fits `limit`."""
     kept = dict(said)
     while True:
@@ -65,7 +67,9 @@ def fitted(
         kept.pop(min(kept, key=lambda name: kept[name].confidence or 0.0))
 
 
-def faults(text: str, said: Mapping[str, Attribute], schema: Schema, limit: int = CONTEXT) -> list[str]:
+def faults(
+    text: str, said: Mapping[str, SampleAttribute], schema: AttributeSchema, limit: int = CONTEXT
+) -> list[str]:
     """What is wrong with a sentence about these attributes, one remark each; empty when it may stand."""
     low = text.lower()
     found = [f"it does not say {w!r}" for w in words(said, schema).values() if w.lower() not in low]

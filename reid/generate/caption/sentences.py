@@ -43,7 +43,7 @@ _WORDS = {ACROSS: "horizontally striped", DOWN: "vertically striped", PATTERNED:
 
 
 @dataclass(frozen=True)
-class Look:
+class RegionLook:
     """What is said of one part: its colours, the main one first, and its pattern if that is said."""
 
     colours: tuple[str, ...]
@@ -55,7 +55,7 @@ class Look:
         return " ".join([*words, " and ".join(self.colours)])
 
 
-def sentence(kind: str, looks: Mapping[str, Look], rng: np.random.Generator) -> str:
+def sentence(kind: str, looks: Mapping[str, RegionLook], rng: np.random.Generator) -> str:
     """One sentence about a person, a vehicle or an object, of a template that `rng` draws."""
     templates = {"person": _PERSON, "vehicle": _VEHICLE, "object": _OBJECT}[kind]
     template = templates[int(rng.integers(len(templates)))]

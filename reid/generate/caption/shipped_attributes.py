@@ -5,7 +5,7 @@ The paper does not list them; these are ours, and a YAML file of the same form r
 
 from __future__ import annotations
 
-from reid.generate.caption.attribute_schema import Attribute, Schema
+from reid.generate.caption.attribute_schema import AttributeQuestion, AttributeSchema
 
 _COLOURS = (
     "black",
@@ -46,35 +46,39 @@ def _same(*values: str) -> dict[str, str]:
     return dict(zip(values, values, strict=True))
 
 
-PERSON = Schema(
+PERSON = AttributeSchema(
     subject="person",
     attributes=(
-        Attribute(name="gender", ask="apparent gender", values={"male": "man", "female": "woman"}),
-        Attribute(
+        AttributeQuestion(name="gender", ask="apparent gender", values={"male": "man", "female": "woman"}),
+        AttributeQuestion(
             name="age_group",
             ask="apparent age group",
             values={"child": "young", "teenager": "teenage", "adult": "adult", "elderly": "elderly"},
         ),
-        Attribute(
+        AttributeQuestion(
             name="viewpoint",
             ask="side of the person that the camera sees",
             values={"front": "front", "back": "back", "left": "left side", "right": "right side"},
         ),
-        Attribute(name="illumination", ask="light of the scene", values=_LIGHT),
-        Attribute(name="upper_colour", ask="main colour of the upper clothes", values=_same(*_COLOURS)),
-        Attribute(
+        AttributeQuestion(name="illumination", ask="light of the scene", values=_LIGHT),
+        AttributeQuestion(
+            name="upper_colour", ask="main colour of the upper clothes", values=_same(*_COLOURS)
+        ),
+        AttributeQuestion(
             name="upper_type",
             ask="kind of upper clothes",
             values=_same("t-shirt", "shirt", "sweater", "hoodie", "jacket", "coat", "vest", "dress"),
         ),
-        Attribute(name="lower_colour", ask="main colour of the lower clothes", values=_same(*_COLOURS)),
-        Attribute(
+        AttributeQuestion(
+            name="lower_colour", ask="main colour of the lower clothes", values=_same(*_COLOURS)
+        ),
+        AttributeQuestion(
             name="lower_type",
             ask="kind of lower clothes",
             values=_same("trousers", "jeans", "shorts", "leggings", "skirt", "dress"),
         ),
-        Attribute(name="shoe_colour", ask="main colour of the shoes", values=_same(*_COLOURS)),
-        Attribute(
+        AttributeQuestion(name="shoe_colour", ask="main colour of the shoes", values=_same(*_COLOURS)),
+        AttributeQuestion(
             name="shoe_type",
             ask="kind of shoes",
             values={
@@ -85,7 +89,7 @@ PERSON = Schema(
                 "heels": "heels",
             },
         ),
-        Attribute(
+        AttributeQuestion(
             name="hair_length",
             ask="length of the hair",
             values={
@@ -96,8 +100,8 @@ PERSON = Schema(
                 "covered": "covered hair",
             },
         ),
-        Attribute(name="glasses", ask="glasses", values={"yes": "glasses", "no": ""}),
-        Attribute(
+        AttributeQuestion(name="glasses", ask="glasses", values={"yes": "glasses", "no": ""}),
+        AttributeQuestion(
             name="carried_object",
             ask="the object carried",
             values={
@@ -131,11 +135,11 @@ PERSON = Schema(
     ),
 )
 
-VEHICLE = Schema(
+VEHICLE = AttributeSchema(
     subject="vehicle",
     attributes=(
-        Attribute(name="colour", ask="main colour", values=_same(*_CAR_COLOURS)),
-        Attribute(
+        AttributeQuestion(name="colour", ask="main colour", values=_same(*_CAR_COLOURS)),
+        AttributeQuestion(
             name="type",
             ask="kind of vehicle",
             values=_same(
@@ -151,7 +155,7 @@ VEHICLE = Schema(
                 "taxi",
             ),
         ),
-        Attribute(
+        AttributeQuestion(
             name="make",
             ask="make",
             values={
@@ -160,12 +164,12 @@ VEHICLE = Schema(
                 "other": "",
             },
         ),
-        Attribute(
+        AttributeQuestion(
             name="viewpoint",
             ask="side of the vehicle that the camera sees",
             values=_same("front", "rear", "side", "front corner", "rear corner", "top"),
         ),
-        Attribute(
+        AttributeQuestion(
             name="light_state",
             ask="lights of the vehicle",
             values={
@@ -175,7 +179,7 @@ VEHICLE = Schema(
                 "brake lights on": "brake lights on",
             },
         ),
-        Attribute(
+        AttributeQuestion(
             name="notable_feature",
             ask="most notable feature",
             values={

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from reid.data.images import Pixels
-from reid.data.shards.schema import Attribute
+from reid.data.shards.schema import SampleAttribute
 from reid.errors import DataError
 from reid.generate.caption.attribute_files import load_schema
 from reid.generate.caption.attribute_question import again, parse, question, read_held
@@ -18,7 +18,7 @@ from reid.generate.caption.grammar import Vocabulary, json_grammar
 from reid.generate.caption.merging import faults, fitted, merge, trusted
 from reid.generate.caption.views import ALL, views
 from reid.generate.caption.vision_language import DType, VisionLanguage
-from reid.generate.registry import Made, MadeCaption, Source, learned
+from reid.generate.registry import Generated, GeneratedCaption, GeneratorInput, learned
 from reid.modality import CAMERA, Target
 
 Weight = Annotated[float, Field(ge=0, le=10)]
@@ -77,11 +77,11 @@ class CapVlm:
         self.words_by_model = describe == "model"
         self.source_weights = {ALL: weight_all, "RGB": weight_rgb, "NI": weight_ni, "TI": weight_ti}
 
-    def __call__(self, sources: Sequence[Source]) -> list[Made]:
+    def __call__(self, sources: Sequence[GeneratorInput]) -> list[Generated]:
         """One caption a source, or a DataError where the model gave nothing to say."""
         shown = [views(s.images) for s in sources]
         asked = [(i, name, picture) for i, found in enumerate(shown) for name, picture in found.items()]
-        records: list[list[Attribute]] = [[] for _ in sources]
+        records: list[list[SampleAttribute]] = [[] for _ in sources]
         for start in range(0, len(asked), self.rows):
             part = asked[start : start + self.rows]
             answers = self._ask([(name, picture) for _, name, picture in part])
@@ -92,7 +92,7 @@ class CapVlm:
             for source, found, pictures in zip(sources, records, shown, strict=True)
         ]
 
-    def _ask(self, asked: Sequence[tuple[str, Pixels]]) -> list[tuple[Attribute, ...]]:
+    def _ask(self, asked: Sequence[tuple[str, Pixels]]) -> list[tuple[SampleAttribute, ...]]:
         names, pictures = [n for n, _ in asked], [p for _, p in asked]
         prompts = [question(self.schema, name, self.vocabulary is None) for name in names]
         if self.vocabulary is None:
@@ -106,7 +106,7 @@ class CapVlm:
 
     def _free(
         self, names: Sequence[str], pictures: Sequence[Pixels], prompts: Sequence[str]
-    ) -> Iterator[tuple[Attribute, ...]]:
+    ) -> Iterator[tuple[SampleAttribute, ...]]:
         room = _ANSWER_TOKENS * len(self.schema.attributes)
         texts = self.model.write(pictures, prompts, room)
         for name, picture, prompt, (text, _) in zip(names, pictures, prompts, texts, strict=True):
@@ -120,7 +120,9 @@ class CapVlm:
             except ValueError:
                 yield ()  # the other pictures of the capture may do
 
-    def _caption(self, source: Source, records: list[Attribute], pictures: dict[str, Pixels]) -> Made:
+    def _caption(
+        self, source: GeneratorInput, records: list[SampleAttribute], pictures: dict[str, Pixels]
+    ) -> Generated:
         merged = merge(records, self.schema, self.source_weights)
         said = trusted(merged, self.least)
         if not merged:
@@ -136,9 +138,9 @@ class CapVlm:
             text = self._worded(text, said, pictures.get(ALL, next(iter(pictures.values()))))
         sure = sum(a.confidence or 0.0 for a in said.values()) / len(said)
         kept = records if self.keep == "all" else list(merged.values())
-        return MadeCaption(text, sure, tuple(replace(a) for a in kept))
+        return GeneratedCaption(text, sure, tuple(replace(a) for a in kept))
 
-    def _worded(self, draft: str, said: dict[str, Attribute], picture: Pixels) -> str:
+    def _worded(self, draft: str, said: dict[str, SampleAttribute], picture: Pixels) -> str:
         prompt = (
             f"Reword this description of the {self.schema.subject} as one plain English sentence. Keep every "
             f"fact and its words, and add none: {draft}"

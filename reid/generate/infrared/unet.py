@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from reid.data.images import Pixels
 from reid.errors import WeightsError
-from reid.generate.registry import Made, Source, learned
+from reid.generate.registry import Generated, GeneratorInput, learned
 from reid.generate.weights import find_file, unfit
 from reid.modality import Modality, Target
 from reid.nn.unet import load_unet
@@ -48,9 +48,9 @@ class IrUnet:
         self.step = 4 if self.device.type == "cpu" else 64
 
     @torch.inference_mode()
-    def __call__(self, sources: Sequence[Source]) -> list[Made]:
+    def __call__(self, sources: Sequence[GeneratorInput]) -> list[Generated]:
         """One (H, W) uint8 a source."""
-        made: list[Made] = []
+        made: list[Generated] = []
         for start in range(0, len(sources), self.step):
             made += self._translate([s.images[Modality.RGB] for s in sources[start : start + self.step]])
         return made

@@ -10,7 +10,7 @@ from pydantic import Field
 from reid.data.images import Pixels
 from reid.generate.colours import Floats, to_lab
 from reid.generate.filters import blur
-from reid.generate.registry import Made, MadeMask, MaskArray, Rngs, generator
+from reid.generate.registry import Generated, GeneratedMask, MaskArray, Rngs, generator
 from reid.modality import Target
 
 Reach = Annotated[float, Field(gt=0, le=10)]
@@ -30,7 +30,7 @@ def prior(
     reach_across: Reach = 0.8,
     reach_along: Reach = 1.2,
     smooth: Annotated[float, Field(ge=0, le=0.2)] = 0.015,
-) -> list[Made]:
+) -> list[Generated]:
     """The object, where sigmoid(`steepness` (d c - `threshold`)) > 0.5. (B, H, W, 3) -> B masks (H, W).
 
     d in [0, 1) is a pixel's distance in Lab from the nearer of the two borders at its height, over itself
@@ -40,13 +40,13 @@ def prior(
     go by a vote of the pixels within `smooth` of the longer side. The score is the overlap (IoU) that these
     probabilities expect. Where colour shows nothing, the mask is that of c and its score 0.
     """
-    made: list[Made] = []
+    made: list[Generated] = []
     for picture in pixels:
         lab = to_lab(picture)
         if sides == "top_bottom":
             lab = np.ascontiguousarray(lab.transpose(1, 0, 2))
         mask, score = prior_mask(lab, steepness, threshold, border, reach_across, reach_along, smooth)
-        made.append(MadeMask(np.ascontiguousarray(mask.T) if sides == "top_bottom" else mask, score))
+        made.append(GeneratedMask(np.ascontiguousarray(mask.T) if sides == "top_bottom" else mask, score))
     return made
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
 
-from reid.generate.registry import MadeMask, MaskArray
+from reid.generate.registry import GeneratedMask, MaskArray
 
 Fuse = Literal["first", "best_score", "union", "majority"]
 
 
 def choose(
     masks: MaskArray, scores: npt.NDArray[np.floating], smallest: float = 0.08, largest: float = 0.85
-) -> MadeMask | None:
+) -> GeneratedMask | None:
     """The best-scored of (C, H, W) masks that covers a plausible share and holds the centre pixel, if any."""
     height, width = masks.shape[1:]
     share = masks.mean(axis=(1, 2))
@@ -24,10 +24,10 @@ def choose(
     if not fits.any():
         return None
     best = int(np.argmax(np.where(fits, scores, -np.inf)))
-    return MadeMask(masks[best], float(scores[best]))
+    return GeneratedMask(masks[best], float(scores[best]))
 
 
-def fuse(masks: Sequence[MadeMask], how: Fuse) -> MadeMask:
+def fuse(masks: Sequence[GeneratedMask], how: Fuse) -> GeneratedMask:
     """One mask from at least one, all of the size of the first; ties of `majority` count as inside.
 
     The score is that of the mask taken, or the mean of those put together.
@@ -36,18 +36,18 @@ def fuse(masks: Sequence[MadeMask], how: Fuse) -> MadeMask:
         return masks[0] if how == "first" else max(masks, key=_score)
     votes = np.stack([m.mask for m in masks]).mean(axis=0)
     joined = votes > 0 if how == "union" else votes >= 0.5
-    return MadeMask(joined, float(np.mean([_score(m) for m in masks])))
+    return GeneratedMask(joined, float(np.mean([_score(m) for m in masks])))
 
 
-def resized(mask: MadeMask, height: int, width: int) -> MadeMask:
+def resized(mask: GeneratedMask, height: int, width: int) -> GeneratedMask:
     """The mask at another size, by the nearest pixel."""
     if mask.mask.shape == (height, width):
         return mask
     image = PILImage.fromarray(mask.mask.astype(np.uint8)).resize(
         (width, height), PILImage.Resampling.NEAREST
     )
-    return MadeMask(np.asarray(image, dtype=np.bool_), mask.score)
+    return GeneratedMask(np.asarray(image, dtype=np.bool_), mask.score)
 
 
-def _score(mask: MadeMask) -> float:
+def _score(mask: GeneratedMask) -> float:
     return 0.0 if mask.score is None else mask.score

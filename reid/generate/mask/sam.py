@@ -13,7 +13,7 @@ from reid.errors import DataError
 from reid.generate.mask.candidates import Fuse, choose, fuse, resized
 from reid.generate.mask.prompts import Subject, prompt_for
 from reid.generate.mask.segmenters import load_segmenter
-from reid.generate.registry import Made, MadeMask, Source, bind, learned
+from reid.generate.registry import Generated, GeneratedMask, GeneratorInput, bind, learned
 from reid.modality import CAMERA, Modality, Target
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -56,9 +56,9 @@ class MaskSam:
             bind(Target.MASK, GenerateConfig(generator="mask_prior")) if otherwise == "prior" else None
         )
 
-    def __call__(self, sources: Sequence[Source]) -> list[Made]:
+    def __call__(self, sources: Sequence[GeneratorInput]) -> list[Generated]:
         """One mask a source, or a DataError; the segmenter sees one modality of all sources at a time."""
-        found: list[list[MadeMask]] = [[] for _ in sources]
+        found: list[list[GeneratedMask]] = [[] for _ in sources]
         for modality in CAMERA:
             asked = [
                 i
@@ -73,23 +73,23 @@ class MaskSam:
             for masks, s in zip(found, sources, strict=True)
         ]
 
-    def _ask(self, sources: Sequence[Source], modality: Modality) -> list[MadeMask | None]:
+    def _ask(self, sources: Sequence[GeneratorInput], modality: Modality) -> list[GeneratedMask | None]:
         if not sources:
             return []
         pictures = [s.images[modality] for s in sources]
         prompts = [prompt_for(p.shape[0], p.shape[1], self.subject, self.inset) for p in pictures]
         return [choose(*out, self.smallest, self.largest) for out in self.segment(pictures, prompts)]
 
-    def _none(self, source: Source) -> Made:
+    def _none(self, source: GeneratorInput) -> Generated:
         if self.prior is None:
             tried = ", ".join(m.value for m in CAMERA if m in source.images)
             return DataError(f"{source.name}: mask_sam found no mask that fits (tried {tried}).")
         first = next(source.images[m] for m in CAMERA if m in source.images)
         (made,) = self.prior.load()([replace(source, images={Modality.RGB: first}, mask=None)])
-        return MadeMask(made.mask, 0.0) if isinstance(made, MadeMask) else made
+        return GeneratedMask(made.mask, 0.0) if isinstance(made, GeneratedMask) else made
 
 
-def _shape(source: Source) -> tuple[int, int]:
+def _shape(source: GeneratorInput) -> tuple[int, int]:
     """Height and width of the picture that the mask belongs to: RGB, or the first that is there."""
     height, width = next(source.images[m] for m in CAMERA if m in source.images).shape[:2]
     return height, width

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from reid.data.images import Pixels
 from reid.errors import WeightsError
-from reid.generate.registry import Made, Source, learned
+from reid.generate.registry import Generated, GeneratorInput, learned
 from reid.generate.sketch.teed_network import STRIDE, Teed
 from reid.generate.weights import find_file, unfit
 from reid.modality import Modality, Target
@@ -54,10 +54,10 @@ class SketchTeed:
         self.step = 1 if torch.device(device).type == "cpu" else 64  # more would leave a processor's cache
 
     @torch.inference_mode()
-    def __call__(self, sources: Sequence[Source]) -> list[Made]:
+    def __call__(self, sources: Sequence[GeneratorInput]) -> list[Generated]:
         """One (H, W) uint8 a source; pictures of one size go through the network together."""
         pixels = [s.images[Modality.RGB] for s in sources]
-        made: list[Made | None] = [None] * len(pixels)
+        made: list[Generated | None] = [None] * len(pixels)
         for shape in dict.fromkeys(p.shape for p in pixels):
             same = [i for i, p in enumerate(pixels) if p.shape == shape]
             for start in range(0, len(same), self.step):

@@ -117,7 +117,7 @@ def adapted_blocks(
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedSequence:
     """Projected tokens, and the routing of every adapted block over all b * T tokens (or b samples)."""
 
     tokens: Tensor  # (b, T, dim)
@@ -132,7 +132,7 @@ def encode_pictures(
     style: Style,
     class_only: int = 0,
     class_bias: Tensor | None = None,
-) -> tuple[Tensor, Encoded]:
+) -> tuple[Tensor, EncodedSequence]:
     """(b, 3, H, W) -> the global vectors (c, dim) of the first c = `class_only` pictures, and of the others
     every token. The last block then computes for those c the class token alone, and its routing is of the
     others. `class_bias` (b, width) is added to the class tokens. No picture gives no row, yet with a (zero)
@@ -142,36 +142,36 @@ def encode_pictures(
         blank = images.new_zeros(1, *images.shape[1:])
         bias = None if class_bias is None else F.pad(class_bias, (0, 0, 0, 1))
         whole, found = encode_pictures(tower, adapters, blank, style, class_bias=bias)
-        return whole, Encoded(found.tokens[:0], [r[:0] for r in found.routings])
+        return whole, EncodedSequence(found.tokens[:0], [r[:0] for r in found.routings])
     tokens = tower.visual.ln_pre(tower.patchify(images, class_bias))
     blocks, plain = list(tower.blocks), Sequences()
     if not class_only:
         tokens, routings = adapted_blocks(blocks, adapters, tokens, plain, style)
-        return tokens.new_zeros(0, tower.dim), Encoded(tower.project(tokens), routings)
+        return tokens.new_zeros(0, tower.dim), EncodedSequence(tower.project(tokens), routings)
     tokens, routings = adapted_blocks(blocks[:-1], adapters[:-1], tokens, plain, style)
     ends = blocks[-1:], adapters[-1:]
     first, _ = adapted_blocks(*ends, tokens[:class_only], plain, style, class_only=True)
     whole = tower.project(first)[:, 0]
     if class_only == len(images):
-        return whole, Encoded(whole.new_zeros(0, 1, tower.dim), routings)
+        return whole, EncodedSequence(whole.new_zeros(0, 1, tower.dim), routings)
     rest, final = adapted_blocks(*ends, tokens[class_only:], plain, style)
-    return whole, Encoded(tower.project(rest), [*routings, *final])
+    return whole, EncodedSequence(tower.project(rest), [*routings, *final])
 
 
 def encode_sentences(
     tower: TextTower, adapters: Sequence[Adapter | None], ids: Tensor, style: Style
-) -> Encoded:
+) -> EncodedSequence:
     """(b, L) ids -> every token up to the longest text; a text ends at its largest id, the end token.
 
     No text gives no row, yet with a (zero) gradient for every parameter.
     """
     if not len(ids):
         found = encode_sentences(tower, adapters, ids.new_zeros(1, 1), style)
-        return Encoded(found.tokens[:0], [r[:0] for r in found.routings], ids.new_zeros(0))
+        return EncodedSequence(found.tokens[:0], [r[:0] for r in found.routings], ids.new_zeros(0))
     ends = ids.argmax(dim=1)
     ids = ids[:, : int(ends.max()) + 1]
     sequences = Sequences(ends, torch.arange(ids.shape[1], device=ids.device) <= ends[:, None], ids)
     x, routings = adapted_blocks(
         list(tower.blocks), adapters, tower.embed_ids(ids), sequences, style, causal=True
     )
-    return Encoded(tower.project(x), routings, ends)
+    return EncodedSequence(tower.project(x), routings, ends)

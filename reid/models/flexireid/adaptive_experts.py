@@ -24,7 +24,7 @@ Strategy = Literal["adaptive", "topk", "soft", "hash"]
 Unit = Literal["token", "sample_cls", "sample_mean"]
 
 
-class AEAConfig(Section):
+class AdaptiveExpertsConfig(Section):
     """The mixtures of adapters in every block. Image experts are shared by RGB, sketch and infrared."""
 
     enabled: bool = Field(True, description="false: the towers as they are")
@@ -49,7 +49,7 @@ class AEAConfig(Section):
     dispatch: Dispatch = "auto"
 
     @model_validator(mode="after")
-    def _fits(self) -> AEAConfig:
+    def _fits(self) -> AdaptiveExpertsConfig:
         if self.router == "topk" and self.top_k > self.experts:
             raise ValueError(f"top_k = {self.top_k} of {self.experts} experts; use at most that")
         if self.router == "hash" and self.unit != "token":
@@ -68,10 +68,10 @@ class AEAConfig(Section):
         )
 
 
-class AEA(nn.Module):
+class AdaptiveExperts(nn.Module):
     """Tokens (b, T, D) -> what is added to them, and the routing of b * T tokens or b samples."""
 
-    def __init__(self, config: AEAConfig, width: int) -> None:
+    def __init__(self, config: AdaptiveExpertsConfig, width: int) -> None:
         super().__init__()
         self.config = config
         self.router = Router(config.routing(), width, config.experts)

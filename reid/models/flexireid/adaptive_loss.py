@@ -14,26 +14,26 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from reid.models.flexireid.stream_encoder import Use
+from reid.models.flexireid.stream_encoder import AdapterUse
 from reid.nn.distributed import sum_over_ranks
 
 Reduction = Literal["mean", "sum_layers"]
 
 
 @dataclass(frozen=True)
-class Tally:
+class RouterTotals:
     """Sums over the units of all ranks, a row a use."""
 
-    uses: Sequence[Use]
+    uses: Sequence[AdapterUse]
     chosen: Tensor  # (n, E) units that went to an expert
     entropy: Tensor  # (n,) nats, with gradient
     units: Tensor  # (n,)
 
     @staticmethod
-    def of(uses: Sequence[Use]) -> Tally:
+    def of(uses: Sequence[AdapterUse]) -> RouterTotals:
         """Every rank must call it with the same uses in the same order, though some may be without units."""
         table = sum_over_ranks(torch.stack([_sums(use) for use in uses]))
-        return Tally(uses, table[:, :-2].detach(), table[:, -2], table[:, -1].detach())
+        return RouterTotals(uses, table[:, :-2].detach(), table[:, -2], table[:, -1].detach())
 
     def loss(self, reduction: Reduction) -> Tensor:
         """The mean over layers and streams with units; "sum_layers": over streams, of sums over layers."""
@@ -72,7 +72,7 @@ class Tally:
         return found
 
 
-def _sums(use: Use) -> Tensor:
+def _sums(use: AdapterUse) -> Tensor:
     """(E + 2,) chosen, entropy and number of the valid units."""
     p = use.routing.probabilities
     each = -(p * p.clamp_min(1e-12).log()).sum(1)  # (S,)

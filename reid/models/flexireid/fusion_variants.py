@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid.models.flexireid.query_fusion import CMQF, SLOTS, TEXT_SLOT, FusionConfig, Lef
+from reid.models.flexireid.query_fusion import SLOTS, TEXT_SLOT, FusionConfig, MissingEmbeddings, QueryFusion
 from reid.models.flexireid.streams import Mode, Stream, all_modes
 from reid.nn.cross_attention import CrossAttentionStack, keep_mean
 
@@ -79,7 +79,7 @@ class HierarchicalFusion(nn.Module):
         self.modes: list[Mode] = all_modes(slots)
         self.visual = CrossAttentionStack(dim, config.depth, config.heads)
         self.all = CrossAttentionStack(dim, config.depth, config.heads)
-        self.lef = Lef(config, self.modes, 1, dim)
+        self.lef = MissingEmbeddings(config, self.modes, 1, dim)
 
     def forward(self, streams: Mapping[int, Stream], wanted: Tensor, every: bool = False) -> Tensor:
         """See CMQF."""
@@ -106,7 +106,7 @@ def make_fusion(config: FusionConfig, dim: int, slots: Sequence[int], context: i
         return ConcatFusion(config, dim, slots)
     if config.kind == "hierarchical":
         return HierarchicalFusion(config, dim, slots)
-    return CMQF(config, dim, slots, context)
+    return QueryFusion(config, dim, slots, context)
 
 
 def reads_tokens(config: FusionConfig) -> bool:

@@ -25,13 +25,13 @@ from reid.config import Plugin
 from reid.data.batches.batch import Batch
 from reid.errors import ConfigError
 from reid.modality import ORDER, Modality, Subset, canonical, subset_name
-from reid.models.base import ModelContext, Output, Regime, ReIDModel, Routed, Side
+from reid.models.base import ExpertMap, ModelContext, Output, Regime, ReIDModel, Side
 from reid.models.flexireid.adapted_tower import Style
-from reid.models.flexireid.adaptive_experts import AEA, AEAConfig
-from reid.models.flexireid.adaptive_loss import Reduction, Tally
+from reid.models.flexireid.adaptive_experts import AdaptiveExperts, AdaptiveExpertsConfig
+from reid.models.flexireid.adaptive_loss import Reduction, RouterTotals
 from reid.models.flexireid.fusion_variants import make_fusion, reads_tokens
 from reid.models.flexireid.query_fusion import FusionConfig
-from reid.models.flexireid.stream_encoder import Use, picture_streams, sentence_stream
+from reid.models.flexireid.stream_encoder import AdapterUse, picture_streams, sentence_stream
 from reid.models.flexireid.streams import Stream, all_modes
 from reid.nn.bnneck import BNNeck
 from reid.nn.distributed import gather_rows
@@ -67,7 +67,7 @@ class Config(Plugin):
     freeze_backbone: bool = Field(True, description="train adapters and fusion only; needs weights")
     unfreeze_ln: bool = Field(False, description="train the towers' layer norms nevertheless")
     unfreeze_proj: bool = Field(False, description="train the projections to the shared space nevertheless")
-    moe: AEAConfig = AEAConfig()
+    moe: AdaptiveExpertsConfig = AdaptiveExpertsConfig()
     fusion: FusionConfig = FusionConfig()
     sdm_scale: float = Field(50.0, gt=0, description="kappa, 1 / temperature; fixed")
     mode_reduction: Literal["sum", "mean"] = Field("sum", description="of SDM over the queries")
@@ -118,10 +118,10 @@ class Model(ReIDModel):
             config.unfreeze_proj,
         )
         self.image_moe = nn.ModuleList(
-            AEA(moe, self.image_tower.width) for _ in range(depth if moe.enabled else 0)
+            AdaptiveExperts(moe, self.image_tower.width) for _ in range(depth if moe.enabled else 0)
         )
         self.text_moe = nn.ModuleList(
-            AEA(moe, config.text.width)
+            AdaptiveExperts(moe, config.text.width)
             for _ in range(config.text.layers if moe.enabled and self.text_tower is not None else 0)
         )
         modes = all_modes(list(self.slots))
@@ -182,7 +182,7 @@ class Model(ReIDModel):
             losses["id"] = self.config.id_weight * value
         stats: dict[str, Tensor | float] = {}
         if uses:
-            tally = Tally.of(uses)
+            tally = RouterTotals.of(uses)
             losses["ada"] = self.config.ada_weight * tally.loss(self.config.ada_reduction)
             stats = tally.stats()
             if self.config.balance_weight:
@@ -233,7 +233,7 @@ class Model(ReIDModel):
         return found
 
     @torch.no_grad()
-    def routing(self, batch: Batch) -> dict[str, Routed]:
+    def routing(self, batch: Batch) -> dict[str, ExpertMap]:
         """Of pictures, in the first, the middle and the last block ("image0/rgb"); see ReIDModel.
 
         With samples as units all patches of a picture share one choice.
@@ -242,7 +242,7 @@ class Model(ReIDModel):
         _, uses = self._encode(batch.only(self.modalities), prune=False)
         depth = len(self.image_moe)
         rows, columns = self.image_tower.grid
-        found: dict[str, Routed] = {}
+        found: dict[str, ExpertMap] = {}
         for use in uses:
             if use.tower != "image" or use.layer not in {0, depth // 2, depth - 1}:
                 continue
@@ -251,7 +251,7 @@ class Model(ReIDModel):
             best = best[:, 1:] if best.shape[1] > 1 else best.expand(-1, rows * columns)
             experts = best.new_full((len(batch), rows * columns), -1).index_copy(0, where, best)
             name = f"image{use.layer}/{use.stream}"
-            found[name] = Routed(experts.view(-1, rows, columns), use.routing.experts)
+            found[name] = ExpertMap(experts.view(-1, rows, columns), use.routing.experts)
         return found
 
     def _patterns(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -282,13 +282,13 @@ class Model(ReIDModel):
         grid: Tensor = empty.index_put(wanted.nonzero(as_tuple=True), packed)
         return grid
 
-    def _encode(self, batch: Batch, prune: bool) -> tuple[dict[Modality, Stream], list[Use]]:
+    def _encode(self, batch: Batch, prune: bool) -> tuple[dict[Modality, Stream], list[AdapterUse]]:
         """Streams of the batch's modalities, each tower run once; without pruning also how they were routed.
 
         `prune` leaves out the last block's tokens that nothing reads: of photos all but the class token.
         """
         streams: dict[Modality, Stream] = {}
-        uses: list[Use] = []
+        uses: list[AdapterUse] = []
         here = [m for m in self.visual if m in batch.index]
         if here:
             moe, local = self.config.moe, reads_tokens(self.config.fusion)

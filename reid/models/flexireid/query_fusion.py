@@ -43,7 +43,7 @@ class FusionConfig(Section):
     )
 
 
-class Lef(nn.Module):
+class MissingEmbeddings(nn.Module):
     """(mode, slot) -> (L, D), what stands in for a modality that the mode lacks; normal 0.02, or zeros."""
 
     def __init__(self, config: FusionConfig, modes: Sequence[Mode], length: int, dim: int) -> None:
@@ -67,7 +67,7 @@ class Lef(nn.Module):
         return table[self.place[mode, slot]]
 
 
-class CMQF(nn.Module):
+class QueryFusion(nn.Module):
     """Streams by slot (0 sketch, 1 infrared, 2 text) and `wanted` (B, K) bool -> (N, D), row by row.
 
     K are all modes of the slots in use. A row that lacks a modality of a mode must not want it.
@@ -86,7 +86,7 @@ class CMQF(nn.Module):
             CrossAttentionStack(dim, config.depth, config.heads, config.residual) for _ in range(SLOTS)
         )
         self.fuse = CrossAttentionStack(dim, config.depth, config.heads)
-        self.lef = Lef(config, self.modes, self.length, dim)
+        self.lef = MissingEmbeddings(config, self.modes, self.length, dim)
 
     def forward(self, streams: Mapping[int, Stream], wanted: Tensor, every: bool = False) -> Tensor:
         """Modes that nobody wants are left out, unless `every` is to be computed (for equal gradients)."""

@@ -17,7 +17,7 @@ from reid.nn.towers.clip import ImageTower, TextTower
 
 
 @dataclass(frozen=True)
-class Use:
+class AdapterUse:
     """How one layer of a tower routed the units of one stream on this rank."""
 
     tower: str
@@ -35,7 +35,7 @@ def picture_streams(
     style: Style,
     short: Sequence[Modality] = (),
     class_bias: Tensor | None = None,
-) -> tuple[dict[Modality, Stream], list[Use]]:
+) -> tuple[dict[Modality, Stream], list[AdapterUse]]:
     """One pass over all pictures of these modalities. Of the `short` ones, which must come first, only the
     global vectors; then no routing is told. `adapters`: one a block, or none at all; `class_bias` (pictures,
     width) is added to the class tokens.
@@ -55,18 +55,18 @@ def picture_streams(
             tokens = found.tokens[start - cut : start - cut + size]
             streams[m] = Stream(batch.index[m], tokens[:, 0], tokens)
         start += size
-    uses: list[Use] = []
+    uses: list[AdapterUse] = []
     for layer, routing in enumerate([] if short else found.routings):
         each, start = len(routing.gates) // max(1, sum(sizes.values())), 0
         for m, size in sizes.items():
-            uses.append(Use("image", layer, m.value, routing[start : start + size * each]))
+            uses.append(AdapterUse("image", layer, m.value, routing[start : start + size * each]))
             start += size * each
     return streams, uses
 
 
 def sentence_stream(
     tower: TextTower, adapters: nn.ModuleList, batch: Batch, style: Style
-) -> tuple[Stream, list[Use]]:
+) -> tuple[Stream, list[AdapterUse]]:
     """The batch's texts: the global vector is the end token's, what lies behind it is padding."""
     assert batch.tokens is not None
     found = encode_sentences(tower, list(adapters) or [None] * len(tower.blocks), batch.tokens, style)
@@ -77,5 +77,5 @@ def sentence_stream(
     uses = []
     for layer, routing in enumerate(found.routings):
         valid = ~ignored.flatten() if len(routing.gates) == ignored.numel() else None
-        uses.append(Use("text", layer, "text", routing, valid))
+        uses.append(AdapterUse("text", layer, "text", routing, valid))
     return Stream(batch.index[Modality.TEXT], whole, found.tokens, ignored), uses

@@ -14,7 +14,7 @@ from reid.config.typed import Section
 from reid.data.batches.batch import Batch
 from reid.modality import ORDER, Modality
 from reid.nn.moe.experts import BottleneckExperts, Init
-from reid.nn.moe.layer import Dispatch, Mixed, MoE
+from reid.nn.moe.layer import Dispatch, MixtureOutput, MoE
 from reid.nn.moe.routing import Router, RouterConfig
 
 Tokens = dict[Modality, Tensor]
@@ -52,7 +52,7 @@ class MixtureConfig(Section):
         return MoE(Router(self.router, width, self.experts), experts, self.dispatch, self.capacity)
 
 
-class FFMConfig(MixtureConfig):
+class FeatureFusionConfig(MixtureConfig):
     """Fusion before the encoder (or further in)."""
 
     keep: float = Field(0.5, ge=0, le=1, description="lambda: weight of a modality's own tokens")
@@ -60,16 +60,16 @@ class FFMConfig(MixtureConfig):
 
 
 @dataclass(frozen=True)
-class Used:
+class MixtureUse:
     """How a mixture routed: the modality of each token, and the tokens of each of its calls."""
 
     name: str
-    result: Mixed
+    result: MixtureOutput
     kinds: Tensor  # (S,) int64 index of the modality
     calls: Sequence[slice] = (slice(None),)
 
 
-class FFM(nn.Module):
+class FeatureFusion(nn.Module):
     """Each modality's tokens from its own and the others' (paper Eq. 3-6).
 
     X'_M = keep * X_M + sum over sources S of a_S * G(X_S), where a is the softmax of learned weights of the
@@ -77,7 +77,9 @@ class FFM(nn.Module):
     directions share two mixtures: in canonical order of target and source, the first half and the second.
     """
 
-    def __init__(self, config: FFMConfig, width: int, modalities: list[Modality], raw_alone: bool) -> None:
+    def __init__(
+        self, config: FeatureFusionConfig, width: int, modalities: list[Modality], raw_alone: bool
+    ) -> None:
         super().__init__()
         self.config = config
         self.modalities = modalities
@@ -88,20 +90,20 @@ class FFM(nn.Module):
         self.generators = nn.ModuleList(config.build(width, residual=False) for _ in self.calls)
         self.weights = nn.ModuleDict({f"{s.value}_to_{t.value}": nn.Linear(width, 1) for s, t in pairs})
 
-    def forward(self, tokens: Tokens, batch: Batch) -> tuple[Tokens, list[Used]]:
+    def forward(self, tokens: Tokens, batch: Batch) -> tuple[Tokens, list[MixtureUse]]:
         """Packed tokens m -> (b_m, T, D) to complete ones m -> (B, T, D), and how the mixtures routed."""
         made, mixed = self.generate(tokens)
         return self.fuse(tokens, made, batch), mixed
 
-    def generate(self, tokens: Tokens) -> tuple[Made, list[Used]]:
+    def generate(self, tokens: Tokens) -> tuple[Made, list[MixtureUse]]:
         """Every direction's generation (source, target) -> (b_source, T, D), whatever the target has."""
         made: Made = {}
-        mixed: list[Used] = []
+        mixed: list[MixtureUse] = []
         length = next(iter(tokens.values())).shape[1]
         for i, (generator, pairs) in enumerate(zip(self.generators, self.calls, strict=True)):
             sizes = [len(tokens[s]) for s, _ in pairs]
             counts = [n * length for n in sizes]
-            result: Mixed = generator(torch.cat([tokens[s] for s, _ in pairs]), calls=counts)
+            result: MixtureOutput = generator(torch.cat([tokens[s] for s, _ in pairs]), calls=counts)
             made |= dict(zip(pairs, result.tokens.split(sizes), strict=True))
             calls = [slice(a, b) for a, b in pairwise(accumulate(counts, initial=0))]
             kinds = torch.cat(
@@ -110,7 +112,7 @@ class FFM(nn.Module):
                     for n, (s, _) in zip(counts, pairs, strict=True)
                 ]
             )
-            mixed.append(Used(f"ffm{i}", result, kinds, calls))
+            mixed.append(MixtureUse(f"ffm{i}", result, kinds, calls))
         return made, mixed
 
     def fuse(self, tokens: Tokens, made: Made, batch: Batch) -> Tokens:

@@ -21,15 +21,22 @@ from reid.config import Plugin, Section
 from reid.data.batches.batch import Batch
 from reid.errors import ConfigError
 from reid.modality import CAMERA, Modality, Subset, subset_name
-from reid.models.base import ModelContext, Output, Regime, ReIDModel, Routed, Side
-from reid.models.mfrnet.feature_fusion import FFM, FFMConfig, Made, MixtureConfig, Tokens, Used
+from reid.models.base import ExpertMap, ModelContext, Output, Regime, ReIDModel, Side
+from reid.models.mfrnet.feature_fusion import (
+    FeatureFusion,
+    FeatureFusionConfig,
+    Made,
+    MixtureConfig,
+    MixtureUse,
+    Tokens,
+)
 from reid.nn.bnneck import BNNeck
 from reid.nn.buffers import to_buffers
 from reid.nn.distributed import gather_rows
 from reid.nn.losses.identity import IdentityTerms, identity_losses
 from reid.nn.losses.routing import LoadOf, balance_loss
 from reid.nn.moe.experts import Init
-from reid.nn.moe.layer import Mixed
+from reid.nn.moe.layer import MixtureOutput
 from reid.nn.moe.routing import RouterConfig
 from reid.nn.towers.block import Replacement, quick_gelu
 from reid.nn.towers.class_bias import ClassBias
@@ -73,7 +80,7 @@ class Config(IdentityTerms, Plugin):
     modality_embedding: bool = Field(False, description="add a learned vector per modality, too")
     heads: Literal["joint", "each"] = Field("joint", description="one head on all modalities, or one on each")
     global_local: bool = Field(False, description="class token and mean patch are reduced to one feature")
-    ffm: FFMConfig = FFMConfig()
+    ffm: FeatureFusionConfig = FeatureFusionConfig()
     frm: FRMConfig = FRMConfig()
     balance: BalanceConfig = BalanceConfig()
     official: OfficialConfig = OfficialConfig()
@@ -108,9 +115,9 @@ class Model(ReIDModel):
         width, dim = self.image_tower.width, self.image_tower.dim
         cameras = context.num_cameras if config.camera_embedding else 0
         self.class_bias = ClassBias(width, cameras, config.modality_embedding)
-        self.ffm: FFM | None = None
+        self.ffm: FeatureFusion | None = None
         if config.ffm.enabled:
-            self.ffm = FFM(config.ffm, width, self.modalities, config.official.raw_alone)
+            self.ffm = FeatureFusion(config.ffm, width, self.modalities, config.official.raw_alone)
             self.completes = True
         self.frm = nn.ModuleDict({str(x): config.frm.build(width, residual=True) for x in self.frm_layers})
         self.reduce: nn.ModuleDict | None = None
@@ -198,7 +205,7 @@ class Model(ReIDModel):
         return self.prune and not limited and self.reduce is None
 
     @torch.no_grad()
-    def routing(self, batch: Batch) -> dict[str, Routed]:
+    def routing(self, batch: Batch) -> dict[str, ExpertMap]:
         """Of every mixture and modality, without pruning; a modality that FFM makes up has FRM's only.
 
         Raises DataError when a row has no modality of this model.
@@ -206,7 +213,7 @@ class Model(ReIDModel):
         batch.require_any(self.modalities)
         _, mixed = self._features(batch, class_only=False)
         rows, columns = self.image_tower.grid
-        found: dict[str, Routed] = {}
+        found: dict[str, ExpertMap] = {}
         for used in mixed:
             routing = used.result.routing
             best = torch.where(routing.chosen.any(1), routing.gates.argmax(1), -1)  # (S,)
@@ -219,13 +226,13 @@ class Model(ReIDModel):
                 else:
                     experts = own
                 grid = experts.view(-1, rows, columns)
-                found[f"{used.name}/{modality.value}"] = Routed(grid, routing.experts)
+                found[f"{used.name}/{modality.value}"] = ExpertMap(grid, routing.experts)
         return found
 
-    def _features(self, batch: Batch, class_only: bool) -> tuple[dict[Modality, Tensor], list[Used]]:
+    def _features(self, batch: Batch, class_only: bool) -> tuple[dict[Modality, Tensor], list[MixtureUse]]:
         """m -> (B, dim) features, zero where a missing one is not completed; and how every mixture routed."""
         batch = self._own(batch)
-        mixed: list[Used] = []
+        mixed: list[MixtureUse] = []
         tokens, fuses = self._prefix(batch, mixed)
         generated = self.ffm.generate(tokens) if self.ffm is not None and fuses else None
         return self._encode(tokens, batch, class_only, generated, mixed), mixed
@@ -237,7 +244,7 @@ class Model(ReIDModel):
     def _bypasses(self, batch: Batch) -> bool:
         return self.config.official.bypass_single and len(batch) == 1
 
-    def _prefix(self, batch: Batch, mixed: list[Used]) -> tuple[Tokens, bool]:
+    def _prefix(self, batch: Batch, mixed: list[MixtureUse]) -> tuple[Tokens, bool]:
         """Packed tokens m -> (b_m, T, width) as FFM takes them, and whether it is to."""
         sizes = [len(batch.index[m]) for m in self.modalities]
         images = torch.cat([batch.images[m] for m in self.modalities])
@@ -253,8 +260,8 @@ class Model(ReIDModel):
         tokens: Tokens,
         batch: Batch,
         class_only: bool,
-        generated: tuple[Made, list[Used]] | None,
-        mixed: list[Used],
+        generated: tuple[Made, list[MixtureUse]] | None,
+        mixed: list[MixtureUse],
     ) -> dict[Modality, Tensor]:
         """FFM's fusion of what it generated, if anything, and the remaining blocks: m -> (B, dim)."""
         tower, start = self.image_tower, 0
@@ -272,7 +279,7 @@ class Model(ReIDModel):
             features[modality] = feature if len(x) == len(batch) else batch.spread(modality, feature)
         return features
 
-    def _refining(self, sizes: list[int], batch: Batch, mixed: list[Used]) -> dict[int, Replacement]:
+    def _refining(self, sizes: list[int], batch: Batch, mixed: list[MixtureUse]) -> dict[int, Replacement]:
         """FRM in place of its blocks' FFN, for so many sequences of each modality."""
         if self._bypasses(batch):
             return {}
@@ -281,13 +288,13 @@ class Model(ReIDModel):
         )
 
         def refine(layer: int, tokens: Tensor) -> Tensor:
-            result: Mixed = self.frm[str(layer)](tokens)
-            mixed.append(Used(f"frm{layer}", result, kinds.repeat_interleave(tokens.shape[1])))
+            result: MixtureOutput = self.frm[str(layer)](tokens)
+            mixed.append(MixtureUse(f"frm{layer}", result, kinds.repeat_interleave(tokens.shape[1])))
             return result.tokens
 
         return {layer: partial(refine, layer) for layer in self.frm_layers}
 
-    def _balance(self, mixed: list[Used]) -> Tensor:
+    def _balance(self, mixed: list[MixtureUse]) -> Tensor:
         """FFM's two mixtures (mean or last of their calls) times their factor, plus FRM's."""
         config = self.config.balance
         terms = []

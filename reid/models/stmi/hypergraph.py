@@ -22,7 +22,7 @@ from reid.nn.cross_attention import CrossAttention
 Kind = Literal["hypergraph", "graph", "attention", "none"]
 
 
-class ChiConfig(Section):
+class HypergraphConfig(Section):
     """How the modalities' tokens interact. All but `kind` and `layers` is for hypergraph and graph."""
 
     kind: Kind = Field(
@@ -46,7 +46,7 @@ class ChiConfig(Section):
 class HypergraphLayer(nn.Module):
     """Nodes (B, n, D) -> (B, n, D): the input plus what its edges tell it."""
 
-    def __init__(self, config: ChiConfig, nodes: int, dim: int) -> None:
+    def __init__(self, config: HypergraphConfig, nodes: int, dim: int) -> None:
         super().__init__()
         self.config = config
         start = 1.0 if config.weight == "raw" else float(torch.tensor(1.0).expm1().log())
@@ -79,7 +79,7 @@ class HypergraphLayer(nn.Module):
 class Interaction(nn.Module):
     """Nodes (B, n, D) of which `present` (B, n) exist -> the same, and the mean size of a hyperedge."""
 
-    def __init__(self, config: ChiConfig, nodes: int, dim: int, heads: int | None = None) -> None:
+    def __init__(self, config: HypergraphConfig, nodes: int, dim: int, heads: int | None = None) -> None:
         super().__init__()
         self.config = config
         count = 0 if config.kind == "none" else config.layers
@@ -103,7 +103,7 @@ class Interaction(nn.Module):
 
 
 @torch.no_grad()
-def hyperedges(nodes: Tensor, present: Tensor, config: ChiConfig) -> Tensor:
+def hyperedges(nodes: Tensor, present: Tensor, config: HypergraphConfig) -> Tensor:
     """Which nodes (B, n, D) each anchor's edge holds: bool (B, anchors, n), itself included.
 
     In float32: half precision would move nodes over the threshold. Of the pairs of a capture, mode "quantile"

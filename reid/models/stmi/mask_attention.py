@@ -26,7 +26,7 @@ from reid.nn.towers.clip import ImageTower
 Scope = Literal["layer", "shared", "head", "early", "late"]
 
 
-class SfmConfig(Section):
+class MaskAttentionConfig(Section):
     """Segmentation-guided modulation. Without a mask a row is encoded as CLIP does."""
 
     enabled: bool = True
@@ -45,7 +45,7 @@ class SfmConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _inside(self) -> SfmConfig:
+    def _inside(self) -> MaskAttentionConfig:
         if self.param == "sigmoid" and not 0 < self.init < 1:
             raise ValueError("init: with param sigmoid it must lie between 0 and 1")
         return self
@@ -54,7 +54,7 @@ class SfmConfig(Section):
 class Modulation(nn.Module):
     """Learned strengths alpha (foreground pairs) and beta (other pairs) of a tower's attention."""
 
-    def __init__(self, config: SfmConfig, layers: int, heads: int, modalities: int) -> None:
+    def __init__(self, config: MaskAttentionConfig, layers: int, heads: int, modalities: int) -> None:
         super().__init__()
         self.config = config
         half = layers // 2

@@ -28,10 +28,10 @@ from reid.data.batches.batch import Batch
 from reid.errors import ConfigError
 from reid.modality import ORDER, Modality, Subset, canonical, subset_name
 from reid.models.base import Auxiliary, ModelContext, Output, Regime, ReIDModel, Side
-from reid.models.stmi.hypergraph import ChiConfig, Interaction
-from reid.models.stmi.mask_attention import Modulation, SfmConfig
+from reid.models.stmi.hypergraph import HypergraphConfig, Interaction
+from reid.models.stmi.mask_attention import MaskAttentionConfig, Modulation
 from reid.models.stmi.mask_tokens import TokenMask, perturbed, token_mask
-from reid.models.stmi.semantic_tokens import SemanticTokens, StrConfig
+from reid.models.stmi.semantic_tokens import SemanticTokens, SemanticTokensConfig
 from reid.nn.bnneck import BNNeck
 from reid.nn.cross_attention import CrossAttention
 from reid.nn.distributed import gather_rows
@@ -62,9 +62,9 @@ class Config(IdentityTerms, Plugin):
     heads: int | None = Field(
         None, ge=1, description="of attention outside the towers; default: one for every 64 dimensions"
     )
-    sfm: SfmConfig = SfmConfig()
-    semantic: StrConfig = Field(StrConfig(), description="STR")
-    chi: ChiConfig = ChiConfig()
+    sfm: MaskAttentionConfig = MaskAttentionConfig()
+    semantic: SemanticTokensConfig = Field(SemanticTokensConfig(), description="STR")
+    chi: HypergraphConfig = HypergraphConfig()
     retrieval: Literal["U", "G", "GU"] = Field(
         "U", description="what vectors hold; without STR there is G only"
     )

@@ -19,7 +19,7 @@ from reid.modality import Modality
 from reid.nn.cross_attention import CrossAttention
 
 
-class StrConfig(Section):
+class SemanticTokensConfig(Section):
     """Semantic tokens of each modality."""
 
     enabled: bool = Field(True, description="without them there is no caption, no interaction, no U")
@@ -31,7 +31,7 @@ class SemanticTokens(nn.Module):
     """Patches m -> (b_m, N, D) and captions (B, D) -> nodes (B, M, K + 1, D), zero where a row has no m."""
 
     def __init__(
-        self, config: StrConfig, dim: int, modalities: Sequence[Modality], heads: int | None = None
+        self, config: SemanticTokensConfig, dim: int, modalities: Sequence[Modality], heads: int | None = None
     ) -> None:
         super().__init__()
         self.modalities = list(modalities)

@@ -24,7 +24,7 @@ Dispatch = Literal["auto", "grouped", "dense"]
 
 
 @dataclass(frozen=True)
-class Mixed:
+class MixtureOutput:
     """What a MoE layer gives: tokens of the input's shape, and how they were routed."""
 
     tokens: Tensor
@@ -57,7 +57,7 @@ class MoE(nn.Module):
 
     def forward(
         self, tokens: Tensor, keys: Tensor | None = None, calls: Sequence[int] | None = None
-    ) -> Mixed:
+    ) -> MixtureOutput:
         """`keys` (...) int64 is for hash routing; without it a token's place in its sequence is used.
 
         `calls` are numbers of tokens, S in all, where this call stands for several: each has its capacity.
@@ -71,7 +71,7 @@ class MoE(nn.Module):
             bounds = pairwise(accumulate([len(flat)] if calls is None else calls, initial=0))
             routing = Routing.join([routing[a:b].limited(self._limit(b - a)) for a, b in bounds])
         combine = dense if self._dense() else grouped
-        return Mixed(combine(flat, routing, self.experts).view_as(tokens), routing)
+        return MixtureOutput(combine(flat, routing, self.experts).view_as(tokens), routing)
 
     def _limit(self, tokens: int) -> int:
         config = self.router.config

@@ -49,7 +49,7 @@ def scalar(given: Tensor, shape: Size) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Source:
+class TensorSource:
     """Where a tensor of ours comes from."""
 
     key: str
@@ -57,7 +57,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Ignored:
+class IgnoredTensor:
     """Public tensors that are left out on purpose: a regular expression of whole names."""
 
     pattern: str
@@ -66,11 +66,11 @@ class Ignored:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TensorPlan:
     """Our name -> its source. May name more than a configuration has; `hints` are told if it does not fit."""
 
-    sources: Mapping[str, Source]
-    ignored: Sequence[Ignored] = ()
+    sources: Mapping[str, TensorSource]
+    ignored: Sequence[IgnoredTensor] = ()
     hints: Sequence[str] = ()
 
 
@@ -79,30 +79,30 @@ class Conversion:
     """Our whole state dict, and what of the public one was left out."""
 
     state: dict[str, Tensor]
-    ignored: list[Ignored] = field(default_factory=list)
+    ignored: list[IgnoredTensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class System:
+class PublicSystem:
     """A public code base whose checkpoints can be read."""
 
     title: str
     backbone: str
     """What the names of its encoder begin with; also how its checkpoints are told from others."""
     preset: str
-    plan: Callable[[Collection[str], Collection[str]], Plan]
+    plan: Callable[[Collection[str], Collection[str]], TensorPlan]
     """Our names and the public ones -> the plan."""
     remarks: Callable[[State], list[str]] = lambda state: []
     """What a user should know of a public state dict."""
 
 
-def systems() -> dict[str, System]:
+def systems() -> dict[str, PublicSystem]:
     """By model name."""
     here = set(plugin_names("reid.runs.convert"))
     return {n: importlib.import_module(f"reid.runs.convert.{n}").SYSTEM for n in model_names() if n in here}
 
 
-def system_of(model: str) -> System:
+def system_of(model: str) -> PublicSystem:
     """The system of a model name. Raises ConfigError where there is none."""
     known = systems()
     if model not in known:
@@ -113,7 +113,7 @@ def system_of(model: str) -> System:
     return known[model]
 
 
-def counts(state: State, system: System, where: str) -> tuple[int, int]:
+def counts(state: State, system: PublicSystem, where: str) -> tuple[int, int]:
     """(identities, cameras) that a checkpoint was trained on; 0 cameras without a camera embedding.
 
     Raises WeightsError for another system's checkpoint and for one without classifiers.
@@ -129,7 +129,7 @@ def counts(state: State, system: System, where: str) -> tuple[int, int]:
     return rows.pop(), 0 if table is None else len(table)
 
 
-def _check_origin(state: State, system: System, where: str) -> None:
+def _check_origin(state: State, system: PublicSystem, where: str) -> None:
     if any(key.startswith(f"{system.backbone}.") for key in state):
         return
     if not state:
@@ -147,7 +147,7 @@ def _check_origin(state: State, system: System, where: str) -> None:
     )
 
 
-def convert(state: State, model: ReIDModel, system: System, where: str = "checkpoint") -> Conversion:
+def convert(state: State, model: ReIDModel, system: PublicSystem, where: str = "checkpoint") -> Conversion:
     """The state dict of `model` from a public one. Neither is changed; tensors may share memory.
 
     `where` names the checkpoint in messages. Raises WeightsError unless every tensor fits or is left out on
@@ -190,7 +190,9 @@ def _shape(tensor: Tensor) -> tuple[int, ...]:
     return tuple(tensor.shape)
 
 
-def _misfit(where: str, system: System, problems: Mapping[str, Sequence[str]], hints: Sequence[str]) -> str:
+def _misfit(
+    where: str, system: PublicSystem, problems: Mapping[str, Sequence[str]], hints: Sequence[str]
+) -> str:
     told = ", ".join(f"{len(found)} {kind}" for kind, found in problems.items() if found)
     lines = [f"{where} does not fit the configured {system.title}: of its tensors {told}."]
     for kind, found in problems.items():

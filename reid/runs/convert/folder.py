@@ -21,15 +21,16 @@ from reid.nn.parameters import parameter_counts
 from reid.nn.towers.weights import read_state
 from reid.runs.convert.base import convert, counts, system_of
 from reid.runs.describe import PUBLISHED
-from reid.runs.folder import RUN_FILE, RunFolder, write_run
+from reid.runs.folder import RunFolder, write_run
 from reid.runs.identities import LabelMap, training_labels
 from reid.runs.run import model_context
+from reid.storage.run_files import RUN_FILE
 
 PLACEHOLDER = "placeholder"
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRun:
     """A converted model that is not written yet."""
 
     config: Config  # with absolute paths
@@ -50,7 +51,7 @@ class Prepared:
         return found
 
 
-def prepare(config: Config, checkpoint: str) -> Prepared:
+def prepare(config: Config, checkpoint: str) -> PreparedRun:
     """Read a checkpoint into the config's model. Nothing is written.
 
     Identities and cameras are counted in the checkpoint; a built shard set of these counts gives the labels,
@@ -99,10 +100,10 @@ def prepare(config: Config, checkpoint: str) -> Prepared:
         "parameters": parameter_counts(model),
         "converted": {**converted, "key": key},
     }
-    return Prepared(config, model, labels, info, key)
+    return PreparedRun(config, model, labels, info, key)
 
 
-def write(prepared: Prepared, to: str | None = None) -> tuple[RunFolder, bool]:
+def write(prepared: PreparedRun, to: str | None = None) -> tuple[RunFolder, bool]:
     """Write the run folder, unless it is there already: (folder, whether this call wrote it).
 
     Raises StorageError rather than replacing another run.

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from itertools import permutations
 
 from reid.modality import CAMERA
-from reid.runs.convert.base import Ignored, Plan, Source, State, System, one_of_all
+from reid.runs.convert.base import IgnoredTensor, PublicSystem, State, TensorPlan, TensorSource, one_of_all
 from reid.runs.convert.parts import INITIALS, both, depth, identity_heads, tower_sources
 
 BACKBONE = "BACKBONE"
@@ -19,20 +19,20 @@ BLOCKS = f"{BASE}.transformer.resblocks"
 GENERATORS = ("gfmoe", "gfmoe_2")
 
 
-def mixture(ours: str, public: str, down: str, up: str) -> dict[str, Source]:
+def mixture(ours: str, public: str, down: str, up: str) -> dict[str, TensorSource]:
     """A router and its experts; `down` and `up` are the experts' public 1x1 convolutions."""
     scorer, gate = f"{ours}.router.scorer", f"{public}.gates.0"
     found = both(f"{scorer}.project", f"{gate}.cosine_projector")
-    found[f"{scorer}.directions"] = Source(f"{gate}.sim_matrix")
-    found[f"{scorer}.log_scale"] = Source(f"{gate}.temperature")  # a logarithm there, too
+    found[f"{scorer}.directions"] = TensorSource(f"{gate}.sim_matrix")
+    found[f"{scorer}.log_scale"] = TensorSource(f"{gate}.temperature")  # a logarithm there, too
     for name, layer in (("down", down), ("up", up)):
-        found[f"{ours}.experts.{name}"] = Source(f"{public}.experts.{layer}.weight", one_of_all)
-        found[f"{ours}.experts.{name}_bias"] = Source(f"{public}.experts.{layer}.bias", one_of_all)
+        found[f"{ours}.experts.{name}"] = TensorSource(f"{public}.experts.{layer}.weight", one_of_all)
+        found[f"{ours}.experts.{name}_bias"] = TensorSource(f"{public}.experts.{layer}.bias", one_of_all)
     return found
 
 
-def plan(ours: Collection[str], public: Collection[str]) -> Plan:
-    """See `System.plan`."""
+def plan(ours: Collection[str], public: Collection[str]) -> TensorPlan:
+    """See `PublicSystem.plan`."""
     last = depth(ours) - 1
     found = tower_sources(ours, BACKBONE)
     for i, name in enumerate(GENERATORS):
@@ -47,20 +47,20 @@ def plan(ours: Collection[str], public: Collection[str]) -> Plan:
         found |= both(f"reduce.{modality.value}.linear", f"{reduce}.1")
     heads, hints = identity_heads(ours, public)
     ignored = [
-        Ignored(
+        IgnoredTensor(
             rf"BACKBONE\.base\.transformer\.resblocks\.(?!{last}\.)\d+\.smoe\..+",
             "unused mixtures: only the last block's acts",
         ),
-        Ignored(r"BACKBONE\.base\..*moe(_2)?\._num_global_experts", "numbers of experts"),
+        IgnoredTensor(r"BACKBONE\.base\..*moe(_2)?\._num_global_experts", "numbers of experts"),
     ]
     if f"frm.{last}.experts.down" in ours:
         why = "FRM replaces it; a single row needs it with model.official.bypass_single"
-        ignored.append(Ignored(rf"BACKBONE\.base\.transformer\.resblocks\.{last}\.mlp\..+", why))
+        ignored.append(IgnoredTensor(rf"BACKBONE\.base\.transformer\.resblocks\.{last}\.mlp\..+", why))
     if not any(key.startswith(f"{BASE}.gfmoe.") for key in public):
         hints.append("It has no generators (gfmoe): it may be of another system of this code line, as DeMo.")
     if any(name.startswith("reduce.") for name in ours) != ("rgb_reduce.0.weight" in public):
         hints.append("Reduction layers (RGBNT100 has them) are model.global_local.")
-    return Plan({**found, **heads}, ignored, hints)
+    return TensorPlan({**found, **heads}, ignored, hints)
 
 
 def remarks(state: State) -> list[str]:
@@ -93,4 +93,4 @@ def _block(key: str) -> int:
     return int(key.removeprefix(f"{BLOCKS}.").partition(".")[0])
 
 
-SYSTEM = System("MFRNet", BACKBONE, "mfrnet/rgbnt201-official", plan, remarks)
+SYSTEM = PublicSystem("MFRNet", BACKBONE, "mfrnet/rgbnt201-official", plan, remarks)

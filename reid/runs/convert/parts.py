@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from reid.errors import WeightsError
 from reid.modality import CAMERA, Modality
-from reid.runs.convert.base import Source, flat_table
+from reid.runs.convert.base import TensorSource, flat_table
 
 TOWER = "image_tower.visual."
 BLOCKS = TOWER + "transformer.resblocks."
@@ -21,17 +21,19 @@ _SPELLED = {
 _NUMBERED = ({"0", "1", "2"}, {"1", "2", "3"})
 
 
-def both(ours: str, public: str) -> dict[str, Source]:
+def both(ours: str, public: str) -> dict[str, TensorSource]:
     """Weight and bias of a layer."""
-    return {f"{ours}.{part}": Source(f"{public}.{part}") for part in ("weight", "bias")}
+    return {f"{ours}.{part}": TensorSource(f"{public}.{part}") for part in ("weight", "bias")}
 
 
-def tower_sources(ours: Collection[str], backbone: str) -> dict[str, Source]:
+def tower_sources(ours: Collection[str], backbone: str) -> dict[str, TensorSource]:
     """The encoder, whose tensors have CLIP's names on both sides, and the cameras' vectors."""
     found = {
-        name: Source(f"{backbone}.base.{name.removeprefix(TOWER)}") for name in ours if name.startswith(TOWER)
+        name: TensorSource(f"{backbone}.base.{name.removeprefix(TOWER)}")
+        for name in ours
+        if name.startswith(TOWER)
     }
-    return found | {"class_bias.camera": Source(f"{backbone}.cv_embed", flat_table)}
+    return found | {"class_bias.camera": TensorSource(f"{backbone}.cv_embed", flat_table)}
 
 
 def depth(ours: Collection[str]) -> int:
@@ -39,15 +41,15 @@ def depth(ours: Collection[str]) -> int:
     return len({name.removeprefix(BLOCKS).partition(".")[0] for name in ours if name.startswith(BLOCKS)})
 
 
-def head(ours: str, neck: str, classifier: str) -> dict[str, Source]:
+def head(ours: str, neck: str, classifier: str) -> dict[str, TensorSource]:
     """A batch norm and its classifier."""
-    found = {f"heads.{ours}.norm.{part}": Source(f"{neck}.{part}") for part in NORM}
-    return found | {f"heads.{ours}.classifier.weight": Source(f"{classifier}.weight")}
+    found = {f"heads.{ours}.norm.{part}": TensorSource(f"{neck}.{part}") for part in NORM}
+    return found | {f"heads.{ours}.classifier.weight": TensorSource(f"{classifier}.weight")}
 
 
 def identity_heads(
     ours: Collection[str], public: Collection[str], other: Collection[str] = ()
-) -> tuple[dict[str, Source], list[str]]:
+) -> tuple[dict[str, TensorSource], list[str]]:
     """The joint head, or one on each modality under any spelling of RGB, NIR, TIR; and hints if they differ.
 
     `other` are suffixes of heads that are something else. Raises WeightsError when a modality has two.
@@ -56,7 +58,7 @@ def identity_heads(
     if any(name.startswith("heads.joint.") for name in ours):
         hint = "It has a head on each modality, as model.heads=each."
         return head("joint", "bottleneck", "classifier"), [hint] if necks else []
-    found: dict[str, Source] = {}
+    found: dict[str, TensorSource] = {}
     for modality, initial in INITIALS.items():
         suffix = f"_{initial.lower()}"
         neck = necks.get(modality, f"bottleneck{suffix}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from reid.runs.convert.base import Ignored, Plan, Source, System, scalar
+from reid.runs.convert.base import IgnoredTensor, PublicSystem, TensorPlan, TensorSource, scalar
 from reid.runs.convert.parts import INITIALS, both, head, identity_heads, tower_sources
 
 BACKBONE = "clip_vision_encoder"
@@ -12,17 +12,17 @@ INTERACTION = "_var"
 """Ends the names of the head on what interaction gives."""
 
 
-def plan(ours: Collection[str], public: Collection[str]) -> Plan:
-    """See `System.plan`."""
+def plan(ours: Collection[str], public: Collection[str]) -> TensorPlan:
+    """See `PublicSystem.plan`."""
     found = tower_sources(ours, BACKBONE)
     for name, letter in (("query", "q"), ("key", "k"), ("value", "v")):
         found |= both(f"sim.selection.{name}", f"SIM.token_selection.W_{letter}")
     inner = "SIM.modal_interactive"
     for part in ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"):
-        found[f"sim.attention.{part}"] = Source(f"{inner}.cross_attn.{part}")
+        found[f"sim.attention.{part}"] = TensorSource(f"{inner}.cross_attn.{part}")
     for layer in ("ffn.0", "ffn.2", "norm1", "norm2"):
         found |= both(f"sim.{layer}", f"{inner}.{layer}")
-    found["gam.temperature"] = Source("AlignM.contra_temp", scalar)
+    found["gam.temperature"] = TensorSource("AlignM.contra_temp", scalar)
     for modality, initial in INITIALS.items():
         sampler, das = f"lam.samplers.{modality.value}", f"AlignM.DAS_{initial.lower()}"
         found |= both(f"{sampler}.query", f"{das}.proj_q")
@@ -32,12 +32,12 @@ def plan(ours: Collection[str], public: Collection[str]) -> Plan:
     heads, hints = identity_heads(ours, public, other=[INTERACTION])
     ignored = []
     if "sim.selection.query.weight" in ours:
-        ignored.append(Ignored(r"SIM\.token_selection\.W_v\.(weight|bias)", "nothing reads it"))
+        ignored.append(IgnoredTensor(r"SIM\.token_selection\.W_v\.(weight|bias)", "nothing reads it"))
     if "gam.temperature" not in ours:
-        ignored.append(Ignored(r"AlignM\.contra_temp", "of training; model.gam is off"))
+        ignored.append(IgnoredTensor(r"AlignM\.contra_temp", "of training; model.gam is off"))
     if "lam.samplers.rgb.query.weight" not in ours:
-        ignored.append(Ignored(r"AlignM\.DAS_[rnt]\..+", "of training; model.lam is off"))
-    return Plan({**found, **heads}, ignored, hints)
+        ignored.append(IgnoredTensor(r"AlignM\.DAS_[rnt]\..+", "of training; model.lam is off"))
+    return TensorPlan({**found, **heads}, ignored, hints)
 
 
-SYSTEM = System("Signal", BACKBONE, "signal/rgbnt201-official", plan)
+SYSTEM = PublicSystem("Signal", BACKBONE, "signal/rgbnt201-official", plan)

@@ -16,12 +16,12 @@ from reid.data.images import encode_jpeg
 from reid.data.readers.base import open_reader
 from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
 from reid.dataset.recipe import make_recipe
-from reid.dataset.rows import Work, pack, unpack
+from reid.dataset.rows import ShardRows, pack, unpack
 from reid.dataset.shard_plan import plan_shards
 from reid.dataset.shard_task import ShardTask
 from reid.dataset.stages.reading import read_record
 from reid.dataset.stages.running import Runner, run_here
-from reid.studies.benchmarks.timing import Row, compare
+from reid.studies.benchmarks.timing import BenchmarkRow, compare
 
 SHARDS, ROWS_PER_SHARD = 12, 256
 """A shard is about a second of work: below that, Ray's scheduling leaves a second worker idle."""
@@ -37,7 +37,7 @@ BETWEEN = 20.0
 
 def build_rows(
     repeats: int, run: Runner, shards: int = SHARDS, rows_per_shard: int = ROWS_PER_SHARD
-) -> Iterator[Row]:
+) -> Iterator[BenchmarkRow]:
     """Milliseconds a row in steady state; `run` makes shards on Ray, which is up already."""
     with tempfile.TemporaryDirectory(prefix="anyreid-bench-") as folder:
         place = Path(folder)
@@ -55,10 +55,12 @@ def build_rows(
             for name, call in competitors.items():
                 best[name] = min(best[name], call())
         loop, alone, both = (best[name] * 1e3 for name in ("loop", "one", "two"))
-        yield Row("plain loop", loop, "ms/row")
-        yield Row("one Ray worker", alone, "ms/row", loop, loop / alone, 1 / OVERHEAD)
+        yield BenchmarkRow("plain loop", loop, "ms/row")
+        yield BenchmarkRow("one Ray worker", alone, "ms/row", loop, loop / alone, 1 / OVERHEAD)
         cores = os.cpu_count() or 1
-        yield Row("two Ray workers", both, "ms/row", alone, alone / both, SPEEDUP if cores > 1 else None)
+        yield BenchmarkRow(
+            "two Ray workers", both, "ms/row", alone, alone / both, SPEEDUP if cores > 1 else None
+        )
         yield from _stages(one, place / "loop", tasks[:4])
         yield _between(one, tasks[0], repeats, loop)
 
@@ -114,17 +116,17 @@ def _a_row(run: Runner, config: Config, root: Path, tasks: Sequence[ShardTask], 
     return (ends[-1] - ends[warm - 1]) / sum(rows[warm:])
 
 
-def _stages(config: Config, root: Path, tasks: Sequence[ShardTask]) -> Iterator[Row]:
+def _stages(config: Config, root: Path, tasks: Sequence[ShardTask]) -> Iterator[BenchmarkRow]:
     shards = list(run_here(config, str(root), tasks))
     for name in shards[0].seconds:
         seconds = sum(shard.seconds[name] for shard in shards)
-        yield Row(f"  {name}", seconds * 1e3 / max(1, sum(s.worked[name] for s in shards)), "ms/row")
+        yield BenchmarkRow(f"  {name}", seconds * 1e3 / max(1, sum(s.worked[name] for s in shards)), "ms/row")
 
 
-def _between(config: Config, task: ShardTask, repeats: int, a_row: float) -> Row:
+def _between(config: Config, task: ShardTask, repeats: int, a_row: float) -> BenchmarkRow:
     """Packing and unpacking a row for another process, against the time of all its stages."""
     reader = open_reader(config.data.reader, config.data.name)
-    work = Work("a", "a-b", [read_record(r, reader, config.build.max_pixels) for r in task.plan.records])
+    work = ShardRows("a", "a-b", [read_record(r, reader, config.build.max_pixels) for r in task.plan.records])
     found = compare({"ours": lambda: unpack(pack([work]))}, repeats, torch.device("cpu"))
     ours = found["ours"].seconds / len(work.rows) * 1e3
-    return Row("a row between two processes", ours, "ms/row", a_row, a_row / ours, BETWEEN)
+    return BenchmarkRow("a row between two processes", ours, "ms/row", a_row, a_row / ours, BETWEEN)

@@ -14,16 +14,16 @@ from torch import Tensor
 from reid.config import RerankConfig
 from reid.evaluate.metrics.reranking import rerank
 from reid.evaluate.metrics.retrieval import RetrievalMetrics, evaluate_features, rank_metrics
-from reid.evaluate.protocols.label_arrays import UNKNOWN, Meta
+from reid.evaluate.protocols.label_arrays import UNKNOWN, LabelArrays
 from reid.evaluate.protocols.protocol import get_protocol
-from reid.studies.benchmarks.timing import Row, compare
+from reid.studies.benchmarks.timing import BenchmarkRow, compare
 
 SPEED = 6.0
 """Times as fast as the textbook, at the size of RGBNT100."""
 EQUAL = 1e-6
 
 
-def evaluate_rows(repeats: int) -> Iterator[Row]:
+def evaluate_rows(repeats: int) -> Iterator[BenchmarkRow]:
     """Times and differences of ranking given similarities, then peak memory of two large evaluations."""
     for name, queries, gallery, identities, target in (
         ("rank 1715 x 8575, 50 identities (RGBNT100)", 1715, 8575, 50, SPEED),
@@ -33,10 +33,10 @@ def evaluate_rows(repeats: int) -> Iterator[Row]:
         with _one_thread():  # NumPy's argsort has no more
             found = compare({"ours": case.ours, "textbook": case.textbook}, repeats, torch.device("cpu"))
         ours, base = found["ours"].seconds, found["textbook"].seconds
-        yield Row(name, ours * 1e3, "ms", base * 1e3, base / ours, target)
+        yield BenchmarkRow(name, ours * 1e3, "ms", base * 1e3, base / ours, target)
         difference = max(abs(a - b) for a, b in zip(case.ours(), case.textbook(), strict=True))
         ratio = EQUAL / max(difference, 1e-12)
-        yield Row("  largest difference of mAP, R1, mINP", difference, "", EQUAL, ratio, 1)
+        yield BenchmarkRow("  largest difference of mAP, R1, mINP", difference, "", EQUAL, ratio, 1)
     for name, call, limit in (
         ("features 10000 x 100000 x 512", _features, 2048.0),
         ("re-ranking 10000 x 20000 x 512", _reranked, 4096.0),
@@ -91,7 +91,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def _once(name: str, call: Callable[[], object], limit: float) -> Iterator[Row]:
+def _once(name: str, call: Callable[[], object], limit: float) -> Iterator[BenchmarkRow]:
     """Peak memory above what was held, features included, and the time of a single call."""
     seconds = 0.0
 
@@ -102,8 +102,8 @@ def _once(name: str, call: Callable[[], object], limit: float) -> Iterator[Row]:
         seconds = time.perf_counter() - began
 
     peak = compare({name: timed}, 0, torch.device("cpu"))[name].peak_mib
-    yield Row(f"{name}: peak", peak, "MiB", limit, limit / max(peak, 1), 1)
-    yield Row(f"{name}: time", seconds, "s")
+    yield BenchmarkRow(f"{name}: peak", peak, "MiB", limit, limit / max(peak, 1), 1)
+    yield BenchmarkRow(f"{name}: time", seconds, "s")
 
 
 def _features() -> RetrievalMetrics:
@@ -121,12 +121,12 @@ def _random(count: int, seed: int, dim: int = 512) -> Tensor:
     return torch.randn(count, dim, generator=torch.Generator().manual_seed(seed))
 
 
-def _labels(q: Tensor, g: Tensor) -> tuple[Meta, Meta]:
+def _labels(q: Tensor, g: Tensor) -> tuple[LabelArrays, LabelArrays]:
     """1000 identities in 15 cameras; every row is a sample of its own."""
     rows = torch.arange(len(q) + len(g))
     unknown = torch.full_like(rows, UNKNOWN)
     none = unknown[:, None]
-    every = Meta(
+    every = LabelArrays(
         pid=rows % 1000,
         camid=rows % 15,
         viewid=unknown,

@@ -25,7 +25,7 @@ from reid.nn.towers.block import Replacement
 from reid.nn.towers.clip import ImageTower
 from reid.runs.describe import PUBLISHED, dummy_batch, gmac
 from reid.studies.benchmarks.plain import plain
-from reid.studies.benchmarks.timing import Measured, Row, compare
+from reid.studies.benchmarks.timing import BenchmarkRow, Timing, compare
 
 SYSTEMS = ("baseline", "mfrnet", "signal")
 TARGETS = {("mfrnet", "eval fp32"): 1.1, ("mfrnet", "eval bf16"): 2.5}
@@ -35,7 +35,7 @@ PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 
 def model_rows(
     systems: Sequence[str], rows: int, repeats: int, device: torch.device, compiled: bool = False
-) -> Iterator[Row]:
+) -> Iterator[BenchmarkRow]:
     """Rows for each system at ViT-B/16 and the sizes of its RGBNT201 preset, `rows` triples a batch."""
     for system in systems:
         config = override(load(f"{system}/rgbnt201"), {"model.weights": "random"})
@@ -44,7 +44,7 @@ def model_rows(
 
 def system_rows(
     config: Config, rows: int, repeats: int, device: torch.device, compiled: bool = False
-) -> Iterator[Row]:
+) -> Iterator[BenchmarkRow]:
     """Rows of one configuration."""
     torch.manual_seed(0)
     system, data = config.model.name, config.data
@@ -62,10 +62,12 @@ def system_rows(
         embed["bf16 compiled"] = partial(_embed, with_compiled_blocks(model), batch, device, True)
     yield from _rows(system, "eval", compare(embed, repeats, device), device)
     exact, ours, half = embed["plain fp32"](), embed["fp32"](), embed["bf16"]()
-    yield Row(f"{system} eval fp32 largest difference to plain", float((ours - exact).abs().max()), "")
+    yield BenchmarkRow(
+        f"{system} eval fp32 largest difference to plain", float((ours - exact).abs().max()), ""
+    )
     first, order = rank_agreement(ours, half)
-    yield Row(f"{system} eval bf16 equal first results", first, "share")
-    yield Row(f"{system} eval bf16 rank correlation", order, "")
+    yield BenchmarkRow(f"{system} eval bf16 equal first results", first, "share")
+    yield BenchmarkRow(f"{system} eval bf16 rank correlation", order, "")
     steps = {
         "plain fp32": partial(_step, plain(model), batch, device, False),
         "fp32": partial(_step, model, batch, device, False),
@@ -82,9 +84,11 @@ def system_rows(
         )
 
 
-def _rows(system: str, mode: str, found: Mapping[str, Measured], device: torch.device) -> Iterator[Row]:
+def _rows(
+    system: str, mode: str, found: Mapping[str, Timing], device: torch.device
+) -> Iterator[BenchmarkRow]:
     base = found["plain fp32"]
-    yield Row(f"{system} {mode} plain fp32", base.seconds, "s")
+    yield BenchmarkRow(f"{system} {mode} plain fp32", base.seconds, "s")
     for name, measured in found.items():
         if name == "plain fp32":
             continue
@@ -95,8 +99,8 @@ def _rows(system: str, mode: str, found: Mapping[str, Measured], device: torch.d
             value, reference, unit = measured.cpu_seconds, against.cpu_seconds, "CPU s"
         else:
             value, reference, unit = measured.seconds, against.seconds, "s"
-        yield Row(f"{system} {label}", value, unit, reference, reference / value, target)
-        yield Row(
+        yield BenchmarkRow(f"{system} {label}", value, unit, reference, reference / value, target)
+        yield BenchmarkRow(
             f"{system} {label} wall",
             measured.seconds,
             "s",
@@ -104,7 +108,7 @@ def _rows(system: str, mode: str, found: Mapping[str, Measured], device: torch.d
             against.seconds / measured.seconds,
         )
         if measured.peak_mib:
-            yield Row(
+            yield BenchmarkRow(
                 f"{system} {label} peak memory",
                 measured.peak_mib,
                 "MiB",
@@ -113,12 +117,12 @@ def _rows(system: str, mode: str, found: Mapping[str, Measured], device: torch.d
             )
 
 
-def _utilisation(name: str, rows: int, images: int, gmacs: float, seconds: float) -> Iterator[Row]:
-    yield Row(f"{name} images a second", rows * images / seconds, "1/s")
+def _utilisation(name: str, rows: int, images: int, gmacs: float, seconds: float) -> Iterator[BenchmarkRow]:
+    yield BenchmarkRow(f"{name} images a second", rows * images / seconds, "1/s")
     device = torch.cuda.get_device_name()
     peak = next((flops for key, flops in PEAK_FLOPS.items() if key in device), None)
     if peak:
-        yield Row(f"{name} model-FLOP utilisation", 2e9 * gmacs * rows / seconds / peak, "share")
+        yield BenchmarkRow(f"{name} model-FLOP utilisation", 2e9 * gmacs * rows / seconds / peak, "share")
 
 
 def _embed(model: ReIDModel, batch: Batch, device: torch.device, half: bool) -> Tensor:

@@ -12,7 +12,7 @@ from reid.nn.moe.experts import BottleneckExperts, Experts
 from reid.nn.moe.layer import dense, grouped
 from reid.nn.moe.routing import Router, RouterConfig, Routing
 from reid.studies.benchmarks.plain import loop, loop_chosen
-from reid.studies.benchmarks.timing import Row, compare
+from reid.studies.benchmarks.timing import BenchmarkRow, compare
 
 # tokens, experts, width, hidden, experts a token goes to
 SIZES = [
@@ -27,7 +27,7 @@ TARGET = 2.0
 Combine = Callable[[Tensor, Routing, Experts], Tensor]
 
 
-def moe_rows(repeats: int, device: torch.device) -> Iterator[Row]:
+def moe_rows(repeats: int, device: torch.device) -> Iterator[BenchmarkRow]:
     """Times of forward, and of forward and backward; ratios to the loop of every expert on every token."""
     ways: dict[str, Combine] = {"grouped": grouped, "dense": dense, "loop": loop, "chosen loop": loop_chosen}
     for tokens, count, width, hidden, k in SIZES:
@@ -53,7 +53,7 @@ def moe_rows(repeats: int, device: torch.device) -> Iterator[Row]:
                 if name == "loop":
                     continue
                 aimed = name == "grouped" and label == "forward" and (tokens, count, k) == (3096, 6, 1)
-                yield Row(
+                yield BenchmarkRow(
                     f"{tokens}x{width} E={count} H={hidden} k={k} {label} {name}",
                     measured.seconds * 1e3,
                     "ms",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from reid.models.base import ReIDModel
 from reid.nn.moe.experts import BottleneckExperts
-from reid.nn.moe.layer import Mixed, MoE
+from reid.nn.moe.layer import MixtureOutput, MoE
 from reid.nn.moe.routing import Routing
 from reid.nn.towers.block import QuickGELU, Replacement
 from reid.nn.towers.clip import ImageTower
@@ -57,11 +57,11 @@ class PlainTower(ImageTower):
 class LoopMoE(MoE):
     """A mixture as a loop over experts, every expert on every token."""
 
-    def forward(self, tokens: Tensor, *args: Any, **kwargs: Any) -> Mixed:
+    def forward(self, tokens: Tensor, *args: Any, **kwargs: Any) -> MixtureOutput:
         """As MoE's without capacity."""
         flat = tokens.flatten(0, -2)
         routing = self.router(flat)
-        return Mixed(loop(flat, routing, self.experts).view_as(tokens), routing)
+        return MixtureOutput(loop(flat, routing, self.experts).view_as(tokens), routing)
 
 
 def loop(tokens: Tensor, routing: Routing, experts: nn.Module) -> Tensor:

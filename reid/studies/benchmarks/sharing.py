@@ -19,7 +19,7 @@ from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
 from reid.runs.describe import PUBLISHED, dummy_batch
 from reid.studies.benchmarks.model import rendered_batch
-from reid.studies.benchmarks.timing import Measured, Row, compare
+from reid.studies.benchmarks.timing import BenchmarkRow, Timing, compare
 
 PRESETS = {
     "baseline": "baseline/rgbnt201",
@@ -38,7 +38,9 @@ VARIANTS: dict[str, dict[str, dict[str, object]]] = {
 """Other ways to train a system, whose step is compared with the preset's."""
 
 
-def sharing_rows(systems: Sequence[str], rows: int, repeats: int, device: torch.device) -> Iterator[Row]:
+def sharing_rows(
+    systems: Sequence[str], rows: int, repeats: int, device: torch.device
+) -> Iterator[BenchmarkRow]:
     """Rows of each system, `rows` captures a batch."""
     for system in systems:
         config = override(load(PRESETS[system]), {"model.weights": "random"})
@@ -46,7 +48,7 @@ def sharing_rows(systems: Sequence[str], rows: int, repeats: int, device: torch.
         yield from step_rows(config, rows, repeats, device)
 
 
-def shared_rows(config: Config, rows: int, repeats: int, device: torch.device) -> Iterator[Row]:
+def shared_rows(config: Config, rows: int, repeats: int, device: torch.device) -> Iterator[BenchmarkRow]:
     """Embedding every subset of the rows' modalities."""
     model, batch = _model(config, device).eval(), _batch(config, rows, device)
     subsets = _asked(model, config)
@@ -59,14 +61,14 @@ def shared_rows(config: Config, rows: int, repeats: int, device: torch.device) -
     yield _row(f"{name}, shared passes", found["shared"], found["a pass each"], device)
     alone, shared = ways["a pass each"](), ways["shared"]()
     gap = max(float((alone[s] - shared[s]).abs().max()) for s in subsets)
-    yield Row(f"{name}, largest difference", gap, "")
+    yield BenchmarkRow(f"{name}, largest difference", gap, "")
 
 
-def step_rows(config: Config, rows: int, repeats: int, device: torch.device) -> Iterator[Row]:
+def step_rows(config: Config, rows: int, repeats: int, device: torch.device) -> Iterator[BenchmarkRow]:
     """Forward and backward: time and memory above the model's own, for the preset and its variants."""
     batch = _batch(config, rows, device)
     system = config.model.name
-    own: Measured | None = None
+    own: Timing | None = None
     for name, changes in {"": {}, **VARIANTS.get(system, {})}.items():
         model = _model(override(config, changes), device)
         step = {"step": partial(_step, model, batch)}
@@ -74,13 +76,13 @@ def step_rows(config: Config, rows: int, repeats: int, device: torch.device) -> 
         own = own or measured
         label = f"{system} train step{f', {name}' if name else ''}"
         yield _row(label, measured, own, device)
-        yield Row(f"{label}, peak memory", measured.peak_mib, "MiB", own.peak_mib)
+        yield BenchmarkRow(f"{label}, peak memory", measured.peak_mib, "MiB", own.peak_mib)
 
 
-def _row(name: str, measured: Measured, against: Measured, device: torch.device) -> Row:
+def _row(name: str, measured: Timing, against: Timing, device: torch.device) -> BenchmarkRow:
     cpu = device.type == "cpu"  # threads' time is what a shared machine measures well
     value, reference = (m.cpu_seconds if cpu else m.seconds for m in (measured, against))
-    return Row(name, value, "CPU s" if cpu else "s", reference, reference / value)
+    return BenchmarkRow(name, value, "CPU s" if cpu else "s", reference, reference / value)
 
 
 def _model(config: Config, device: torch.device) -> ReIDModel:

@@ -22,10 +22,11 @@ from reid.data.batches.collate import Collator, PixelCache
 from reid.data.batches.sample_rows import Pick, row_of_sample
 from reid.data.batches.stream import BatchStream, StreamPlace, row_columns
 from reid.data.shards import schema
+from reid.data.shards.manifest import Manifest
 from reid.data.shards.schema import SCHEMA_VERSION, Image, Labels, Sample
-from reid.data.shards.shard_set import Identity, Manifest, ShardSet, publish, write_shard
+from reid.data.shards.shard_set import Identity, ShardSet, publish, write_shard
 from reid.modality import Modality
-from reid.studies.benchmarks.timing import Row, compare
+from reid.studies.benchmarks.timing import BenchmarkRow, compare
 
 RGB = Modality.RGB
 HEIGHT, WIDTH = 256, 128
@@ -36,7 +37,7 @@ TARGET = 0.8
 CPU = torch.device("cpu")
 
 
-def stream_rows(repeats: int, identities: int = 256, captures: int = 8) -> Iterator[Row]:
+def stream_rows(repeats: int, identities: int = 256, captures: int = 8) -> Iterator[BenchmarkRow]:
     """Rows per second of ways to make batches; ratios are to the in-memory sampler."""
     with tempfile.TemporaryDirectory() as folder:
         pictures = [_picture(seed) for seed in range(identities * captures)]
@@ -136,7 +137,7 @@ def in_memory(shards: ShardSet) -> Callable[[int], Iterator[list[BatchRow]]]:
     return lambda steps: islice((rows for _ in count() for rows in epoch()), steps)
 
 
-def _batches(shards: ShardSet, repeats: int) -> Iterator[Row]:
+def _batches(shards: ShardSet, repeats: int) -> Iterator[BenchmarkRow]:
     plain = in_memory(shards)
     warm, cold = _collator(PixelCache(2**33)), _collator(None)
     total = shards.rows("train")
@@ -179,15 +180,17 @@ def _batches(shards: ShardSet, repeats: int) -> Iterator[Row]:
         rows, base = steps * P * K, found["in memory"]
         for name, measured in found.items():
             ratio = base.seconds / measured.seconds
-            yield Row(f"{label}: {name}", rows / measured.seconds, "rows/s", rows / base.seconds, ratio)
+            yield BenchmarkRow(
+                f"{label}: {name}", rows / measured.seconds, "rows/s", rows / base.seconds, ratio
+            )
             if name != "in memory":
                 aimed = label.endswith("decoded")
                 cost, against = (m.cpu_seconds / rows * 1e6 for m in (measured, base))
                 target = TARGET if aimed else None
-                yield Row(f"{label}: {name}", cost, "CPU us", against, against / cost, target)
+                yield BenchmarkRow(f"{label}: {name}", cost, "CPU us", against, against / cost, target)
 
 
-def _reading(shards: ShardSet, repeats: int) -> Iterator[Row]:
+def _reading(shards: ShardSet, repeats: int) -> Iterator[BenchmarkRow]:
     """Row groups read in order, and how long a resumed epoch takes to reach its last step."""
     groups, columns = shards.groups("train"), row_columns((RGB,))
     stream = open_stream(shards, None, reservoir_rows=shards.rows("train") // 10)
@@ -207,13 +210,13 @@ def _reading(shards: ShardSet, repeats: int) -> Iterator[Row]:
         CPU,
     )
     mib = sum(s.bytes for s in shards.manifest.shards) / 2**20
-    yield Row("row groups read", shards.rows("train") / found["read"].seconds, "rows/s")
-    yield Row("row groups read", mib / found["read"].seconds, "MiB/s")
+    yield BenchmarkRow("row groups read", shards.rows("train") / found["read"].seconds, "rows/s")
+    yield BenchmarkRow("row groups read", mib / found["read"].seconds, "MiB/s")
     whole, resumed = found["whole"].seconds, found["resumed"].seconds
-    yield Row("last step of a resumed epoch", resumed * 1e3, "ms", whole * 1e3, whole / resumed)
+    yield BenchmarkRow("last step of a resumed epoch", resumed * 1e3, "ms", whole * 1e3, whole / resumed)
 
 
-def _random_access(shards: ShardSet, rows: int, repeats: int) -> Iterator[Row]:
+def _random_access(shards: ShardSet, rows: int, repeats: int) -> Iterator[BenchmarkRow]:
     """All row groups in random order; the ratio is to the whole files read at once."""
     groups, columns = shards.groups("train"), row_columns((RGB,))
     random.Random(0).shuffle(groups)
@@ -230,7 +233,7 @@ def _random_access(shards: ShardSet, rows: int, repeats: int) -> Iterator[Row]:
     total = shards.rows("train")
     name = f"row groups of {rows} in random order"
     rate, base = total / found["read"].seconds, total / found["whole"].seconds
-    yield Row(name, rate, "rows/s", base, rate / base)
-    yield Row(name, found["read"].seconds / len(groups) * 1e3, "ms/group")
+    yield BenchmarkRow(name, rate, "rows/s", base, rate / base)
+    yield BenchmarkRow(name, found["read"].seconds / len(groups) * 1e3, "ms/group")
     size = sum(s.bytes for s in shards.manifest.shards)
-    yield Row(name, size / total, "B/row")
+    yield BenchmarkRow(name, size / total, "B/row")

@@ -17,7 +17,7 @@ import torch
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """One line of a benchmark: a value, what it is compared with, and whether the target is met."""
 
     name: str
@@ -49,7 +49,7 @@ class Row:
 
 
 @dataclass
-class Measured:
+class Timing:
     """Best of several calls."""
 
     seconds: float = float("inf")
@@ -61,9 +61,9 @@ class Measured:
 
 def compare(
     competitors: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device
-) -> dict[str, Measured]:
+) -> dict[str, Timing]:
     """Call every competitor once to warm up (memory is measured then), then in turns `repeats` times."""
-    found = {name: Measured() for name in competitors}
+    found = {name: Timing() for name in competitors}
     for name, call in competitors.items():
         with _peak(found[name], device):
             call()
@@ -87,7 +87,7 @@ def _wait(device: torch.device) -> None:
 
 
 @contextmanager
-def _peak(into: Measured, device: torch.device) -> Iterator[None]:
+def _peak(into: Timing, device: torch.device) -> Iterator[None]:
     """The highest memory within, above the start: of the allocator on a GPU, else resident, sampled."""
     gc.collect()
     _give_back()

@@ -27,7 +27,7 @@ OURS = ("name", "workdir", "run", "seed", "ablate")
 """Fields that the ablation itself sets, or that do not belong to a configuration under study."""
 
 
-class Row(Section):
+class LadderRow(Section):
     """A rung: a name and the dotted fields that it changes."""
 
     name: str = Field(min_length=1)
@@ -40,9 +40,9 @@ class Ladder:
     """Rows in order; `name` is the shipped name or the file."""
 
     name: str
-    rows: tuple[Row, ...]
+    rows: tuple[LadderRow, ...]
 
-    def pick(self, names: Sequence[str] | None) -> tuple[Row, ...]:
+    def pick(self, names: Sequence[str] | None) -> tuple[LadderRow, ...]:
         """The rows of these names in this order, or all. Raises ConfigError for a name that is none."""
         known = {row.name: row for row in self.rows}
         for name in names or ():
@@ -83,7 +83,7 @@ def load_ladder(source: str) -> Ladder:
         raise ConfigError(f"{where}: not valid YAML ({error}).") from None
     if not isinstance(tree, list) or not tree:
         raise ConfigError(f"{where}: expected a list of rows {{name, set}}.")
-    rows: list[Row] = [check(Row, item, f"{where}, row {n}") for n, item in enumerate(tree, 1)]
+    rows: list[LadderRow] = [check(LadderRow, item, f"{where}, row {n}") for n, item in enumerate(tree, 1)]
     names = [row.name for row in rows]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -91,7 +91,7 @@ def load_ladder(source: str) -> Ladder:
     return Ladder(source, tuple(rows))
 
 
-def apply(config: Config, row: Row) -> Config:
+def apply(config: Config, row: LadderRow) -> Config:
     """The configuration with a row's fields. Raises ConfigError naming the row and the field."""
     where = f"row {row.name!r}"
     for field in row.set:

@@ -20,7 +20,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Measured:
+class SeedResults:
     """One seed of a row: its run and what the evaluation said, or why it failed."""
 
     row: str
@@ -96,10 +96,10 @@ class AblationTable:
     rows: Sequence[TableRow]
     seeds: Sequence[int]
     metrics: Sequence[str]
-    runs: Sequence[Measured]
+    runs: Sequence[SeedResults]
 
     @property
-    def failed(self) -> list[Measured]:
+    def failed(self) -> list[SeedResults]:
         """Runs that ended with an error."""
         return [run for run in self.runs if run.error is not None]
 
@@ -109,11 +109,11 @@ class AblationTable:
         several = any(run.value(MEAN) is not None for run in self.runs)
         return [*self.metrics, *([MEAN] if several else [])]
 
-    def finished(self, row: str) -> list[Measured]:
+    def finished(self, row: str) -> list[SeedResults]:
         """A row's runs that did not fail."""
         return [run for run in self.runs if run.row == row and run.error is None]
 
-    def spread(self, row: str, value: Callable[[Measured], float | None]) -> Spread | None:
+    def spread(self, row: str, value: Callable[[SeedResults], float | None]) -> Spread | None:
         """Something of a row's finished runs; None when none has it."""
         known = {run.seed: value(run) for run in self.finished(row)}
         found = {seed: v for seed, v in known.items() if v is not None}

@@ -10,7 +10,8 @@ import numpy as np
 
 from reid import storage
 from reid.data.images import Pixels, decode_rgb
-from reid.data.shards.shard_set import MANIFEST, ShardSet
+from reid.data.shards.manifest import MANIFEST
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
 from reid.modality import Modality
 
@@ -18,7 +19,7 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True)
-class Pair:
+class AlignedPair:
     """Encoded pictures of one capture; `group` names its identity."""
 
     name: str
@@ -27,7 +28,7 @@ class Pair:
     target: bytes
 
 
-def read_pairs(uri: str, source: Modality, target: Modality, split: str = "train") -> list[Pair]:
+def read_pairs(uri: str, source: Modality, target: Modality, split: str = "train") -> list[AlignedPair]:
     """All captures that have both modalities as captured pictures, in a fixed order; encoded, in memory.
 
     Raises DataError when there is none.
@@ -44,7 +45,7 @@ def read_pairs(uri: str, source: Modality, target: Modality, split: str = "train
 
 
 def stack(
-    pairs: Sequence[Pair], height: int, width: int, mirrored: Sequence[bool] = ()
+    pairs: Sequence[AlignedPair], height: int, width: int, mirrored: Sequence[bool] = ()
 ) -> tuple[Pixels, Pixels]:
     """Sources (B, H, W, 3) and targets (B, H, W, 3) uint8; those `mirrored` left to right, both alike."""
     sources = [decode_rgb(p.source, p.name, (height, width)) for p in pairs]
@@ -55,7 +56,7 @@ def stack(
     return np.stack(sources), np.stack(targets)
 
 
-def _of_shards(uri: str, source: Modality, target: Modality, split: str) -> list[Pair]:
+def _of_shards(uri: str, source: Modality, target: Modality, split: str) -> list[AlignedPair]:
     shards = ShardSet.open(uri)
     found = []
     for group in shards.groups(split):
@@ -64,14 +65,16 @@ def _of_shards(uri: str, source: Modality, target: Modality, split: str) -> list
             # What a generator made would teach the generator.
             if first and second and first.origin == second.origin == "captured":
                 dataset, pid = sample.identity
-                found.append(Pair(sample.labels.sample_id, f"{dataset}/{pid}", first.image, second.image))
+                found.append(
+                    AlignedPair(sample.labels.sample_id, f"{dataset}/{pid}", first.image, second.image)
+                )
     return found
 
 
-def _of_folder(root: Path, source: Modality, target: Modality) -> list[Pair]:
+def _of_folder(root: Path, source: Modality, target: Modality) -> list[AlignedPair]:
     sources, targets = (_pictures(root / m.value) for m in (source, target))
     return [
-        Pair(name, name, sources[name].read_bytes(), targets[name].read_bytes())
+        AlignedPair(name, name, sources[name].read_bytes(), targets[name].read_bytes())
         for name in sorted(sources.keys() & targets.keys())
     ]
 

@@ -23,7 +23,7 @@ from reid.errors import ConfigError, TrainingError
 from reid.nn.losses.ssim import ssim
 from reid.nn.unet import PatchDiscriminator, UNet, save_unet
 from reid.train.state import epoch_seed
-from reid.train.translator.aligned_pairs import Pair, read_pairs, stack
+from reid.train.translator.aligned_pairs import AlignedPair, read_pairs, stack
 
 WEIGHTS, STATE, METRICS = "translator.safetensors", "state.pt", "metrics.json"
 LUMA = (0.299, 0.587, 0.114)
@@ -191,7 +191,7 @@ class _Trainer:
         count = len(self.held)
         return {"val_l1": made / count, **({"grey_l1": grey / count} if self.config.unet.inputs == 3 else {})}
 
-    def _planes(self, pairs: Sequence[Pair], mirrored: Any) -> tuple[Tensor, Tensor]:
+    def _planes(self, pairs: Sequence[AlignedPair], mirrored: Any) -> tuple[Tensor, Tensor]:
         config = self.config
         sources, targets = stack(pairs, config.height, config.width, list(mirrored))
         return self._plane(sources, config.unet.inputs), self._plane(targets, config.unet.outputs)
@@ -204,7 +204,9 @@ class _Trainer:
         return planes / 127.5 - 1
 
 
-def _divided(pairs: list[Pair], share: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+def _divided(
+    pairs: list[AlignedPair], share: float, seed: int
+) -> tuple[list[AlignedPair], list[AlignedPair]]:
     """Training and held-out pairs; an identity is wholly in one of them."""
     groups = sorted({p.group for p in pairs})
     count = min(max(1, round(share * len(groups))), len(groups) - 1) if share else 0

@@ -13,8 +13,9 @@ from reid import storage
 from reid.config import BatchConfig
 from reid.data.batches.row_group_index import GroupIndex
 from reid.data.batches.samplers import Sampler, sampler_of
+from reid.data.shards.manifest import MANIFEST
 from reid.data.shards.schema import Caption, Sample
-from reid.data.shards.shard_set import MANIFEST, ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
 from reid.modality import Modality, Subset
 from tests.support.shards import make_identities, make_sample, make_shards

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reid.data.readers.shared.id_lists import (
-    Entry,
+    ListLine,
     check_labels,
     pictures_by_id,
     read_entries,
@@ -65,7 +65,7 @@ def test_pictures_are_those_of_listed_four_digit_folders_by_name(tmp_path: Path)
     assert found == {7: [f"{tmp_path}/0007/a.JPG", f"{tmp_path}/0007/b.jpg"]}
 
 
-def entries(root: Path, text: str, files: tuple[str, ...] = ("v/3/a.bmp", "v/4/b c.bmp")) -> list[Entry]:
+def entries(root: Path, text: str, files: tuple[str, ...] = ("v/3/a.bmp", "v/4/b c.bmp")) -> list[ListLine]:
     for file in files:
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).write_bytes(b"x")

@@ -14,7 +14,9 @@ from reid.data.readers.llcm import Config, Reader
 from reid.data.shards.schema import ROLES, validate
 from reid.dataset.shard_plan import plan_shards
 from reid.errors import DataError
-from reid.evaluate.protocols.protocol import SampleLabels, get_protocol, metas
+from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.label_arrays import label_arrays_of
+from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
 from tests.support.shards import make_shards
 
@@ -205,7 +207,7 @@ def test_the_protocol_leaves_out_the_identity_in_the_querys_own_camera(root: Pat
     labels, protocol = stored_test_labels(root), get_protocol("llcm")
     queries = protocol.queries(labels, [Modality.RGB]).items
     gallery = protocol.gallery(labels, [Modality.NIR]).items
-    dropped = protocol.exclude(*metas(queries, gallery, labels))
+    dropped = protocol.exclude(*label_arrays_of(queries, gallery, labels))
     pairs = [(queries[i].query_id[:18], gallery[j].item_id) for i, j in dropped.nonzero().tolist()]
     assert pairs == [
         ("test_vis/cam1/0003", "test_nir/cam1/0003/0003_c01_s18_f30_nir"),

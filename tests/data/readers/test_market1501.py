@@ -15,7 +15,7 @@ from reid.data.shards.schema import validate
 from reid.dataset.shard_plan import plan_shards
 from reid.errors import DataError
 from reid.evaluate.protocols.items import SampleLabels
-from reid.evaluate.protocols.label_arrays import metas
+from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
 
@@ -85,7 +85,7 @@ def test_a_distractor_is_found_but_never_right_and_the_own_camera_does_not_count
     gallery = protocol.gallery(test, (Modality.RGB,)).items
     assert [q.pid for q in queries] == [1, 3]
     assert [(g.pid, g.camid) for g in gallery] == [(0, 0), (3, 0), (3, 3)]
-    dropped = protocol.exclude(*metas(queries, gallery, test))
+    dropped = protocol.exclude(*label_arrays_of(queries, gallery, test))
     assert dropped.tolist() == [[False, False, False], [False, True, False]]
 
 

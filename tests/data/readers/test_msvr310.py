@@ -14,7 +14,9 @@ from reid.data.readers.msvr310 import Config, Reader
 from reid.data.shards.schema import validate
 from reid.dataset.shard_plan import plan_shards
 from reid.errors import DataError
-from reid.evaluate.protocols.protocol import SampleLabels, get_protocol, metas
+from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.label_arrays import label_arrays_of
+from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
 from tests.support.shards import make_shards
 
@@ -164,7 +166,7 @@ def test_the_scene_of_a_name_reaches_the_protocol_through_a_shard(root: Path) ->
     queries = protocol.queries(labels, [Modality.TIR]).items
     gallery = protocol.gallery(labels, [Modality.TIR]).items
     assert [q.query_id for q in queries] == ["query3/0019/0019_s012_v0_000"]
-    dropped = protocol.exclude(*metas(queries, gallery, labels))[0].tolist()
+    dropped = protocol.exclude(*label_arrays_of(queries, gallery, labels))[0].tolist()
     assert {g.item_id.rpartition("/")[2]: drop for g, drop in zip(gallery, dropped, strict=True)} == {
         "0019_s004_v0_000": False,  # another scene: what is to be found, although the camera is the same
         "0019_s012_v0_000": True,  # the query's own picture

@@ -17,7 +17,9 @@ from reid.data.readers.regdb import Config, Reader
 from reid.data.shards.schema import ROLES, validate
 from reid.dataset.shard_plan import plan_shards
 from reid.errors import ConfigError, DataError
-from reid.evaluate.protocols.protocol import SampleLabels, get_protocol, metas
+from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.label_arrays import label_arrays_of
+from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
 from tests.support.shards import make_shards
 
@@ -239,4 +241,4 @@ def test_every_test_picture_is_sought_among_all_of_the_other_modality(
     queries, gallery = protocol.queries(labels, [asked]).items, protocol.gallery(labels, [among]).items
     assert (len(queries), len(gallery)) == (4, 4)
     assert {q.pid for q in queries} == {g.pid for g in gallery} == {3, 40}
-    assert not protocol.exclude(*metas(queries, gallery, labels)).any()
+    assert not protocol.exclude(*label_arrays_of(queries, gallery, labels)).any()

@@ -17,7 +17,9 @@ from reid.data.readers.sysu_mm01 import Config, Reader
 from reid.data.shards.schema import ROLES, validate
 from reid.dataset.shard_plan import plan_shards
 from reid.errors import ConfigError, DataError
-from reid.evaluate.protocols.protocol import SampleLabels, get_protocol, metas
+from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.label_arrays import label_arrays_of
+from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
 from tests.support.shards import make_shards
 
@@ -216,7 +218,7 @@ def test_the_protocols_find_their_cameras_and_leave_out_the_querys_room(root: Pa
         "cam2/0002",
         "cam2/0010",
     ]
-    dropped = every.exclude(*metas(queries, gallery, labels))
+    dropped = every.exclude(*label_arrays_of(queries, gallery, labels))
     for query, row in zip(queries, dropped.tolist(), strict=True):
         left_out = [g.item_id[:4] for g, drop in zip(gallery, row, strict=True) if drop]
         assert left_out == (["cam2", "cam2"] if query.query_id.startswith("cam3") else [])

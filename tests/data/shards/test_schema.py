@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reid.data.shards import schema
-from reid.data.shards.schema import SCHEMA, Attribute, Caption, Image, Labels, Mask, Sample
+from reid.data.shards.schema import SCHEMA, Caption, Image, Labels, Mask, Sample, SampleAttribute
 from reid.errors import DataError
 from reid.modality import VISUAL, Modality
 
@@ -26,7 +26,7 @@ FULL = Sample(
         location="gate ü",
         timestamp=1.5e9 + 0.25,
         tracklet_id="t9",
-        attributes=(Attribute("upper_colour", "red", 0.5, "person"), Attribute("hat", "no")),
+        attributes=(SampleAttribute("upper_colour", "red", 0.5, "person"), SampleAttribute("hat", "no")),
         extra={"b": "2", "a": "", "": "1"},
     ),
     images={

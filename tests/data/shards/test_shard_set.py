@@ -12,8 +12,9 @@ import pytest
 
 from reid import storage
 from reid.data.shards import schema, shard_set
-from reid.data.shards.schema import Attribute, Caption, Mask
-from reid.data.shards.shard_set import MANIFEST, ShardSet
+from reid.data.shards.manifest import MANIFEST
+from reid.data.shards.schema import Caption, Mask, SampleAttribute
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError, StorageError
 from reid.modality import Modality
 from tests.support.replace_storage import replace_storage
@@ -137,7 +138,7 @@ def test_labels_are_everything_but_the_pictures_bytes(tmp_path: Path) -> None:
     full = make_sample(1, 0, [RGB, NIR, TEXT], camid=4, roles=("query",), extra={"k": "v"})
     full = replace(
         full,
-        labels=replace(full.labels, attributes=(Attribute("hat", "no"),)),
+        labels=replace(full.labels, attributes=(SampleAttribute("hat", "no"),)),
         images={
             **full.images,
             NIR: replace(full.images[NIR], origin="generated", generator="g", source_id="s"),

@@ -9,11 +9,11 @@ import pytest
 from reid.config.sections.captions import CaptionPolicy
 from reid.config.typed import check
 from reid.data.batches.tokens import tokenize
-from reid.data.shards.schema import Attribute, Caption
+from reid.data.shards.schema import Caption, SampleAttribute
 from reid.dataset.captions.quality import (
     COUNTED,
-    Tally,
-    Verdict,
+    CaptionTally,
+    CaptionVerdict,
     contradictions,
     improve,
     judge,
@@ -25,7 +25,7 @@ from reid.errors import ConfigError
 POLICY = CaptionPolicy(min_confidence=0.5)
 
 
-def codes(text: str, confidence: float | None = None, *attributes: Attribute) -> list[str]:
+def codes(text: str, confidence: float | None = None, *attributes: SampleAttribute) -> list[str]:
     return [r.code for r in judge(Caption(text, confidence), attributes, POLICY).reasons]
 
 
@@ -87,8 +87,8 @@ def test_confidence_under_the_least_is_unsure_and_none_passes() -> None:
 
 
 def test_sure_sources_that_differ_contradict() -> None:
-    def seen(source: str, value: str, confidence: float | None, name: str = "upper_color") -> Attribute:
-        return Attribute(name, value, confidence, source)
+    def seen(source: str, value: str, confidence: float | None, name: str = "upper_color") -> SampleAttribute:
+        return SampleAttribute(name, value, confidence, source)
 
     rgb = seen("RGB", "red", 0.9)
     assert codes("a red coat", None, rgb, seen("NI", "blue", 0.8)) == ["contradiction"]
@@ -118,7 +118,7 @@ def test_some_unknown_may_be_allowed() -> None:
     assert judge(two, (), CaptionPolicy(max_unknown=2)).ok
 
 
-def look(_: int, text: str) -> Verdict:
+def look(_: int, text: str) -> CaptionVerdict:
     return judge(Caption(text), (), POLICY)
 
 
@@ -131,7 +131,7 @@ def test_keep_leaves_all_and_counts_the_bad() -> None:
     values, verdicts, tally = improve(made, never, look, CaptionPolicy(on_bad="keep"))
     assert values == made
     assert [v.ok for v in verdicts] == [True, False]
-    assert tally == Tally(made=2, good=1, kept=1, reasons=tally.reasons)
+    assert tally == CaptionTally(made=2, good=1, kept=1, reasons=tally.reasons)
     assert tally.reasons == {"unknown": 1}
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as PILImage
 
 from reid.data.images import encode_mask
-from reid.data.shards.schema import Attribute, Caption, Image, Labels, Mask, Sample
+from reid.data.shards.schema import Caption, Image, Labels, Mask, Sample, SampleAttribute
 from reid.data.shards.shard_set import ShardSet
 from reid.dataset.report.preview import TINT, choose, render_preview
 from reid.errors import DataError
@@ -79,7 +79,7 @@ def rich(broken: bool = False) -> Sample:
             7,
             ("query",),
             2,
-            attributes=(Attribute("hat", "red", 0.9, "RGB"), Attribute("hat", "blue", 0.8, "NI")),
+            attributes=(SampleAttribute("hat", "red", 0.9, "RGB"), SampleAttribute("hat", "blue", 0.8, "NI")),
             extra={"shelf": "left & right"},
         ),
         {Modality.RGB: grey, Modality.SKETCH: made},

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from reid.data.images import encode_mask
-from reid.data.shards.schema import Attribute, Caption, Image, Mask, Sample
+from reid.data.shards.schema import Caption, Image, Mask, Sample, SampleAttribute
 from reid.data.shards.shard_set import ShardSet
 from reid.dataset.report.charts import columns, meters
 from reid.dataset.report.statistics import statistics, summary
@@ -39,7 +39,9 @@ def samples() -> list[list[Sample]]:
         captions=(Caption("a red hat", 0.93), Caption("The bag is unknown", 0.2, "generated", "cap")),
     )
     masked = changed(
-        make_sample(0, 2, camid=3, attributes=(Attribute("hat", "red"), Attribute("hat", "unknown"))),
+        make_sample(
+            0, 2, camid=3, attributes=(SampleAttribute("hat", "red"), SampleAttribute("hat", "unknown"))
+        ),
         mask=Mask(encode_mask(np.eye(8) > 0), 0.75, "generated", "mask_x"),
     )
     alone = changed(make_sample(1), captions=(Caption("A  Red hat"),))

@@ -14,7 +14,7 @@ import reid.dataset.stages.generation
 from reid.config.sections.captions import CaptionPolicy
 from reid.data.images import decode_rgb
 from reid.data.shards.schema import Caption, Image
-from reid.dataset.rows import Clock, Row
+from reid.dataset.rows import BuildRow, StageTimes
 from reid.dataset.stages.generation import Generation
 from reid.modality import Modality, Target
 from tests.support.builds import BATCHES, LOADED, made_up, recipe_of, row
@@ -32,9 +32,9 @@ def _generators() -> Iterator[None]:
 
 
 def run(
-    tmp_path: Path, rows: Sequence[Row], generate: dict[str, Any], **policy: Any
-) -> tuple[list[Row], Clock]:
-    recipe, clock = recipe_of(tmp_path, generate), Clock()
+    tmp_path: Path, rows: Sequence[BuildRow], generate: dict[str, Any], **policy: Any
+) -> tuple[list[BuildRow], StageTimes]:
+    recipe, clock = recipe_of(tmp_path, generate), StageTimes()
     done = list(rows)
     for group in recipe.groups():
         done = Generation(group, 0, CaptionPolicy(**policy))(done, clock)

@@ -22,7 +22,7 @@ from reid.evaluate.calibration.checking import check
 from reid.evaluate.calibration.fitting import fit, fit_isotonic, fit_logistic
 from reid.evaluate.calibration.operating_points import open_set_points, verification_points
 from reid.evaluate.calibration.pair_scores import PairScores, QueryScores, pair_scores
-from reid.evaluate.protocols.label_arrays import Meta
+from reid.evaluate.protocols.label_arrays import LabelArrays
 
 SAME, OTHER, SPREAD = 0.5, 0.1, 0.1
 """Similarities are normal with these means: the log ratio is 40 s - 12."""
@@ -258,13 +258,13 @@ def test_a_query_is_compared_with_its_own_and_with_all_others() -> None:
     assert scores.by_query.items == 3
 
 
-def labelled(pid: list[int]) -> Meta:
+def labelled(pid: list[int]) -> LabelArrays:
     """Labels with identities alone."""
     names = ("camid", "viewid", "location", "modalities", "samples", "contents", "sources", "source_cameras")
-    return Meta(pid=torch.tensor(pid), **{name: torch.arange(len(pid)) for name in names})
+    return LabelArrays(pid=torch.tensor(pid), **{name: torch.arange(len(pid)) for name in names})
 
 
-def not_the_first(q: Meta, g: Meta) -> torch.Tensor:
+def not_the_first(q: LabelArrays, g: LabelArrays) -> torch.Tensor:
     """The pair of the first query and the first item."""
     return (q.samples[:, None] == 0) & (g.samples[None, :] == 0)
 
@@ -273,7 +273,7 @@ def test_two_captures_compared_both_ways_are_one_pair() -> None:
     features = torch.nn.functional.normalize(torch.randn(6, 8, generator=torch.manual_seed(0)), dim=1)
     labels = labelled([0, 0, 0, 1, 1, 2])
 
-    def itself(q: Meta, g: Meta) -> torch.Tensor:
+    def itself(q: LabelArrays, g: LabelArrays) -> torch.Tensor:
         return q.samples[:, None] == g.samples[None, :]
 
     keys = list("badcfe")

@@ -12,14 +12,9 @@ import torch
 from torch import Tensor
 
 from reid.errors import DataError
-from reid.evaluate.metrics.retrieval import (
-    RetrievalMetrics,
-    bootstrap_map,
-    evaluate_features,
-    rank_metrics,
-    top_ranked,
-)
-from reid.evaluate.protocols.label_arrays import Meta
+from reid.evaluate.metrics.ranking import top_ranked
+from reid.evaluate.metrics.retrieval import RetrievalMetrics, bootstrap_map, evaluate_features, rank_metrics
+from reid.evaluate.protocols.label_arrays import LabelArrays
 
 
 def textbook(similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor) -> dict[str, list[Any]]:
@@ -58,11 +53,13 @@ def agrees(metrics: RetrievalMetrics, expected: dict[str, list[Any]]) -> None:
             assert metrics.cmc_at(k) == pytest.approx(sum(f <= k for f in hits) / len(hits))
 
 
-def meta(pid: Tensor) -> Meta:
+def meta(pid: Tensor) -> LabelArrays:
     """Labels with identities alone."""
     none = torch.full_like(pid, -1)
     own = torch.arange(len(pid))[:, None]
-    return Meta(pid, none, none, none, none.clamp(min=1), own, none[:, None], none[:, None], none[:, None])
+    return LabelArrays(
+        pid, none, none, none, none.clamp(min=1), own, none[:, None], none[:, None], none[:, None]
+    )
 
 
 def test_golden_numbers_of_the_same_camera_protocol() -> None:
@@ -164,7 +161,7 @@ def test_chunk_size_changes_nothing(chunk: int) -> None:
     q, g = (torch.randint(0, 2, (n, 16), generator=generator).float() * 2 - 1 for n in (23, 40))
     q_pid, g_pid = torch.arange(23) % 6, torch.arange(40) % 5
 
-    def exclude(a: Meta, b: Meta) -> Tensor:
+    def exclude(a: LabelArrays, b: LabelArrays) -> Tensor:
         return (a.samples[:, None, 0] + b.samples[None, :, 0]) % 7 == 0
 
     metrics = evaluate_features(q, g, meta(q_pid), meta(g_pid), exclude, chunk=chunk)

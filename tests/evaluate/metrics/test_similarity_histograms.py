@@ -7,19 +7,19 @@ from torch import Tensor
 
 from reid.evaluate.metrics.retrieval import cosine
 from reid.evaluate.metrics.similarity_histograms import count_similarities
-from reid.evaluate.protocols.items import GalleryItem, Part, Query
-from reid.evaluate.protocols.label_arrays import Meta, metas
+from reid.evaluate.protocols.items import GalleryItem, ProtocolQuery, QueryPart
+from reid.evaluate.protocols.label_arrays import LabelArrays, label_arrays_of
 from reid.modality import Modality
 from tests.support.evaluation_rows import row
 
 
-def sides(queries: list[int], gallery: list[int]) -> tuple[Meta, Meta]:
+def sides(queries: list[int], gallery: list[int]) -> tuple[LabelArrays, LabelArrays]:
     """Labels of items with these identities."""
     rows = [row(f"s{i}", pid) for i, pid in enumerate([*queries, *gallery])]
-    parts = [{Modality.RGB: Part(r.sample_id)} for r in rows]
-    asked = [Query(f"q{i}", pid, None, None, parts[i]) for i, pid in enumerate(queries)]
+    parts = [{Modality.RGB: QueryPart(r.sample_id)} for r in rows]
+    asked = [ProtocolQuery(f"q{i}", pid, None, None, parts[i]) for i, pid in enumerate(queries)]
     found = [GalleryItem(f"g{i}", pid, None, parts[len(queries) + i]) for i, pid in enumerate(gallery)]
-    return metas(asked, found, rows)
+    return label_arrays_of(asked, found, rows)
 
 
 def given(similarity: Tensor, seen: list[int] | None = None):  # type: ignore[no-untyped-def]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from reid.errors import ConfigError
-from reid.evaluate.evaluator import Pairing
 from reid.evaluate.protocols.choice import Choice, choose_protocol, sides_of
 from reid.evaluate.protocols.items import Provenance, SampleLabels
+from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.evaluate.support import check_support
 from reid.modality import Modality

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from reid.evaluate.protocols.exclusion_rules import RULES
-from reid.evaluate.protocols.items import GalleryItem, Part, Provenance, SampleLabels, make_query
-from reid.evaluate.protocols.label_arrays import metas
+from reid.evaluate.protocols.items import GalleryItem, Provenance, QueryPart, SampleLabels, make_query
+from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.modality import Modality
 from tests.support.evaluation_rows import CAPTURED, GENERATED, dropped, infrared, row
 
@@ -51,7 +51,12 @@ def items(labels: list[SampleLabels]) -> list[GalleryItem]:
     """Every sample by its first image."""
     return [
         GalleryItem(
-            r.sample_id, r.pid, r.camid, {next(iter(r.images or {})): Part(r.sample_id)}, None, r.location
+            r.sample_id,
+            r.pid,
+            r.camid,
+            {next(iter(r.images or {})): QueryPart(r.sample_id)},
+            None,
+            r.location,
         )
         for r in labels
     ]
@@ -102,12 +107,12 @@ def test_a_query_of_two_modalities_shares_one_with_an_item_that_has_either() -> 
     labels = [both, row("photo", 0), infrared("warm", 0), row("sentence", 0, images={}, captions=(CAPTURED,))]
     asking = make_query([(RGB, both, None), (NIR, both, None)])
     found = [
-        GalleryItem("photo", 0, None, {RGB: Part("photo")}),
-        GalleryItem("warm", 0, None, {NIR: Part("warm")}),
-        GalleryItem("sentence", 0, None, {TEXT: Part("sentence", 0)}),
+        GalleryItem("photo", 0, None, {RGB: QueryPart("photo")}),
+        GalleryItem("warm", 0, None, {NIR: QueryPart("warm")}),
+        GalleryItem("sentence", 0, None, {TEXT: QueryPart("sentence", 0)}),
     ]
     assert dropped("same_modality", [asking], found, labels) == [[1, 1, 0]]
-    q, g = metas([asking], found, labels)
+    q, g = label_arrays_of([asking], found, labels)
     assert (q.visual.tolist(), g.visual.tolist()) == ([True], [True, True, False])
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from reid.config.protocols.spec import SamplingConfig
+from reid.config.protocols.spec import ProtocolConfig, SamplingConfig
 from reid.errors import DataError
 from reid.evaluate.protocols.gallery_sampling import draws
 from reid.evaluate.protocols.items import GalleryItem, SampleLabels
-from reid.evaluate.protocols.protocol import Protocol, ProtocolConfig, get_protocol
+from reid.evaluate.protocols.protocol import Protocol, get_protocol
 from reid.modality import Modality
 from tests.support.evaluation_rows import CAPTURED, infrared, row
 

@@ -9,21 +9,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from reid.config.protocols.spec import ProtocolConfig
 from reid.data.shards.schema import Caption, Image, Labels, Sample
 from reid.errors import DataError
 from reid.evaluate.metrics.retrieval import evaluate_features
-from reid.evaluate.protocols.label_arrays import UNKNOWN
-from reid.evaluate.protocols.protocol import (
-    Part,
-    Protocol,
-    ProtocolConfig,
-    Provenance,
-    SampleLabels,
-    get_protocol,
-    make_query,
-    metas,
-    parts_key,
-)
+from reid.evaluate.protocols.items import Provenance, QueryPart, SampleLabels, make_query, parts_key
+from reid.evaluate.protocols.label_arrays import UNKNOWN, label_arrays_of
+from reid.evaluate.protocols.protocol import Protocol, get_protocol
 from reid.modality import Modality
 
 RGB, NIR, SKETCH, TEXT = Modality.RGB, Modality.NIR, Modality.SKETCH, Modality.TEXT
@@ -42,7 +34,7 @@ def mask(
     """The exclusion matrix as 0 and 1."""
     queries = protocol.queries(labels, [query]).items
     items = protocol.gallery(labels, [gallery]).items
-    return protocol.exclude(*metas(queries, items, labels)).int().tolist()
+    return protocol.exclude(*label_arrays_of(queries, items, labels)).int().tolist()
 
 
 def test_cross_camera_drops_the_same_identity_in_the_same_camera() -> None:
@@ -96,7 +88,9 @@ def test_scenes_have_one_code_on_both_sides_whichever_comes_first() -> None:
     ]
     protocol = get_protocol("cross_scene")
     assert mask(protocol, labels) == [[0, 0, 1, 0], [1, 0, 0, 0]]
-    q, g = metas(protocol.queries(labels, [RGB]).items, protocol.gallery(labels, [RGB]).items, labels)
+    q, g = label_arrays_of(
+        protocol.queries(labels, [RGB]).items, protocol.gallery(labels, [RGB]).items, labels
+    )
     assert g.location.dtype == torch.int64
     assert g.location[3] == UNKNOWN
     assert len({*q.location.tolist(), *g.location.tolist()}) == 4
@@ -119,7 +113,7 @@ def test_the_same_number_in_two_data_sets_is_not_the_same_identity() -> None:
     assert mask(get_protocol("cross_camera"), labels) == [[1, 0], [0, 1]]
     protocol = get_protocol("all")
     sides = protocol.queries(labels, [RGB]).items, protocol.gallery(labels, [RGB]).items
-    q, g = metas(*sides, labels)
+    q, g = label_arrays_of(*sides, labels)
     assert q.pid[0] != q.pid[1]
     assert torch.equal(q.pid, g.pid)
 
@@ -162,8 +156,8 @@ def test_text_gives_one_query_a_caption() -> None:
     labels = [row("a", 0, 3, captions=(CAPTURED, CAPTURED)), row("b", 1)]
     found = get_protocol("all").queries(labels, [TEXT, RGB])
     assert [q.query_id for q in found.items] == ["a#0", "a#1"]
-    assert [q.parts[TEXT] for q in found.items] == [Part("a", 0), Part("a", 1)]
-    assert found.items[0].parts[RGB] == Part("a")
+    assert [q.parts[TEXT] for q in found.items] == [QueryPart("a", 0), QueryPart("a", 1)]
+    assert found.items[0].parts[RGB] == QueryPart("a")
     assert found.items[0].camid == 3
     assert found.lacking == 1
 
@@ -188,7 +182,7 @@ def test_a_sketch_made_from_a_photo_of_another_sample_never_ranks_against_it() -
     # A sketch that is a copy of the photo would find it at rank 1; it must find `other`, at rank 2.
     queries = protocol.queries(labels, [SKETCH]).items
     gallery = protocol.gallery(labels, [RGB]).items
-    q_meta, g_meta = metas(queries, gallery, labels)
+    q_meta, g_meta = label_arrays_of(queries, gallery, labels)
     vectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]])
     cheating = evaluate_features(vectors[:1], vectors, q_meta, g_meta)
     honest = evaluate_features(vectors[:1], vectors, q_meta, g_meta, protocol.exclude)
@@ -222,7 +216,7 @@ def test_a_query_of_parts_from_two_samples_never_ranks_against_either() -> None:
     assert query.query_id == "a+b"
     assert query.camid == 1
     protocol = get_protocol("all")
-    q, g = metas([query], protocol.gallery(labels, [RGB]).items, labels)
+    q, g = label_arrays_of([query], protocol.gallery(labels, [RGB]).items, labels)
     assert protocol.exclude(q, g).tolist() == [[True, True, False]]
 
 
@@ -253,9 +247,9 @@ def test_labels_must_cover_the_items_and_name_each_sample_once() -> None:
     labels = [row("a", 0)]
     items = get_protocol("all").gallery(labels, [RGB]).items
     with pytest.raises(DataError, match="No labels for sample 'a'"):
-        metas([], items, [])
+        label_arrays_of([], items, [])
     with pytest.raises(DataError, match="unique"):
-        metas([], items, [row("a", 0), row("a", 1)])
+        label_arrays_of([], items, [row("a", 0), row("a", 1)])
 
 
 def test_labels_of_a_sample_keep_where_each_part_came_from() -> None:
@@ -274,15 +268,15 @@ def test_labels_of_a_sample_keep_where_each_part_came_from() -> None:
 
 
 def test_keys_tell_parts_captions_and_sides_apart_but_not_the_order_of_parts() -> None:
-    parts = {RGB: Part("a"), TEXT: Part("b", 0)}
+    parts = {RGB: QueryPart("a"), TEXT: QueryPart("b", 0)}
     key = parts_key(parts, "query")
     assert key == parts_key(dict(reversed(parts.items())), "query")
     others = [
         parts_key(parts, "gallery"),
-        parts_key({RGB: Part("a")}, "query"),
-        parts_key({RGB: Part("a"), TEXT: Part("b", 1)}, "query"),
-        parts_key({RGB: Part("b"), TEXT: Part("a", 0)}, "query"),
-        parts_key({NIR: Part("a"), TEXT: Part("b", 0)}, "query"),
+        parts_key({RGB: QueryPart("a")}, "query"),
+        parts_key({RGB: QueryPart("a"), TEXT: QueryPart("b", 1)}, "query"),
+        parts_key({RGB: QueryPart("b"), TEXT: QueryPart("a", 0)}, "query"),
+        parts_key({NIR: QueryPart("a"), TEXT: QueryPart("b", 0)}, "query"),
     ]
     assert len({key, *others}) == 6
 
@@ -293,4 +287,4 @@ def test_keys_are_the_same_in_another_process() -> None:
         "print(parts_key({M.RGB: Part('a'), M.TEXT: Part('b', 0)}, 'query'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == parts_key({RGB: Part("a"), TEXT: Part("b", 0)}, "query")
+    assert done.stdout.strip() == parts_key({RGB: QueryPart("a"), TEXT: QueryPart("b", 0)}, "query")

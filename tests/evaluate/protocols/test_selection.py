@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from reid.config.protocols.spec import ProtocolConfig
 from reid.errors import UsageError
 from reid.evaluate.protocols.items import SampleLabels
-from reid.evaluate.protocols.label_arrays import metas
+from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.pairing_names import gallery_name, parse_gallery, split_pairing
-from reid.evaluate.protocols.protocol import Protocol, ProtocolConfig, get_protocol
+from reid.evaluate.protocols.protocol import Protocol, get_protocol
 from reid.modality import Modality
 from tests.support.evaluation_rows import CAPTURED, GENERATED, infrared, row
 
@@ -120,7 +121,7 @@ def test_sketch_and_text_alone_ask_for_every_photo_and_were_seen_by_no_camera() 
 def test_a_paired_query_skips_its_own_room_and_its_source_and_nothing_else() -> None:
     sysu = get_protocol("sysu_all")
     queries, gallery = sysu.queries(SYSU, [NIR, SKETCH]).items, sysu.gallery(SYSU, [RGB]).items
-    excluded = sysu.exclude(*metas(queries, gallery, SYSU))
+    excluded = sysu.exclude(*label_arrays_of(queries, gallery, SYSU))
     for query, row_of in zip(queries, excluded.tolist(), strict=True):
         gone = {g.item_id for g, drop in zip(gallery, row_of, strict=True) if drop}
         room = {"rgb1", "rgb3"} if query.location == "1" else set()

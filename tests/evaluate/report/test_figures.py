@@ -20,9 +20,10 @@ from reid.evaluate.report.figures import (
     projection_chart,
     routing_pictures,
 )
+from reid.evaluate.report.html import render_html
 from reid.evaluate.report.projection import project
 from reid.evaluate.report.published import published_rows
-from reid.evaluate.report.rendering import render_html, render_json, render_markdown
+from reid.evaluate.report.rendering import render_json, render_markdown
 from reid.evaluate.report.results import Evaluation, RankedList, SubsetResult
 from reid.evaluate.report.routing_map import RoutingMap
 from reid.modality import Modality

@@ -15,16 +15,9 @@ import torch
 from reid.data.images import encode_jpeg, encode_png
 from reid.errors import DataError
 from reid.evaluate.metrics.retrieval import rank_metrics
-from reid.evaluate.report.rendering import (
-    Evaluation,
-    Found,
-    RankedList,
-    SubsetResult,
-    render_html,
-    render_json,
-    render_markdown,
-    write_report,
-)
+from reid.evaluate.report.html import render_html
+from reid.evaluate.report.rendering import render_json, render_markdown, write_report
+from reid.evaluate.report.results import Evaluation, RankedItem, RankedList, SubsetResult
 from reid.modality import Modality
 from tests.support.reports import Page, metrics
 
@@ -35,9 +28,9 @@ PIXELS = np.full((6, 4, 3), 90, np.uint8)
 @pytest.fixture
 def evaluation() -> Evaluation:
     found = (
-        Found(encode_jpeg(PIXELS), 3, 0.912, True, camid=2, item_id="g1"),
-        Found(encode_png(PIXELS), 5, 0.5, False),
-        Found(HOSTILE, 5, 0.25, False),
+        RankedItem(encode_jpeg(PIXELS), 3, 0.912, True, camid=2, item_id="g1"),
+        RankedItem(encode_png(PIXELS), 5, 0.5, False),
+        RankedItem(HOSTILE, 5, 0.25, False),
     )
     query = ((Modality.RGB, encode_png(PIXELS)), (Modality.TEXT, HOSTILE))
     return Evaluation(

@@ -13,9 +13,9 @@ from reid.config import GenerateConfig
 from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
 from reid.errors import ConfigError
 from reid.generate.caption.patterns import ACROSS, DOWN, PATTERNED, PLAIN, pattern_of
-from reid.generate.caption.sentences import Look, sentence
+from reid.generate.caption.sentences import RegionLook, sentence
 from reid.generate.colours import NAMES, to_lab
-from reid.generate.registry import MadeCaption, bind
+from reid.generate.registry import GeneratedCaption, bind
 from reid.modality import Target
 
 Pixels = npt.NDArray[np.uint8]
@@ -28,10 +28,10 @@ FORBIDDEN = re.compile(
 )
 
 
-def caption(pixels: Pixels, mask: Mask | None = None, content: str = "a", **params: Any) -> MadeCaption:
+def caption(pixels: Pixels, mask: Mask | None = None, content: str = "a", **params: Any) -> GeneratedCaption:
     bound = bind(Target.TEXT, GenerateConfig(generator="cap_attr", params=params))
     made = bound(pixels, content, 0, mask)
-    assert isinstance(made, MadeCaption)
+    assert isinstance(made, GeneratedCaption)
     return made
 
 
@@ -54,11 +54,11 @@ def figure(
     return np.clip(pixels * light + noise, 0, 255).astype(np.uint8), mask
 
 
-def values(made: MadeCaption) -> dict[str, str]:
+def values(made: GeneratedCaption) -> dict[str, str]:
     return {a.name: a.value for a in made.attributes}
 
 
-def sure(made: MadeCaption) -> dict[str, float]:
+def sure(made: GeneratedCaption) -> dict[str, float]:
     return {a.name: a.confidence or 0.0 for a in made.attributes}
 
 
@@ -203,12 +203,12 @@ def test_an_unknown_kind_is_refused_by_name() -> None:
 def test_no_sentence_names_gender_age_or_an_object(kind: str) -> None:
     looks = {
         "person": {
-            "upper": Look(("orange", "white"), ACROSS),
-            "lower": Look(("beige",)),
-            "shoes": Look(NAMES),
+            "upper": RegionLook(("orange", "white"), ACROSS),
+            "lower": RegionLook(("beige",)),
+            "shoes": RegionLook(NAMES),
         },
-        "vehicle": {"body": Look(("orange",), PATTERNED)},
-        "object": {"whole": Look(("orange",), DOWN)},
+        "vehicle": {"body": RegionLook(("orange",), PATTERNED)},
+        "object": {"whole": RegionLook(("orange",), DOWN)},
     }[kind]
     texts = {sentence(kind, looks, np.random.default_rng(i)) for i in range(200)}
     assert len(texts) >= 5

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from reid.errors import WeightsError
-from reid.generate.caption.attribute_schema import Attribute, Schema
+from reid.generate.caption.attribute_schema import AttributeQuestion, AttributeSchema
 from reid.generate.caption.constrained_decoding import HeldToGrammar, Measure
 from reid.generate.caption.grammar import START, Grammar, State, Vocabulary, json_grammar
 from reid.generate.caption.shipped_attributes import SHIPPED
 from tests.support.tiny_vlm import tokenizer
 
-SCHEMA = Schema(
+SCHEMA = AttributeSchema(
     subject="person",
     attributes=(
-        Attribute(name="dress", ask="clothes", values={"dress": "dress", "dress shoes": "shoes"}),
-        Attribute(name="glasses", ask="glasses", values={"yes": "glasses", "no": ""}),
+        AttributeQuestion(name="dress", ask="clothes", values={"dress": "dress", "dress shoes": "shoes"}),
+        AttributeQuestion(name="glasses", ask="glasses", values={"yes": "glasses", "no": ""}),
     ),
     sentence=(("{dress}",), (" {glasses}",)),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reid.data.shards.schema import Attribute
+from reid.data.shards.schema import SampleAttribute
 from reid.errors import ConfigError
 from reid.generate.caption.attribute_files import load_schema
 from reid.generate.caption.merging import faults, fitted, merge, sentence, tokens, trusted
@@ -16,8 +16,8 @@ from reid.generate.caption.shipped_attributes import PERSON, SHIPPED, VEHICLE
 EQUAL: dict[str, float] = {}
 
 
-def said(**values: str) -> dict[str, Attribute]:
-    return {name: Attribute(name, value, 0.9, "ALL") for name, value in values.items()}
+def said(**values: str) -> dict[str, SampleAttribute]:
+    return {name: SampleAttribute(name, value, 0.9, "ALL") for name, value in values.items()}
 
 
 def test_persons_have_thirteen_attributes_and_vehicles_six() -> None:
@@ -25,24 +25,24 @@ def test_persons_have_thirteen_attributes_and_vehicles_six() -> None:
 
 
 def test_the_most_confident_source_states_an_attribute() -> None:
-    records = [Attribute("gender", "male", 0.6, "RGB"), Attribute("gender", "female", 0.8, "TI")]
+    records = [SampleAttribute("gender", "male", 0.6, "RGB"), SampleAttribute("gender", "female", 0.8, "TI")]
     assert merge(records, PERSON, EQUAL)["gender"].value == "female"
 
 
 def test_a_source_weighs_as_it_is_set_to() -> None:
-    records = [Attribute("gender", "male", 0.6, "RGB"), Attribute("gender", "female", 0.8, "TI")]
+    records = [SampleAttribute("gender", "male", 0.6, "RGB"), SampleAttribute("gender", "female", 0.8, "TI")]
     assert merge(records, PERSON, {"TI": 0.5})["gender"].value == "male"
 
 
 def test_ties_go_to_all_before_rgb_before_near_before_thermal_infrared() -> None:
     order = ["TI", "NI", "RGB", "ALL"]
     for i in range(1, 4):
-        records = [Attribute("gender", "male", 0.5, s) for s in order[: i + 1]]
+        records = [SampleAttribute("gender", "male", 0.5, s) for s in order[: i + 1]]
         assert merge(records, PERSON, EQUAL)["gender"].source == order[i]
 
 
 def test_an_attribute_that_nobody_is_sure_of_is_left_out_of_the_sentence() -> None:
-    merged = said(gender="male") | {"glasses": Attribute("glasses", "yes", 0.29, "ALL")}
+    merged = said(gender="male") | {"glasses": SampleAttribute("glasses", "yes", 0.29, "ALL")}
     assert set(trusted(merged, 0.3)) == {"gender"}
 
 
@@ -84,7 +84,7 @@ def test_every_value_of_a_shipped_schema_is_said_alone_and_with_all_others(name:
 
 def test_the_least_sure_attributes_go_until_the_sentence_fits() -> None:
     whole = said(gender="female", upper_type="coat", upper_colour="red")
-    whole["upper_colour"] = Attribute("upper_colour", "red", 0.4, "ALL")
+    whole["upper_colour"] = SampleAttribute("upper_colour", "red", 0.4, "ALL")
     text, kept = fitted(whole, PERSON, limit=tokens("A woman, wearing a coat."))
     assert text == "A woman, wearing a coat."
     assert set(kept) == {"gender", "upper_type"}

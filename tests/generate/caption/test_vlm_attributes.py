@@ -18,7 +18,7 @@ from reid.generate.caption.merging import tokens
 from reid.generate.caption.shipped_attributes import PERSON, VEHICLE
 from reid.generate.caption.views import composite, views
 from reid.generate.caption.vlm_attributes import CapVlm
-from reid.generate.registry import MadeCaption, Source, bind
+from reid.generate.registry import GeneratedCaption, GeneratorInput, bind
 from reid.modality import Modality, Target
 from tests.support.tiny_vlm import save_blip, save_llava
 
@@ -29,8 +29,8 @@ def picture(height: int = 32, width: int = 16) -> Pixels:
     return RNG.integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
-def source(*names: str) -> Source:
-    return Source("capture", {Modality(n): picture() for n in names}, None, np.random.default_rng(0))
+def source(*names: str) -> GeneratorInput:
+    return GeneratorInput("capture", {Modality(n): picture() for n in names}, None, np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,8 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def valid(made: Any, least: int) -> MadeCaption:
-    assert isinstance(made, MadeCaption)
+def valid(made: Any, least: int) -> GeneratedCaption:
+    assert isinstance(made, GeneratedCaption)
     assert len(made.attributes) >= least
     for a in made.attributes:
         assert a.value in PERSON.attribute(a.name).values
@@ -202,7 +202,7 @@ def test_it_is_bound_by_its_name_and_reads_all_camera_modalities(llava: str) -> 
     bound = bind(Target.TEXT, GenerateConfig(generator="cap_vlm", params=params))
     assert bound.heavy and bound.entry.reads == (Modality.RGB, Modality.NIR, Modality.TIR)
     (made,) = bound.load()([source("tir")])
-    assert isinstance(made, MadeCaption) and len(made.attributes) == 6
+    assert isinstance(made, GeneratedCaption) and len(made.attributes) == 6
 
 
 def test_a_missing_model_names_the_three_remedies() -> None:
@@ -229,11 +229,11 @@ def test_a_captioner_describes_each_picture_with_the_mean_probability_of_its_wor
     load = bind(Target.TEXT, GenerateConfig(generator="cap_blip", params=params)).load()
     made = load([source("rgb"), source("tir")])
     for m in made:
-        assert isinstance(m, MadeCaption) and m.text
+        assert isinstance(m, GeneratedCaption) and m.text
         assert m.confidence is not None and 0 < m.confidence < 1
 
 
 def test_a_chat_model_can_caption_too(llava: str) -> None:
     params: dict[str, Any] = {"weights": llava, "prompt": "Describe it.", "max_tokens": 6}
     (made,) = bind(Target.TEXT, GenerateConfig(generator="cap_blip", params=params)).load()([source("rgb")])
-    assert isinstance(made, MadeCaption | DataError)
+    assert isinstance(made, GeneratedCaption | DataError)

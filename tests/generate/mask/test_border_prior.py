@@ -10,16 +10,16 @@ import pytest
 
 from reid.config import GenerateConfig
 from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
-from reid.generate.registry import MadeMask, bind
+from reid.generate.registry import GeneratedMask, bind
 from reid.modality import Target
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 
-def prior(pixels: Pixels, **params: Any) -> MadeMask:
+def prior(pixels: Pixels, **params: Any) -> GeneratedMask:
     made = bind(Target.MASK, GenerateConfig(generator="mask_prior", params=params))(pixels, "a", 0)
-    assert isinstance(made, MadeMask)
+    assert isinstance(made, GeneratedMask)
     return made
 
 

@@ -19,15 +19,17 @@ from reid.generate.mask.candidates import choose, fuse
 from reid.generate.mask.prompts import Prompt, prompt_for
 from reid.generate.mask.sam import MaskSam
 from reid.generate.mask.segmenters import Candidates, SegmentAnything, TransformersSam
-from reid.generate.registry import MadeMask, Source, bind
+from reid.generate.registry import GeneratedMask, GeneratorInput, bind
 from reid.modality import Modality, Target
 
 NOISE = np.random.default_rng(3).integers(0, 256, (40, 24, 3)).astype(np.uint8)
 RGB, NIR, TIR = Modality.RGB, Modality.NIR, Modality.TIR
 
 
-def source(**images: Pixels) -> Source:
-    return Source("capture", {Modality(k): v for k, v in images.items()}, None, np.random.default_rng(0))
+def source(**images: Pixels) -> GeneratorInput:
+    return GeneratorInput(
+        "capture", {Modality(k): v for k, v in images.items()}, None, np.random.default_rng(0)
+    )
 
 
 def disc(share: float, size: int = 40) -> Any:
@@ -71,7 +73,7 @@ def test_a_mask_beside_the_centre_or_of_no_score_never_fits() -> None:
 
 
 def test_masks_of_several_modalities_are_fused_as_asked() -> None:
-    small, large = MadeMask(disc(0.2), 0.5), MadeMask(disc(0.6), 0.9)
+    small, large = GeneratedMask(disc(0.2), 0.5), GeneratedMask(disc(0.6), 0.9)
     assert fuse([small, large], "first") is small
     assert fuse([small, large], "best_score") is large
     assert np.array_equal(fuse([small, large], "union").mask, large.mask)
@@ -111,24 +113,24 @@ def test_the_next_modality_is_asked_only_where_the_last_one_failed(told: Told) -
     sources = [source(rgb=DARK, nir=BRIGHT, tir=BRIGHT), source(rgb=BRIGHT, nir=BRIGHT)]
     made = MaskSam(weights="x")(sources)
     assert told.asked == [2, 1]  # both RGB pictures at once, one NIR, no TIR
-    assert [m.score for m in made if isinstance(m, MadeMask)] == pytest.approx([200 / 255] * 2)
+    assert [m.score for m in made if isinstance(m, GeneratedMask)] == pytest.approx([200 / 255] * 2)
 
 
 def test_a_mask_of_another_modality_gets_the_size_of_the_rgb_picture(told: Told) -> None:
     (made,) = MaskSam(weights="x")([source(rgb=DARK, nir=np.full((80, 80, 3), 200, np.uint8))])
-    assert isinstance(made, MadeMask)
+    assert isinstance(made, GeneratedMask)
     assert made.mask.shape == (40, 40)
     assert made.mask.mean() == pytest.approx(0.3, abs=0.05)
 
 
 def test_a_capture_without_rgb_is_masked_on_what_it_has(told: Told) -> None:
     (made,) = MaskSam(weights="x")([source(tir=BRIGHT)])
-    assert isinstance(made, MadeMask) and made.score
+    assert isinstance(made, GeneratedMask) and made.score
 
 
 def test_where_nothing_fits_the_prior_is_used_and_marked_by_a_score_of_zero(told: Told) -> None:
     (made,) = MaskSam(weights="x")([source(rgb=DARK, nir=DARK)])
-    assert isinstance(made, MadeMask)
+    assert isinstance(made, GeneratedMask)
     assert made.score == 0 and made.mask.shape == (40, 40)
 
 
@@ -195,7 +197,9 @@ def test_the_batched_path_gives_what_the_librarys_predictor_gives(checkpoint: st
 def test_a_capture_goes_through_the_whole_generator(checkpoint: str) -> None:
     section = GenerateConfig(generator="mask_sam", params={"weights": checkpoint, "fuse": "union"})
     made = bind(Target.MASK, section).load()([source(rgb=NOISE), source(nir=NOISE)])
-    assert all(isinstance(m, MadeMask) and m.mask.shape == (40, 24) and m.mask.dtype == bool for m in made)
+    assert all(
+        isinstance(m, GeneratedMask) and m.mask.shape == (40, 24) and m.mask.dtype == bool for m in made
+    )
 
 
 def test_a_missing_checkpoint_names_the_three_remedies() -> None:
@@ -303,7 +307,7 @@ def test_a_transformers_model_gives_three_masks_a_picture_whatever_its_size(
         assert scores == pytest.approx(quality, abs=1e-4)
         assert (masks == alone).mean() > 0.99
     (made,) = MaskSam(weights=str(tmp_path))([source(rgb=NOISE)])
-    assert isinstance(made, MadeMask) and made.mask.shape == (40, 24)
+    assert isinstance(made, GeneratedMask) and made.mask.shape == (40, 24)
 
 
 def test_a_folder_that_lacks_tensors_is_refused_and_not_filled_with_random_ones(tmp_path: Path) -> None:

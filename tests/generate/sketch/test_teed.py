@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from reid.config import GenerateConfig
 from reid.data.images import Pixels
 from reid.errors import WeightsError
-from reid.generate.registry import Source, bind
+from reid.generate.registry import GeneratorInput, bind
 from reid.generate.sketch.teed import SketchTeed
 from reid.generate.sketch.teed_network import Teed
 from reid.modality import Modality, Target
@@ -22,8 +22,8 @@ from tests.support.places import ROOT
 PARAMETERS = 58_910  # as the paper counts them (section 4)
 
 
-def source(pixels: Pixels) -> Source:
-    return Source("a", {Modality.RGB: pixels}, None, np.random.default_rng(0))
+def source(pixels: Pixels) -> GeneratorInput:
+    return GeneratorInput("a", {Modality.RGB: pixels}, None, np.random.default_rng(0))
 
 
 @pytest.fixture

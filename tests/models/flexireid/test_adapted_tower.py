@@ -19,7 +19,7 @@ from reid.models.flexireid.adapted_tower import (
     encode_pictures,
     encode_sentences,
 )
-from reid.models.flexireid.adaptive_experts import AEA, AEAConfig
+from reid.models.flexireid.adaptive_experts import AdaptiveExperts, AdaptiveExpertsConfig
 from reid.nn.moe.routing import Routing
 from reid.nn.towers.clip import ImageTower, ImageTowerConfig, TextTower, TextTowerConfig
 from reid.nn.towers.freezing import freeze_towers
@@ -41,7 +41,8 @@ def text() -> TextTower:
 
 def mixtures(count: int, **fields: Any) -> list[Adapter | None]:
     return [
-        AEA(AEAConfig.model_validate({"hidden": 8, "init": "conv", **fields}), WIDTH) for _ in range(count)
+        AdaptiveExperts(AdaptiveExpertsConfig.model_validate({"hidden": 8, "init": "conv", **fields}), WIDTH)
+        for _ in range(count)
     ]
 
 
@@ -175,7 +176,7 @@ def test_a_frozen_part_before_the_first_adapter_keeps_nothing(tower: ImageTower)
 def test_recomputing_keeps_less_and_has_the_same_gradients(tower: ImageTower) -> None:
     freeze_towers([tower], True)
     adapters = mixtures(3, scale=1.0, dispatch="grouped")
-    parameters = [p for m in adapters if isinstance(m, AEA) for p in m.parameters()]
+    parameters = [p for m in adapters if isinstance(m, AdaptiveExperts) for p in m.parameters()]
     pictures, gradients, sizes = images(4), [], []
     for recompute in (False, True):
         with kept() as found:

@@ -12,20 +12,22 @@ from torch import Tensor
 from reid.config.typed import check
 from reid.errors import ConfigError
 from reid.models.flexireid.adapted_tower import Sequences
-from reid.models.flexireid.adaptive_experts import AEA, AEAConfig
+from reid.models.flexireid.adaptive_experts import AdaptiveExperts, AdaptiveExpertsConfig
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "flexireid.json").read_text())
 DIM = 16
 
 
-def layer(width: int = DIM, **fields: Any) -> AEA:
+def layer(width: int = DIM, **fields: Any) -> AdaptiveExperts:
     """A mixture whose experts do something, unless `init` says otherwise."""
     torch.manual_seed(2)
-    return AEA(check(AEAConfig, {"hidden": 8, "init": "conv", **fields}, "moe"), width)
+    return AdaptiveExperts(
+        check(AdaptiveExpertsConfig, {"hidden": 8, "init": "conv", **fields}, "moe"), width
+    )
 
 
-def one_by_one(module: AEA, tokens: Tensor, gates: Tensor) -> Tensor:
+def one_by_one(module: AdaptiveExperts, tokens: Tensor, gates: Tensor) -> Tensor:
     """sum_i g_i Adapter_i(x), by the formula, token by token."""
     experts = module.experts
     rows = []

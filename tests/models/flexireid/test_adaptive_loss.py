@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from reid.models.flexireid.adaptive_loss import Tally
-from reid.models.flexireid.stream_encoder import Use
+from reid.models.flexireid.adaptive_loss import RouterTotals
+from reid.models.flexireid.stream_encoder import AdapterUse
 from reid.nn.losses.routing import entropy_loss
 from reid.nn.losses.sdm import EPSILON, sdm
 from reid.nn.moe.routing import Router, RouterConfig, Routing, adaptive_experts
@@ -25,22 +25,22 @@ def routed(logits: Tensor, threshold: float = 0.6) -> Routing:
     return Routing(logits, logits, p, p * chosen, chosen, chosen, p.amax(1))
 
 
-def value(uses: list[Use], reduction: str = "mean") -> float:
-    return float(Tally.of(uses).loss(reduction).detach())  # type: ignore[arg-type]
+def value(uses: list[AdapterUse], reduction: str = "mean") -> float:
+    return float(RouterTotals.of(uses).loss(reduction).detach())  # type: ignore[arg-type]
 
 
 def test_it_is_between_zero_and_the_logarithm_of_the_experts_whatever_the_depth() -> None:
     for depth in (1, 5):
-        most = [Use("image", i, "rgb", routed(torch.zeros(7, 6))) for i in range(depth)]
-        least = [Use("image", i, "rgb", routed(torch.eye(6) * 200)) for i in range(depth)]
+        most = [AdapterUse("image", i, "rgb", routed(torch.zeros(7, 6))) for i in range(depth)]
+        least = [AdapterUse("image", i, "rgb", routed(torch.eye(6) * 200)) for i in range(depth)]
         assert value(most) == pytest.approx(GOLDEN["entropy_bound"], abs=1e-6)
         assert value(least) == pytest.approx(0, abs=1e-6)
 
 
 def test_it_is_the_mean_over_units_then_over_layers_and_streams() -> None:
     logits = {name: torch.randn(n, 6) for name, n in (("rgb0", 40), ("rgb1", 40), ("nir0", 8), ("nir1", 8))}
-    uses = [Use("image", int(n[-1]), n[:-1], routed(x)) for n, x in logits.items()]
-    text = Use("text", 0, "text", routed(torch.randn(5, 6)))
+    uses = [AdapterUse("image", int(n[-1]), n[:-1], routed(x)) for n, x in logits.items()]
+    text = AdapterUse("text", 0, "text", routed(torch.randn(5, 6)))
     each = [float(entropy_loss(u.routing)) for u in [*uses, text]]
     assert value([*uses, text]) == pytest.approx(sum(each) / 5, abs=1e-5)
     summed = ((each[0] + each[1]) + (each[2] + each[3]) + each[4]) / 3
@@ -49,8 +49,8 @@ def test_it_is_the_mean_over_units_then_over_layers_and_streams() -> None:
 
 def test_padding_and_streams_without_units_are_left_out() -> None:
     logits, valid = torch.randn(6, 6), torch.tensor([True, False] * 3)
-    use = Use("text", 0, "text", routed(logits), valid)
-    empty = [Use("image", i, "nir", routed(torch.zeros(0, 6))) for i in range(2)]
+    use = AdapterUse("text", 0, "text", routed(logits), valid)
+    empty = [AdapterUse("image", i, "nir", routed(torch.zeros(0, 6))) for i in range(2)]
     expected = float(entropy_loss(routed(logits[valid])))
     for reduction in ("mean", "sum_layers"):
         assert value([use, *empty], reduction) == pytest.approx(expected, abs=1e-5)
@@ -59,22 +59,22 @@ def test_padding_and_streams_without_units_are_left_out() -> None:
 
 def test_it_is_of_all_experts_and_its_gradient_makes_routers_surer() -> None:
     logits = torch.randn(20, 6, requires_grad=True)
-    loss = Tally.of([Use("image", 0, "rgb", routed(logits))]).loss("mean")
+    loss = RouterTotals.of([AdapterUse("image", 0, "rgb", routed(logits))]).loss("mean")
     loss.backward()
     assert logits.grad is not None and bool((logits.grad != 0).all())  # also of those not chosen
     surer = routed((logits - 5 * logits.grad).detach())
-    assert value([Use("image", 0, "rgb", surer)]) < float(loss.detach())
+    assert value([AdapterUse("image", 0, "rgb", surer)]) < float(loss.detach())
 
 
 def test_what_is_told_of_routers() -> None:
     logits = torch.tensor([[5.0, 0, 0], [5, 0, 0], [0, 0, -9], [0, 0, -9]])
     uses = [
-        Use("image", 0, "rgb", routed(logits)),
-        Use("image", 0, "nir", routed(logits[:2])),
-        Use("image", 1, "rgb", routed(logits[2:])),
-        Use("image", 1, "nir", routed(logits[2:])),
+        AdapterUse("image", 0, "rgb", routed(logits)),
+        AdapterUse("image", 0, "nir", routed(logits[:2])),
+        AdapterUse("image", 1, "rgb", routed(logits[2:])),
+        AdapterUse("image", 1, "nir", routed(logits[2:])),
     ]
-    told = {k: float(v) for k, v in Tally.of(uses).stats().items()}
+    told = {k: float(v) for k, v in RouterTotals.of(uses).stats().items()}
     assert told["experts/rgb"] == pytest.approx((2 + 4 + 4) / 6)
     assert told["experts/nir"] == pytest.approx((2 + 4) / 4)
     assert told["image0/experts"] == pytest.approx((2 + 4 + 2) / 6)

@@ -15,7 +15,7 @@ from reid.data.batches.batch import Batch, join
 from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.modality import Modality, all_subsets, parse_subset, subset_name
 from reid.models.base import ModelContext, Regime, ReIDModel
-from reid.models.flexireid.adaptive_experts import AEA
+from reid.models.flexireid.adaptive_experts import AdaptiveExperts
 from reid.models.flexireid.model import Config, Model
 from reid.models.registry import model_names
 from reid.nn.towers.clip import ImageTower
@@ -293,7 +293,7 @@ def test_frozen_towers_need_weights_and_something_to_train() -> None:
 
 def test_every_block_of_both_towers_has_a_mixture_and_the_names_of_towers_are_the_baselines() -> None:
     model = flexireid()
-    assert all(isinstance(m, AEA) for m in [*model.image_moe, *model.text_moe])
+    assert all(isinstance(m, AdaptiveExperts) for m in [*model.image_moe, *model.text_moe])
     names = {subset_name(s) for s in model.modes}
     assert names == {subset_name(s) for s in SEVEN}
     prefixes = {n.split(".")[0] for n, _ in model.named_parameters()}

@@ -13,7 +13,7 @@ from reid.config.typed import check
 from reid.data.batches.batch import Batch
 from reid.modality import Modality, all_subsets, parse_subset, subset_name
 from reid.models.base import ModelContext, Output
-from reid.models.flexireid.adaptive_loss import Tally
+from reid.models.flexireid.adaptive_loss import RouterTotals
 from reid.models.flexireid.model import Config, Model
 from reid.nn.losses.sdm import sdm
 from reid.nn.towers.clip import ImageTower
@@ -62,7 +62,7 @@ def test_the_losses_compare_the_photo_with_what_each_query_embeds_to(batch_of: M
         expected = float(sdm(photo, vectors[subset], batch.pid, 30))
         assert found[f"sdm_{subset_name(subset)}"] == pytest.approx(expected, rel=1e-4)
     _, uses = model._encode(batch, prune=False)
-    assert found["ada"] == pytest.approx(0.5 * float(Tally.of(uses).loss("mean").detach()), rel=1e-5)
+    assert found["ada"] == pytest.approx(0.5 * float(RouterTotals.of(uses).loss("mean").detach()), rel=1e-5)
 
 
 def test_losses_are_weighted_and_optional_ones_are_off(batch_of: MakeBatch) -> None:

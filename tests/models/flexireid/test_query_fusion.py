@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid.models.flexireid.fusion_variants import make_fusion, reads_tokens
-from reid.models.flexireid.query_fusion import CMQF, FusionConfig
+from reid.models.flexireid.query_fusion import FusionConfig, QueryFusion
 from reid.models.flexireid.streams import Stream, all_modes, resample_picture, resample_text
 from tests.support.places import GOLDEN_FOLDER
 
@@ -57,7 +57,7 @@ def test_modes_are_the_seven_subsets() -> None:
 def test_each_modality_is_asked_by_the_sum_of_the_other_two(mode: int, scope: str, residual: str) -> None:
     """The paper's equations for one row, with the embedding wherever a modality is missing."""
     module = fusion(lef_scope=scope, residual=residual)
-    assert isinstance(module, CMQF)
+    assert isinstance(module, QueryFusion)
     streams = streams_of(1)
     table: Tensor = module.lef.get_parameter("table")
     lacking = [(k, m) for k, slots in enumerate(MODES) for m in range(3) if m not in slots]
@@ -207,7 +207,7 @@ def attention_gradients(tokens: str, keys: int) -> float:
     wanted = torch.zeros(4, 7, dtype=torch.bool)
     wanted[:, 6] = True
     module(streams, wanted).square().sum().backward()
-    assert isinstance(module, CMQF)
+    assert isinstance(module, QueryFusion)
     gradient = module.ask[0].blocks[0].attention.in_proj_weight.grad  # type: ignore[union-attr, index]
     assert isinstance(gradient, Tensor)
     _, key, value = gradient.chunk(3)

@@ -18,7 +18,7 @@ from reid.modality import Modality, parse_subset
 from reid.models.base import ModelContext, Output, ReIDModel
 from reid.models.mfrnet.model import Config, Model
 from reid.models.registry import model_names
-from reid.nn.moe.layer import Mixed
+from reid.nn.moe.layer import MixtureOutput
 from reid.nn.parameters import parameter_counts
 
 MakeBatch = Callable[..., Batch]
@@ -43,9 +43,9 @@ def mfrnet(modalities: str = CAMERAS, cameras: int = 3, **fields: Any) -> Model:
     return Model(config, ModelContext(4, cameras, HEIGHT, WIDTH, parse_subset(modalities))).eval()
 
 
-def routed(model: Model) -> dict[str, Mixed]:
+def routed(model: Model) -> dict[str, MixtureOutput]:
     """What every mixture will say when the model next runs."""
-    heard: dict[str, Mixed] = {}
+    heard: dict[str, MixtureOutput] = {}
     generators = [] if model.ffm is None else list(model.ffm.generators)
     named = {
         **{f"ffm{i}": g for i, g in enumerate(generators)},
@@ -138,7 +138,7 @@ def test_each_head_sees_its_modalitys_block(batch_of: MakeBatch) -> None:
         assert torch.equal(seen[name], output.features[:, block])
 
 
-def by_hand(mixed: Mixed, rows: slice) -> Tensor:
+def by_hand(mixed: MixtureOutput, rows: slice) -> Tensor:
     """Half of CV^2(importance) + CV^2(load) of some tokens of a call, written out."""
     routing = mixed.routing
     q, e = routing.logits[rows].softmax(1), routing.logits.shape[1]

@@ -12,15 +12,15 @@ from torch import Tensor
 
 from reid.config.typed import check
 from reid.errors import ConfigError
-from reid.models.stmi.hypergraph import ChiConfig, HypergraphLayer, Interaction, Kind, hyperedges
+from reid.models.stmi.hypergraph import HypergraphConfig, HypergraphLayer, Interaction, Kind, hyperedges
 from tests.support.places import GOLDEN_FOLDER
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "stmi.json").read_text())
 LITERAL: dict[str, Any] = {"degree_norm": False, "feature_map": False, "activation": "none"}
 
 
-def made(**fields: Any) -> ChiConfig:
-    config: ChiConfig = check(ChiConfig, fields, "model.chi")
+def made(**fields: Any) -> HypergraphConfig:
+    config: HypergraphConfig = check(HypergraphConfig, fields, "model.chi")
     return config
 
 

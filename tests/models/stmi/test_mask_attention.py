@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reid.config.typed import check
 from reid.errors import ConfigError
-from reid.models.stmi.mask_attention import Modulation, SfmConfig, _Modulated
+from reid.models.stmi.mask_attention import MaskAttentionConfig, Modulation, _Modulated
 from reid.models.stmi.mask_tokens import TokenMask
 from reid.nn.towers.clip import ImageTower, ImageTowerConfig
 from tests.support.places import GOLDEN_FOLDER
@@ -97,7 +97,7 @@ def test_a_background_row_is_only_flattened() -> None:
 
 
 def modulation(**fields: Any) -> Modulation:
-    config = check(SfmConfig, fields, "model.sfm")
+    config = check(MaskAttentionConfig, fields, "model.sfm")
     return Modulation(config, layers=4, heads=2, modalities=3)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from reid.data.batches.batch import UNKNOWN, Batch
 from reid.modality import CAMERA, ORDER, Modality, Subset
-from reid.models.stmi.semantic_tokens import SemanticTokens, StrConfig
+from reid.models.stmi.semantic_tokens import SemanticTokens, SemanticTokensConfig
 
 DIM, PATCHES = 16, 8
 
@@ -28,7 +28,7 @@ def patches_of(batch: Batch) -> dict[Modality, Tensor]:
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("tokens", [0, 1, 4])
 def test_a_modality_has_its_queries_and_one_token_of_the_caption(tokens: int, shared: bool) -> None:
-    module = SemanticTokens(StrConfig(tokens=tokens, shared=shared), DIM, CAMERA, heads=4)
+    module = SemanticTokens(SemanticTokensConfig(tokens=tokens, shared=shared), DIM, CAMERA, heads=4)
     batch = batch_of(CAMERA, (Modality.NIR,), (Modality.RGB, Modality.TIR))
     nodes = module(patches_of(batch), torch.randn(3, DIM), batch)
     assert nodes.shape == (3, 3, tokens + 1, DIM)
@@ -38,7 +38,7 @@ def test_a_modality_has_its_queries_and_one_token_of_the_caption(tokens: int, sh
 
 
 def test_tokens_depend_on_their_own_patches_and_caption_only() -> None:
-    module = SemanticTokens(StrConfig(), DIM, CAMERA, heads=4)
+    module = SemanticTokens(SemanticTokensConfig(), DIM, CAMERA, heads=4)
     batch = batch_of(CAMERA, CAMERA)
     patches, captions = patches_of(batch), torch.randn(2, DIM)
     before = module(patches, captions, batch)
@@ -51,7 +51,7 @@ def test_tokens_depend_on_their_own_patches_and_caption_only() -> None:
 
 
 def test_a_modality_that_is_left_out_has_zero_tokens() -> None:
-    module = SemanticTokens(StrConfig(), DIM, CAMERA, heads=4)
+    module = SemanticTokens(SemanticTokensConfig(), DIM, CAMERA, heads=4)
     batch = batch_of(CAMERA)
     patches = patches_of(batch)
     whole = module(patches, torch.ones(1, DIM), batch)
@@ -62,7 +62,7 @@ def test_a_modality_that_is_left_out_has_zero_tokens() -> None:
 
 
 def test_queries_differ_and_learn() -> None:
-    module = SemanticTokens(StrConfig(), DIM, CAMERA, heads=4)
+    module = SemanticTokens(SemanticTokensConfig(), DIM, CAMERA, heads=4)
     batch = batch_of(CAMERA)
     nodes = module(patches_of(batch), torch.randn(1, DIM), batch)
     assert float(module.queries.detach().std()) == pytest.approx(0.02, rel=0.2)

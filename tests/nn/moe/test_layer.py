@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from reid.nn.moe.experts import BottleneckExperts, Experts
-from reid.nn.moe.layer import Mixed, MoE
+from reid.nn.moe.layer import MixtureOutput, MoE
 from reid.nn.moe.routing import Router, RouterConfig, Routing
 from tests.support.places import GOLDEN_FOLDER
 
@@ -239,11 +239,11 @@ def test_statistics_are_those_counted_by_hand() -> None:
 def test_experts_without_tokens_are_counted_as_dead() -> None:
     certain = torch.eye(4)[[1, 1, 3]]
     routing = Routing(certain, certain, certain, certain, certain.bool(), certain.bool(), certain.amax(1))
-    stats = Mixed(torch.zeros(3, DIM), routing).stats()
+    stats = MixtureOutput(torch.zeros(3, DIM), routing).stats()
     assert int(stats["dead"]) == 2
     assert [round(float(stats[f"load/{e}"]), 4) for e in range(4)] == [0, 0.6667, 0, 0.3333]
     assert float(stats["entropy"]) == pytest.approx(0, abs=1e-6)
-    nothing = Mixed(torch.zeros(0, DIM), routing[:0]).stats()
+    nothing = MixtureOutput(torch.zeros(0, DIM), routing[:0]).stats()
     assert int(nothing["dead"]) == 4
     assert float(nothing["load/0"]) == float(nothing["entropy"]) == 0
 

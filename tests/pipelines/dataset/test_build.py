@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.dataset.build import BuildResult, describe_build
-from reid.data.shards.shard_set import MANIFEST
+from reid.data.shards.manifest import MANIFEST
 from reid.errors import ConfigError, DataError
 from reid.modality import Modality
 from tests.support.photos import BAD, config, jpeg, photos, quiet_build, rows_of

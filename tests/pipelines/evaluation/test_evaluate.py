@@ -13,7 +13,8 @@ import pytest
 
 import pipelines.embed
 from pipelines.embed import FeatureSet
-from pipelines.evaluation.evaluate import choose_pairings, evaluate_run, report_lines
+from pipelines.evaluation.evaluate import evaluate_run, report_lines
+from pipelines.evaluation.pairings import choose_pairings
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, UnsupportedPairing

@@ -22,7 +22,8 @@ from pipelines.serve.limits import ApiError, RateLimiter
 from reid.config import ServeConfig
 from reid.errors import ServiceError
 from reid.gallery.store import Gallery
-from reid.retrieve.retriever import NewItem, Query, Retriever, SearchResult
+from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
+from reid.retrieve.retriever import Retriever
 from reid.runs.run import Run
 from tests.retrieve.test_retriever import RGB, fill, made_calibration, make_run, picture, retriever_of
 
@@ -332,7 +333,7 @@ def test_audit_log_has_a_line_for_each_search_and_change(
 
 def test_a_failure_inside_shows_no_traceback(retriever: Retriever) -> None:
     class Broken(LocalCore):
-        async def search(self, query: Query) -> SearchResult:
+        async def search(self, query: SearchQuery) -> SearchResult:
             raise RuntimeError("secret path")
 
     client = TestClient(make_api(Broken(retriever), ServeConfig()))

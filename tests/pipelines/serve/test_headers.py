@@ -12,7 +12,8 @@ import pytest
 from pipelines.serve.app import timeout_is_clients
 from pipelines.serve.headers import IMPORT_PATH, VARIABLE
 from tests.retrieve.test_retriever import fill, make_run, picture, retriever_of
-from tests.support.endpoint import ROOT, Endpoint, Upload, served
+from tests.support.endpoint import Endpoint, Upload, served
+from tests.support.places import ROOT
 
 TIMEOUT_S = 2.0
 FOR_EVER = {"x-request-timeout-seconds": "0"}

@@ -17,7 +17,7 @@ from reid.errors import ConfigError, StorageError, WeightsError
 from reid.models.base import ModelContext
 from reid.models.registry import build_model
 from reid.runs.convert.base import convert, counts, system_of, systems
-from reid.runs.convert.folder import Prepared, prepare
+from reid.runs.convert.folder import PreparedRun, prepare
 from tests.support import public_checkpoints
 from tests.support.places import GOLDEN_FOLDER
 from tests.support.public_checkpoints import blocks_expanded, config_of, saved, tiny_mfrnet, tiny_signal
@@ -34,7 +34,7 @@ def state() -> State:
     return public_checkpoints.public_mfrnet(tiny_mfrnet())
 
 
-def converted(state: State, folder: Path, **fields: Any) -> Prepared:
+def converted(state: State, folder: Path, **fields: Any) -> PreparedRun:
     """Into the tiny MFRNet."""
     section = public_checkpoints.merged(public_checkpoints.MFRNET, fields)
     return prepare(config_of("mfrnet", section, folder / "work"), saved(state, folder / "public.pth"))

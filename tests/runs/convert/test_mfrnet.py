@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reid.models.mfrnet.model import Model
-from reid.runs.convert.folder import Prepared, prepare, write
+from reid.runs.convert.folder import PreparedRun, prepare, write
 from reid.runs.run import load_run
 from tests.support.public_checkpoints import (
     CAMERAS,
@@ -32,7 +32,7 @@ DISTINCT: dict[str, Any] = {
 }
 
 
-def prepared(state: dict[str, Tensor], folder: Path, suffix: str = ".pth", **fields: Any) -> Prepared:
+def prepared(state: dict[str, Tensor], folder: Path, suffix: str = ".pth", **fields: Any) -> PreparedRun:
     file = saved(state, folder / f"public{suffix}")
     return prepare(config_of("mfrnet", merged(MFRNET, fields), folder / "work"), file)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reid.errors import WeightsError
 from reid.models.signal.model import Model
-from reid.runs.convert.folder import Prepared, prepare, write
+from reid.runs.convert.folder import PreparedRun, prepare, write
 from reid.runs.run import load_run
 from tests.support.public_checkpoints import (
     SIGNAL,
@@ -25,7 +25,7 @@ from tests.support.public_checkpoints import (
 )
 
 
-def prepared(state: dict[str, Tensor], folder: Path, suffix: str = ".pth", **fields: Any) -> Prepared:
+def prepared(state: dict[str, Tensor], folder: Path, suffix: str = ".pth", **fields: Any) -> PreparedRun:
     file = saved(state, folder / f"public{suffix}")
     return prepare(config_of("signal", merged(SIGNAL, fields), folder / "work"), file)
 

@@ -22,7 +22,7 @@ from reid.studies.benchmarks.model import (
 )
 from reid.studies.benchmarks.moe import moe_rows
 from reid.studies.benchmarks.plain import LoopMoE, PlainTower, loop, loop_chosen, plain
-from reid.studies.benchmarks.timing import Row, compare
+from reid.studies.benchmarks.timing import BenchmarkRow, compare
 
 CPU = torch.device("cpu")
 STILL = {
@@ -98,9 +98,9 @@ def test_rows_of_mixtures_compare_with_the_loop_and_aim_at_grouped(monkeypatch: 
 
 
 def test_a_row_meets_its_target_or_says_so() -> None:
-    row = Row("x", 2.0, "s", 5.0, 2.5, 3.0)
+    row = BenchmarkRow("x", 2.0, "s", 5.0, 2.5, 3.0)
     assert row.ok is False and "NOT MET" in row.line()
-    assert Row("x", 2.0, "s", 5.0, 2.5, 2.0).ok is True and Row("x", 1.0, "s").ok is None
+    assert BenchmarkRow("x", 2.0, "s", 5.0, 2.5, 2.0).ok is True and BenchmarkRow("x", 1.0, "s").ok is None
     assert row.to_json() == {
         "name": "x", "value": 2.0, "unit": "s", "reference": 5.0, "ratio": 2.5, "target": 3.0, "ok": False,
     }  # fmt: skip

@@ -16,7 +16,7 @@ from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
 from reid.runs.describe import PUBLISHED
-from reid.studies.ladders import Row, apply, differences, ladders, load_ladder
+from reid.studies.ladders import LadderRow, apply, differences, ladders, load_ladder
 from reid.studies.ladders.fitting import shell, used_groups, without_idle_groups
 from reid.train.optimizer import build_optimizer
 
@@ -31,7 +31,7 @@ def written(folder: Path, rows: Any) -> str:
 
 def test_a_row_changes_its_fields_and_nothing_else() -> None:
     base = load(BASE)
-    row = Row(
+    row = LadderRow(
         name="x", set={"train.optim.lr": 0.1, "model.tower.layers": 2, "train.epochs": base.train.epochs}
     )
     changed = apply(base, row)
@@ -88,7 +88,7 @@ def test_an_unknown_ladder_file_or_row_suggests_what_there_is(tmp_path: Path) ->
 )
 def test_a_row_that_cannot_work_names_itself_and_the_field(change: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        apply(load(BASE), Row(name="x", set=change))
+        apply(load(BASE), LadderRow(name="x", set=change))
     for word in words:
         assert word in str(caught.value)
 
@@ -109,7 +109,7 @@ def test_the_group_of_a_module_that_is_taken_away_goes_with_it_and_a_typing_mist
 
 def test_a_model_that_cannot_be_built_is_told_by_its_row() -> None:
     base = load("signal/synthetic", ["train.optim.groups=[{match: tower, lr: 0.1}]"])
-    row = Row(name="wide", set={"model.sim.k1": 1000})
+    row = LadderRow(name="wide", set={"model.sim.k1": 1000})
     with pytest.raises(ConfigError, match=r"row 'wide': model\.sim\.k1 = 1000"):
         without_idle_groups(apply(base, row), {"tower"}, row.name)
 

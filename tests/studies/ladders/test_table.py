@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from reid.studies.ladders.table import MEAN, AblationTable, Measured, Spread, TableRow
+from reid.studies.ladders.table import MEAN, AblationTable, SeedResults, Spread, TableRow
 
 ROWS = (TableRow("plain", None, {}), TableRow("more", "a note", {"model.x": True}))
 
 
-def run(row: str, seed: int, map_: float | None, tir: float | None = 0.1, **others: object) -> Measured:
+def run(row: str, seed: int, map_: float | None, tir: float | None = 0.1, **others: object) -> SeedResults:
     known = {
         "run": f"/w/{row}-{seed}",
         "data": "d1",
@@ -22,11 +22,11 @@ def run(row: str, seed: int, map_: float | None, tir: float | None = 0.1, **othe
         "numbers": {"mAP": map_, "R1": 0.5},
         "subsets": {"rgb+tir": map_, "tir": tir},
     }
-    return Measured(row, seed, **(known | others))  # type: ignore[arg-type]
+    return SeedResults(row, seed, **(known | others))  # type: ignore[arg-type]
 
 
 def table(
-    runs: Sequence[Measured], rows: Sequence[TableRow] = ROWS, metrics: Sequence[str] = ("mAP", "R1")
+    runs: Sequence[SeedResults], rows: Sequence[TableRow] = ROWS, metrics: Sequence[str] = ("mAP", "R1")
 ) -> AblationTable:
     return AblationTable("n", "mine.yaml", "d", "test", "cross_camera", rows, (0, 1, 2), metrics, tuple(runs))
 
@@ -106,7 +106,7 @@ def test_notes_say_what_varied_what_stayed_and_what_rows_changed(full: AblationT
 
 
 def test_an_unfinished_table_says_so_and_failures_are_listed() -> None:
-    bad = Measured("more", 0, "/w/more-0", error="Loss is nan")
+    bad = SeedResults("more", 0, "/w/more-0", error="Loss is nan")
     found = table([run("plain", 0, 0.1), bad])
     assert found.failed == [bad]
     assert found.grid()[2] == ["more", "–", "–", "–", "–", "0 of 3", "–", "–"]

@@ -34,7 +34,7 @@ from reid.data.readers.exported.tables import (
 )
 from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.folders import contents, expand
-from reid.data.shards.schema import SPLITS, Attribute, Labels, Sample
+from reid.data.shards.schema import SPLITS, Labels, Sample, SampleAttribute
 from reid.errors import DataError
 from reid.modality import VISUAL, Modality, Target
 
@@ -125,7 +125,7 @@ class Reader(base.Reader):
         key: tuple[str, str, str],
         lines: list[Line],
         captions: dict[str, list[Line]],
-        attributes: dict[str, tuple[Attribute, ...]],
+        attributes: dict[str, tuple[SampleAttribute, ...]],
     ) -> Record:
         dataset, split, name = key
         told: Line = next((line[_ABOUT] for line in lines if isinstance(line.get(_ABOUT), dict)), {})

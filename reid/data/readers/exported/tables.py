@@ -8,7 +8,7 @@ from typing import Any
 
 from reid import storage
 from reid.data.readers.shared import sample_tree
-from reid.data.shards.schema import Attribute
+from reid.data.shards.schema import SampleAttribute
 from reid.errors import DataError
 
 Line = dict[str, Any]
@@ -104,14 +104,14 @@ def _said(value: Any, where: str) -> list[Line]:
     return said
 
 
-def read_attributes(root: str, splits: Sequence[str]) -> dict[str, tuple[Attribute, ...]]:
+def read_attributes(root: str, splits: Sequence[str]) -> dict[str, tuple[SampleAttribute, ...]]:
     """Attributes by sample id and by path without folder and suffix."""
     found = {}
     for split in splits:
         uri = storage.join(root, f"{split}{sample_tree.ATTRIBUTES}")
         for row in storage.read_json(uri) if storage.exists(uri) else []:
             try:
-                values = tuple(Attribute(**a) for a in row["attributes"])
+                values = tuple(SampleAttribute(**a) for a in row["attributes"])
                 names = [row.get("sample_id"), sample_tree.stem(str(row["item"]))]
             except (TypeError, KeyError, AttributeError) as error:
                 raise DataError(f"{uri}: expected {{item, attributes}}, found {row!r} ({error}).") from None

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reid import storage
-from reid.data.readers.folder.parts import LAYOUT, Part, Source
+from reid.data.readers.folder.parts import LAYOUT, FilePart, FolderSource
 from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.folders import file_name, visible
 from reid.errors import DataError
 from reid.modality import Modality
 
 
-def tree_parts(source: Source) -> list[Part]:
+def tree_parts(source: FolderSource) -> list[FilePart]:
     """A part for every picture below the root, in sorted order; other files are passed over.
 
     A folder `imgs` at the root makes it a tree of parallel folders: imgs-sketch, masks, … hold the same
@@ -38,7 +38,7 @@ def tree_parts(source: Source) -> list[Part]:
     return [*parts, *_captions(source, parts)]
 
 
-def _mask(part: Part, known: set[str]) -> Part:
+def _mask(part: FilePart, known: set[str]) -> FilePart:
     if part.sample in known or part.problem:
         return replace(part, is_mask=True)
     problem = f"{part.uri}: a mask without a picture of its path below imgs; rename or remove it."
@@ -55,7 +55,7 @@ class _File:
     problem: str | None = None
 
 
-def _parts(source: Source, root: str, only: Modality | None = None) -> list[Part]:
+def _parts(source: FolderSource, root: str, only: Modality | None = None) -> list[FilePart]:
     depth = 2 if _has_splits(source, root) else 1
     files = [_file(source, root, depth, uri) for uri in sorted(_walk(root))]
     # Names that the configuration gives come first: VIS_1.png, not RGB_1.png, if VIS is what it calls rgb.
@@ -64,7 +64,7 @@ def _parts(source: Source, root: str, only: Modality | None = None) -> list[Part
     parts = []
     for file in files:
         if file.problem:
-            parts.append(Part(sample=file.relative, where=file.relative, problem=file.problem))
+            parts.append(FilePart(sample=file.relative, where=file.relative, problem=file.problem))
             continue
         rule = source.rules[file.above[0].lower()] if depth == 2 else None
         modality = only or (rule.modality if rule else None) or source.modalities.get(file.named)
@@ -73,7 +73,7 @@ def _parts(source: Source, root: str, only: Modality | None = None) -> list[Part
         if (sample, modality) in taken:
             sample = file.relative  # a.jpg and a.png: two pictures, not one
         taken.add((sample, modality))
-        part = Part(
+        part = FilePart(
             sample=sample,
             where=file.relative,
             identity=file.above[-1],
@@ -87,7 +87,7 @@ def _parts(source: Source, root: str, only: Modality | None = None) -> list[Part
     return sorted(parts, key=lambda p: p.where)
 
 
-def _file(source: Source, root: str, depth: int, uri: str) -> _File:
+def _file(source: FolderSource, root: str, depth: int, uri: str) -> _File:
     relative = uri.removeprefix(root).strip("/")
     steps = relative.split("/")
     above, below = steps[:depth], steps[depth:]
@@ -98,7 +98,7 @@ def _file(source: Source, root: str, depth: int, uri: str) -> _File:
     return _File(relative, uri, "/".join([*above, *stem]), above, named)
 
 
-def _has_splits(source: Source, root: str) -> bool:
+def _has_splits(source: FolderSource, root: str) -> bool:
     top = [file_name(f) for f in visible(storage.list_folders(root))]
     splits = [name for name in top if name.lower() in source.rules]
     others = sorted(set(top) - set(splits))
@@ -140,7 +140,7 @@ def _split_modality(path: list[str], modalities: dict[str, Modality]) -> tuple[l
     return [*folders, stem], found
 
 
-def _captions(source: Source, parts: list[Part]) -> list[Part]:
+def _captions(source: FolderSource, parts: list[FilePart]) -> list[FilePart]:
     """Sentences of captions.json, for the captures whose path it names."""
     uri = storage.join(source.root, sample_tree.CAPTIONS)
     if not storage.exists(uri):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from reid import storage
 from reid.data.readers.folder.config import Columns, RoleRule
-from reid.data.readers.folder.parts import LAYOUT, Part, Source
+from reid.data.readers.folder.parts import LAYOUT, FilePart, FolderSource
 from reid.data.readers.shared.folders import file_name
 from reid.errors import DataError
 from reid.modality import Modality, Target
@@ -18,7 +18,7 @@ from reid.modality import Modality, Target
 _CELLS = tuple(Columns.model_fields)
 
 
-def manifest_parts(source: Source, manifest: str) -> Iterator[Part]:
+def manifest_parts(source: FolderSource, manifest: str) -> Iterator[FilePart]:
     """A part for every row. A row that cannot be used names its line and the remedy in `problem`.
 
     Raises DataError for a missing file or column and for what is not a CSV file.
@@ -44,14 +44,14 @@ def manifest_parts(source: Source, manifest: str) -> Iterator[Part]:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _ManifestRow:
     line: int
     cells: dict[str, str]
     extra: dict[str, str]
     overflow: bool
 
 
-def _read(uri: str, columns: Columns) -> tuple[list[str], list[_Row]]:
+def _read(uri: str, columns: Columns) -> tuple[list[str], list[_ManifestRow]]:
     """The header and every row that is not blank."""
     used = {getattr(columns, name) for name in _CELLS}
     rows = []
@@ -65,13 +65,13 @@ def _read(uri: str, columns: Columns) -> tuple[list[str], list[_Row]]:
             row = {name: value.strip() for name, value in zip(header, values, strict=False)}
             cells = {name: row.get(getattr(columns, name), "") for name in _CELLS}
             extra = {name: value for name, value in row.items() if name not in used and value}
-            rows.append(_Row(table.line_num, cells, extra, overflow=len(values) > len(header)))
+            rows.append(_ManifestRow(table.line_num, cells, extra, overflow=len(values) > len(header)))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{uri}: not a UTF-8 CSV file ({error}).") from None
     return header, rows
 
 
-def _part(source: Source, row: _Row, where: str, existing: set[str], divided: bool) -> Part:
+def _part(source: FolderSource, row: _ManifestRow, where: str, existing: set[str], divided: bool) -> FilePart:
     cells = row.cells
     problems = ["has more cells than the header; quote texts that hold a comma"] if row.overflow else []
     if not cells["pid"]:
@@ -91,7 +91,7 @@ def _part(source: Source, row: _Row, where: str, existing: set[str], divided: bo
     if not uri and not cells["caption"]:
         problems.append("has neither a file nor a caption; fill one or remove the row")
     relative = posixpath.normpath(cells["file"]) if uri else where
-    return Part(
+    return FilePart(
         sample=cells["capture"] or relative,
         where=where,
         identity=cells["pid"],
@@ -107,7 +107,7 @@ def _part(source: Source, row: _Row, where: str, existing: set[str], divided: bo
     )
 
 
-def _rule(source: Source, column: str, word: str, problems: list[str]) -> RoleRule | None:
+def _rule(source: FolderSource, column: str, word: str, problems: list[str]) -> RoleRule | None:
     rule = source.rules.get(word.lower())
     if word and rule is None:
         known = ", ".join(source.rules)
@@ -115,7 +115,7 @@ def _rule(source: Source, column: str, word: str, problems: list[str]) -> RoleRu
     return rule
 
 
-def _modality(source: Source, word: str, rule: RoleRule | None, problems: list[str]) -> Modality:
+def _modality(source: FolderSource, word: str, rule: RoleRule | None, problems: list[str]) -> Modality:
     if rule and rule.modality:
         return rule.modality
     found = source.modalities.get(word.lower()) if word else source.config.modality

@@ -21,7 +21,7 @@ LAYOUT = """Expected one of
 
 
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """One file or caption. Parts of equal `sample` become one record."""
 
     sample: str
@@ -39,7 +39,7 @@ class Part:
     """The file is the capture's mask, not a picture of `modality`."""
 
 
-class Source:
+class FolderSource:
     """A root folder and the words with which its files are described."""
 
     def __init__(self, config: Config) -> None:

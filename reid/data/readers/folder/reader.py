@@ -15,7 +15,7 @@ from reid.data.readers.base import Record
 from reid.data.readers.folder.config import Config
 from reid.data.readers.folder.identity_folders import tree_parts
 from reid.data.readers.folder.manifest import manifest_parts
-from reid.data.readers.folder.parts import LAYOUT, Part, Source
+from reid.data.readers.folder.parts import LAYOUT, FilePart, FolderSource
 from reid.data.readers.shared.folders import contents
 from reid.data.shards.schema import ROLES, Labels, Sample
 from reid.errors import DataError
@@ -35,7 +35,7 @@ class Reader(base.Reader):
         Raises DataError for a missing folder, manifest or column, and when there is nothing to
         read.
         """
-        source = Source(self.config)
+        source = FolderSource(self.config)
         if not storage.exists(source.root):
             raise DataError(f"data.reader.path: no such folder: {source.root}.\n{LAYOUT}")
         if self.config.manifest:
@@ -51,14 +51,14 @@ class Reader(base.Reader):
         cameras = _numbers({p.camera for p in parts if p.camera}, _CAMID_DIGITS)
         tested = self._test_identities({p.identity for p in parts if p.identity and not p.split})
         texts = self._texts(source, identities)
-        samples: dict[str, list[Part]] = defaultdict(list)
+        samples: dict[str, list[FilePart]] = defaultdict(list)
         for part in parts:
             samples[part.sample].append(part)
         return [self._record(samples[name], pids, cameras, tested, texts) for name in sorted(samples)]
 
     def _record(
         self,
-        parts: list[Part],
+        parts: list[FilePart],
         pids: dict[str, int],
         cameras: dict[str, int],
         tested: set[str],
@@ -127,7 +127,7 @@ class Reader(base.Reader):
 
         return set(sorted(names, key=draw)[:wanted])
 
-    def _texts(self, source: Source, identities: Collection[str]) -> dict[str, list[str]]:
+    def _texts(self, source: FolderSource, identities: Collection[str]) -> dict[str, list[str]]:
         if not self.config.texts:
             return {}
         uri = source.beside(self.config.texts, "data.reader.texts")
@@ -148,7 +148,7 @@ class Reader(base.Reader):
         return texts
 
 
-def _contradictions(parts: list[Part]) -> list[str]:
+def _contradictions(parts: list[FilePart]) -> list[str]:
     """Why the parts of one sample cannot be one sample."""
     lines = f"{parts[0].where} and {parts[-1].where}"
     problems = []

@@ -77,7 +77,7 @@ def read_annotated(fields: AnnotatedFields, layout: Layout, dataset: str) -> lis
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _AnnotatedPicture:
     """An entry as far as it could be understood."""
 
     where: str
@@ -97,9 +97,9 @@ def _json_file(root: str, layout: Layout) -> str:
     raise DataError(f"{root}: no {names} in it. Found: {contents(root)}.\n{layout.tree}")
 
 
-def _parse(entry: Any, where: str) -> _Entry:
+def _parse(entry: Any, where: str) -> _AnnotatedPicture:
     if not isinstance(entry, dict):
-        return _Entry(where, "unknown", None, "", "", (), (f"is no mapping but {_shown(entry)}",))
+        return _AnnotatedPicture(where, "unknown", None, "", "", (), (f"is no mapping but {_shown(entry)}",))
     problems = []
     split, pid, captions = entry.get("split"), entry.get("id"), entry.get("captions")
     if split not in SPLITS:
@@ -116,7 +116,7 @@ def _parse(entry: Any, where: str) -> _Entry:
     if path in {"", "."} or path.startswith(("/", "..")):
         problems.append(f"has no {' or '.join(_PATH_KEYS)} below imgs")
         path = ""
-    return _Entry(
+    return _AnnotatedPicture(
         where,
         split if split in SPLITS else "unknown",
         pid,
@@ -144,7 +144,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _check_ids(entries: Sequence[_Entry], uri: str, first: int) -> None:
+def _check_ids(entries: Sequence[_AnnotatedPicture], uri: str, first: int) -> None:
     """Raise DataError unless the training ids run from `first` without a gap."""
     training = [e for e in entries if e.split == "train"]
     ids = {e.pid for e in training if e.pid is not None}
@@ -185,7 +185,7 @@ def _pictures(images: str, paths: Iterable[str], uri: str, layout: Layout) -> se
     return there
 
 
-def _record(entry: _Entry, images: str, there: set[str], dataset: str) -> Record:
+def _record(entry: _AnnotatedPicture, images: str, there: set[str], dataset: str) -> Record:
     uri = storage.join(images, entry.path) if entry.path else None
     problems = list(entry.problems)
     if uri and uri not in there:

@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListLine:
     """A line of a list of labelled pictures."""
 
     where: str
@@ -114,7 +114,7 @@ def without_pictures(dataset: str, split: str, pid: int, listed: str, folders: s
     )
 
 
-def read_entries(root: str, part: str, layout: str) -> list[Entry]:
+def read_entries(root: str, part: str, layout: str) -> list[ListLine]:
     """The lines `<relative path> <label>` of a list below `root`, by path.
 
     Raises DataError for a line of another form, and when none of the pictures is there.
@@ -143,10 +143,10 @@ def read_entries(root: str, part: str, layout: str) -> list[Entry]:
     return sorted(entries, key=lambda e: e.path)
 
 
-def check_labels(entries: Sequence[Entry]) -> None:
+def check_labels(entries: Sequence[ListLine]) -> None:
     """Raise DataError unless labels run from 0 without a gap and each stands for one folder number."""
-    labels: dict[int, Entry] = {}
-    pids: dict[int, Entry] = {}
+    labels: dict[int, ListLine] = {}
+    pids: dict[int, ListLine] = {}
     for entry in entries:
         if entry.pid is None:
             continue
@@ -182,7 +182,7 @@ def _split(line: str) -> tuple[str, int]:
     return ("", -1) if outside or not _NUMBER.fullmatch(label) else (path, int(label))
 
 
-def _entry(root: str, listed: str, line: int, path: str, label: int, there: set[str]) -> Entry:
+def _entry(root: str, listed: str, line: int, path: str, label: int, there: set[str]) -> ListLine:
     where = f"{listed} line {line}"
     uri = storage.join(root, path)
     folder = posixpath.basename(posixpath.dirname(path))
@@ -192,7 +192,7 @@ def _entry(root: str, listed: str, line: int, path: str, label: int, there: set[
         problem = f"{where}: {path} lies in no folder that is an identity's number; correct the path."
     elif uri not in there:
         problem = f"{where}: {uri} is not there; restore the file or remove the line."
-    return Entry(where, path, uri, label, pid, problem)
+    return ListLine(where, path, uri, label, pid, problem)
 
 
 def _some(words: Iterable[str]) -> str:
