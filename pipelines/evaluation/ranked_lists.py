@@ -53,7 +53,7 @@ def ranked_lists(
     scored: Sequence[PairingScores],
     pictures: Pictures,
 ) -> tuple[RankedList, ...]:
-    """A third each: the best, the worst and seeded random queries, dealt over the pairings.
+    """A third each: the best, the worst and seeded random queries, spread over the pairings.
 
     Of several galleries the first is shown. No query comes twice in a pairing while it has others.
     """

@@ -70,8 +70,8 @@ def stream(
 
 
 def once_over(source: BatchStream, epoch: int = 0) -> list[list[BatchRow]]:
-    """The batches of one lap over this rank's identities, undecoded."""
-    return [rows for rows in source._lap(epoch, 0) if rows is not None]
+    """The batches of one pass over this rank's identities, undecoded."""
+    return [rows for rows in source._one_pass(epoch, 0) if rows is not None]
 
 
 def names(rows: Sequence[BatchRow]) -> list[str]:

@@ -1,6 +1,6 @@
-"""Planning a lap: which identities are drawn at each step, from counts alone.
+"""Planning a pass over the data: which identities are drawn at each step, from counts alone.
 
-A rank's lap goes over the cards dealt to it (row groups, or all its identities at once). Whole identities
+A rank passes over the row groups assigned to it (or over all its identities at once). Whole identities
 stay in a bounded reservoir until all their chunks are drawn. Nothing is read here, so that a resumed epoch
 replays its steps at once.
 """
@@ -19,7 +19,7 @@ Choose = Callable[[NDArray[np.int64], int, np.random.Generator], list[int]]
 
 
 class EpochPlan:
-    """The steps of a lap. `arrivals` are cards with their identities, in order."""
+    """The steps of a pass. `arrivals` are row groups with their identities, in order."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class EpochPlan:
         """Rows in the reservoir."""
         self._arrivals, self._choose, self._exhausted = arrivals, choose, False
         self._count = 0
-        self._table = np.zeros((4, 64), np.int64)  # label, chunks left, rows, card
+        self._table = np.zeros((4, 64), np.int64)  # label, chunks left, rows, group
         self._fresh: list[int] = []
 
     def step(self) -> list[tuple[int, int]] | None:
@@ -51,14 +51,14 @@ class EpochPlan:
         return drawn
 
     def arrived(self) -> list[int]:
-        """The cards that came since this was last asked, in order, spent ones included."""
+        """The groups that came since this was last asked, in order, spent ones included."""
         fresh, self._fresh = self._fresh, []
         return fresh
 
     def live(self) -> dict[int, int]:
-        """Label -> card of everybody in the reservoir."""
-        labels, _, _, cards = self._table[:, : self._count].tolist()
-        return dict(zip(labels, cards, strict=True))
+        """Label -> group of everybody in the reservoir."""
+        labels, _, _, groups = self._table[:, : self._count].tolist()
+        return dict(zip(labels, groups, strict=True))
 
     def _fill(self) -> None:
         while not self._exhausted and (self.held < self.bound or self._count < self.size):
@@ -66,12 +66,12 @@ class EpochPlan:
             if arrival is None:
                 self._exhausted = True
                 return
-            card, entries = arrival
-            self._fresh.append(card)
+            group, entries = arrival
+            self._fresh.append(group)
             for entry in entries:
                 if self._count == self._table.shape[1]:
                     self._table = np.concatenate([self._table, np.zeros_like(self._table)], axis=1)
-                self._table[:, self._count] = entry.label, entry.chunks, entry.rows, card
+                self._table[:, self._count] = entry.label, entry.chunks, entry.rows, group
                 self._count += 1
                 self.held += entry.rows
 
@@ -82,15 +82,15 @@ class EpochPlan:
 
 
 def assign(chunks: Sequence[int], world: int, rank: int, rng: np.random.Generator) -> list[int]:
-    """A rank's share of a shuffled pack: a card a round for each, the largest to who has least."""
+    """A rank's share of a shuffled pack: a group a round for each, the largest to who has least."""
     order = rng.permutation(len(chunks)).tolist()
     if world == 1:
-        return [int(card) for card in order]
+        return [int(group) for group in order]
     held, mine = [0] * world, []
     for start in range(0, len(order), world):
-        cards = sorted(order[start : start + world], key=lambda i: -chunks[i])
-        for card, player in zip(cards, sorted(range(world), key=held.__getitem__), strict=False):
-            held[player] += chunks[card]
+        groups = sorted(order[start : start + world], key=lambda i: -chunks[i])
+        for group, player in zip(groups, sorted(range(world), key=held.__getitem__), strict=False):
+            held[player] += chunks[group]
             if player == rank:
-                mine.append(card)
+                mine.append(group)
     return mine

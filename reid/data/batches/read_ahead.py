@@ -11,28 +11,28 @@ Item = TypeVar("Item")
 
 
 def ahead(
-    cards: Sequence[int],
+    groups: Sequence[int],
     read: Callable[[int], Item],
     size: Callable[[int], float],
     limit: float,
     threads: int,
 ) -> Generator[Item, None, None]:
-    """`read` of every card, in order, begun while `limit` is not reached by the sizes of what waits.
+    """`read` of every group, in order, begun while `limit` is not reached by the sizes of what waits.
 
     A limit of 0 reads each in line. An error of `read` is raised in its turn. What has begun when the
     iterator is closed is finished and dropped.
     """
     if limit <= 0:
-        for card in cards:
-            yield read(card)
+        for group in groups:
+            yield read(group)
         return
     waiting: deque[tuple[float, Future[Item]]] = deque()
     begun, held = 0, 0.0
     pool = ThreadPoolExecutor(threads, thread_name_prefix="row-groups")
     try:
-        while begun < len(cards) or waiting:
-            while begun < len(cards) and (held < limit or not waiting):
-                waiting.append((size(cards[begun]), pool.submit(read, cards[begun])))
+        while begun < len(groups) or waiting:
+            while begun < len(groups) and (held < limit or not waiting):
+                waiting.append((size(groups[begun]), pool.submit(read, groups[begun])))
                 held += waiting[-1][0]
                 begun += 1
             weight, future = waiting.popleft()

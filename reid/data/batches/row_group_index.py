@@ -103,9 +103,9 @@ class GroupIndex:
         """How many can be drawn."""
         return len(self.label)
 
-    def entries(self, card: int) -> list[GroupIdentity]:
+    def entries(self, group: int) -> list[GroupIdentity]:
         """The identities of a row group."""
-        part = slice(int(self._starts[card]), int(self._starts[card + 1]))
+        part = slice(int(self._starts[group]), int(self._starts[group + 1]))
         columns = (column[part].tolist() for column in (self.label, self.rows, self.chunks))
         return [GroupIdentity(*values) for values in zip(*columns, strict=True)]
 
@@ -114,14 +114,14 @@ class GroupIndex:
         found: list[int] = np.add.reduceat(self.chunks, self._starts[:-1]).tolist() if len(self) else []
         return found
 
-    def size(self, card: int) -> float:
+    def size(self, group: int) -> float:
         """About how many bytes a row group's useful rows take, encoded."""
-        part = slice(int(self._starts[card]), int(self._starts[card + 1]))
-        return int(self.rows[part].sum()) * self._row_bytes[int(self._file[card])]
+        part = slice(int(self._starts[group]), int(self._starts[group + 1]))
+        return int(self.rows[part].sum()) * self._row_bytes[int(self._file[group])]
 
-    def ref(self, card: int) -> GroupRef:
+    def ref(self, group: int) -> GroupRef:
         """Where a row group lies."""
-        return GroupRef(self._files[self._file[card]], int(self._place[card]), 0, ())
+        return GroupRef(self._files[self._file[group]], int(self._place[group]), 0, ())
 
     def _chunks(self, identity: Identity, counts: Counts) -> int:
         """Chunks of an identity; 0 for those without a label or left out, which are noted."""

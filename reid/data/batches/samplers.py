@@ -1,6 +1,6 @@
 """What an identity gives to batches, and who is drawn: the samplers pk, tuple and cross.
 
-A sampler deals an identity's captures into chunks, the unit of drawing. How many there are follows from
+A sampler splits an identity's captures into chunks, the unit of drawing. How many there are follows from
 counts alone, so that an epoch is planned, and replayed, without reading a capture.
 """
 
@@ -35,7 +35,7 @@ class Sampler(ABC):
         """How often an identity with these captures can be drawn in an epoch; 0: it is left out."""
 
     @abstractmethod
-    def deal(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
+    def split(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
         """An identity's captures as that many chunks, shuffled."""
 
     def lacks(self, counts: Counts) -> Subset:
@@ -63,7 +63,7 @@ class PKSampler(Sampler):
         usable = sum(n for subset, n in counts.items() if any(m in subset for m in self.modalities))
         return max(1, usable // self.config.instances) if usable else 0
 
-    def deal(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
+    def split(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
         k = self.config.instances
         usable = [s for s in samples if any(m in s.modalities for m in self.modalities)]
         order = rng.permutation(len(usable)).tolist()
@@ -108,7 +108,7 @@ class TupleSampler(Sampler):
     def unused(self, counts: Counts) -> int:
         return _having(counts, ANCHOR) - self.chunks(counts)
 
-    def deal(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
+    def split(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
         whole = self.whole_captures
         anchors = [s for s in samples if ANCHOR in s.images]
         if whole and self.config.incomplete != "allow":
@@ -159,7 +159,7 @@ class CrossSampler(Sampler):
         sides = ((Modality.RGB,), self.infrared)
         return tuple(m for side in sides if not _having(counts, *side) for m in side)
 
-    def deal(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
+    def split(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
         visible = [Pick(s, [s], (Modality.RGB,)) for s in samples if Modality.RGB in s.images]
         infrared = []
         for sample in samples:

@@ -2,7 +2,7 @@
 
 A stream is a pure function of (seed, epoch, rank, world): its state is the number of steps taken. Row groups
 hold whole identities, so a bounded reservoir of row groups is a reservoir of whole identities; a set that
-fits in it is kept in memory, dealt to the ranks identity by identity, and drawn exactly as the classical
+fits in it is kept in memory, assigned to the ranks identity by identity, and drawn exactly as the classical
 sampler does. Who is drawn when is planned from counts (`epoch_plan`): resuming replays the plan
 and reads only what is still to come.
 """
@@ -36,7 +36,7 @@ from reid.modality import Modality, Subset
 log = logging.getLogger(__name__)
 
 # What a random stream is for: streams of different purposes are independent.
-_DEAL, _DRAW, _AUGMENT, _CHUNK, _ROW = range(5)
+_ASSIGN, _DRAW, _AUGMENT, _CHUNK, _ROW = range(5)
 _LABELS = ("sample_id", "dataset", "split", "pid", "camid", "viewid")
 Samples = dict[int, list[Sample]]
 """Of whole identities, by label."""
@@ -52,11 +52,11 @@ class StreamPlace:
 
 
 @dataclass(frozen=True)
-class _Pack:
-    """What a rank goes over in an epoch: cards in order, who is on each, and how to read one."""
+class _RankShare:
+    """What a rank goes over in an epoch: row groups in order, who is in each, and how to read one."""
 
-    cards: list[int]
-    entries: Callable[[int], list[GroupIdentity]]
+    groups: list[int]
+    identities: Callable[[int], list[GroupIdentity]]
     read: Callable[[int], Samples]
     ahead: bool
 
@@ -136,11 +136,11 @@ class BatchStream:
         return np.random.default_rng([self.place.seed, purpose, *place])
 
     def _draws(self, epoch: int, start: int = 0) -> Iterator[list[BatchRow]]:
-        """Endless, from step `start` on: a short rank goes over its part again."""
-        lap = 0
+        """Endless, from step `start` on: a rank with a small share passes over it again."""
+        turn = 0
         while True:
             done = 0
-            for rows in self._lap(epoch, lap, start):
+            for rows in self._one_pass(epoch, turn, start):
                 if rows is not None:
                     yield rows
                 done += 1
@@ -151,13 +151,13 @@ class BatchStream:
                     "train.batch.reservoir_rows above the number of training rows."
                 )
             start = max(0, start - done)
-            lap += 1
+            turn += 1
 
-    def _lap(self, epoch: int, lap: int, start: int = 0) -> Iterator[list[BatchRow] | None]:
+    def _one_pass(self, epoch: int, turn: int, start: int = 0) -> Iterator[list[BatchRow] | None]:
         """Once over this rank's identities; nothing is read for the steps before `start`, which are None."""
-        pack = self._pack(epoch)
-        rng = self._rng(_DRAW, epoch, lap, self.place.rank)
-        arrivals = ((card, pack.entries(card)) for card in pack.cards)
+        share = self._share(epoch)
+        rng = self._rng(_DRAW, epoch, turn, self.place.rank)
+        arrivals = ((group, share.identities(group)) for group in share.groups)
         plan = EpochPlan(arrivals, self.identities, self.config.reservoir_rows, self.sampler.choose, rng)
         for _ in range(start):
             if plan.step() is None:
@@ -165,23 +165,23 @@ class BatchStream:
             yield None
         gone, live = plan.arrived(), plan.live()
         wanted = set(live.values())
-        kept = [card for card in gone if card in wanted]
-        limit = self.config.prefetch_mib * 2**20 if pack.ahead else 0
-        order = [*kept, *pack.cards[len(gone) :]]
-        source = ahead(order, pack.read, self.index.size, limit, self.config.prefetch_threads)
+        kept = [group for group in gone if group in wanted]
+        limit = self.config.prefetch_mib * 2**20 if share.ahead else 0
+        order = [*kept, *share.groups[len(gone) :]]
+        source = ahead(order, share.read, self.index.size, limit, self.config.prefetch_threads)
         try:
             held: Samples = {}
             for _ in kept:
                 held |= {label: samples for label, samples in next(source).items() if label in live}
-            yield from self._live(plan, source, held, (epoch, lap), start)
+            yield from self._live(plan, source, held, (epoch, turn), start)
         finally:
             source.close()
 
     def _live(
         self, plan: EpochPlan, source: Iterator[Samples], held: Samples, place: tuple[int, int], step: int
     ) -> Iterator[list[BatchRow]]:
-        """The steps of a plan from here on, as rows; `source` gives the cards that come."""
-        dealt: dict[int, list[Chunk]] = {}
+        """The steps of a plan from here on, as rows; `source` gives the row groups that come."""
+        chunks: dict[int, list[Chunk]] = {}
         while True:
             drawn = plan.step()
             for _ in plan.arrived():
@@ -191,31 +191,31 @@ class BatchStream:
             rng = self._rng(_ROW, *place, self.place.rank, step)
             rows = []
             for label, number in drawn:
-                if label not in dealt:
-                    dealt[label] = self.sampler.deal(held.pop(label, []), self._rng(_CHUNK, *place, label))
-                chunk = chunk_of(dealt[label], number, label)
+                if label not in chunks:
+                    chunks[label] = self.sampler.split(held.pop(label, []), self._rng(_CHUNK, *place, label))
+                chunk = chunk_of(chunks[label], number, label)
                 rows += [row_of_sample(pick, label, self.config.modality_dropout, rng) for pick in chunk]
                 if number == 0:  # chunks are drawn from the last to the first
-                    del dealt[label]
+                    del chunks[label]
             yield rows
             step += 1
 
-    def _pack(self, epoch: int) -> _Pack:
-        """Dealt once an epoch: a rank that is a lap ahead still holds nobody else's identities."""
-        rng, world, rank = self._rng(_DEAL, epoch), self.place.world, self.place.rank
+    def _share(self, epoch: int) -> _RankShare:
+        """Assigned once an epoch: a rank that is a pass ahead still holds nobody else's identities."""
+        rng, world, rank = self._rng(_ASSIGN, epoch), self.place.world, self.place.rank
         if not self._small:
             mine = assign(self.index.group_chunks(), world, rank, rng)
-            return _Pack(mine, self.index.entries, self._read, ahead=True)
+            return _RankShare(mine, self.index.entries, self._read, ahead=True)
         everybody = self._everybody
         mine = assign([entry.chunks for entry in everybody], world, rank, rng)
-        share = [everybody[i] for i in mine]
-        return _Pack(
-            [0], lambda _: share, lambda _: {e.label: self._resident[e.label] for e in share}, ahead=False
+        own = [everybody[i] for i in mine]
+        return _RankShare(
+            [0], lambda _: own, lambda _: {e.label: self._resident[e.label] for e in own}, ahead=False
         )
 
     @cached_property
     def _everybody(self) -> list[GroupIdentity]:
-        found = [entry for card in range(len(self.index)) for entry in self.index.entries(card)]
+        found = [entry for group in range(len(self.index)) for entry in self.index.entries(group)]
         return sorted(found, key=lambda entry: entry.label)
 
     @cached_property
@@ -227,10 +227,10 @@ class BatchStream:
             held |= samples
         return held
 
-    def _read(self, card: int) -> Samples:
+    def _read(self, group: int) -> Samples:
         """The useful identities of a row group."""
-        found: Samples = {entry.label: [] for entry in self.index.entries(card)}
-        for sample in self.shards.read_group(self.index.ref(card), self._columns):
+        found: Samples = {entry.label: [] for entry in self.index.entries(group)}
+        for sample in self.shards.read_group(self.index.ref(group), self._columns):
             mine = found.get(self.labels.get(sample.identity, -1))
             if mine is not None:
                 mine.append(sample)

@@ -55,9 +55,9 @@ def test_a_set_that_fits_is_drawn_as_the_classical_sampler_draws(uneven: ShardSe
     drawn: Counter[int] = Counter()
     expected: Counter[int] = Counter()
     for epoch in range(epochs):
-        lap = once_over(source, epoch)
-        ours.append(len(lap))
-        drawn.update(row.label for rows in lap for row in rows)
+        batches = once_over(source, epoch)
+        ours.append(len(batches))
+        drawn.update(row.label for rows in batches for row in rows)
         reference = classical(sizes, 4, 4, epoch)
         theirs.append(len(reference))
         expected.update(pid for batch in reference for pid, _ in batch)
@@ -68,9 +68,9 @@ def test_a_set_that_fits_is_drawn_as_the_classical_sampler_draws(uneven: ShardSe
 
 
 def test_an_identity_gives_its_whole_groups_once_and_a_small_one_repeats(uneven: ShardSet) -> None:
-    lap = once_over(stream(uneven, identities=2, instances=4))
-    seen = Counter(name for rows in lap for name in names(rows))
-    groups = Counter(row.label for rows in lap for row in rows)
+    batches = once_over(stream(uneven, identities=2, instances=4))
+    seen = Counter(name for rows in batches for name in names(rows))
+    groups = Counter(row.label for rows in batches for row in rows)
     sizes = list(uneven.identities("train").values())
     for pid, size in enumerate(sizes):
         assert groups[pid] <= 4 * max(1, size // 4)

@@ -56,9 +56,9 @@ def test_the_longer_side_is_gone_over_once_and_the_other_evenly_again(tmp_path: 
     source = stream(make_shards(tmp_path, [samples]), [RGB, NIR], sampler="cross", identities=2, instances=4)
     assert source.natural_steps == 6
     for epoch in range(5):
-        lap = once_over(source, epoch)
-        assert len(lap) == 6
-        seen = Counter(shown(row) for rows in lap for row in rows)
+        batches = once_over(source, epoch)
+        assert len(batches) == 6
+        seen = Counter(shown(row) for rows in batches for row in rows)
         assert {seen[RGB, f"p{pid}-{n}"] for pid in range(2) for n in range(12)} == {1}
         assert {seen[NIR, f"p{pid}-{20 + n}"] for pid in range(2) for n in range(5)} == {2, 3}
 

@@ -15,23 +15,23 @@ from tests.support.streams import CountingShards, names, once_over, stream
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("limit", [0, 1, 5, 1000])
 def test_items_come_in_order(limit: float, threads: int) -> None:
-    def read(card: int) -> int:
-        time.sleep(0.002 * (card % 3))
-        return card * 10
+    def read(group: int) -> int:
+        time.sleep(0.002 * (group % 3))
+        return group * 10
 
     found = list(ahead(list(range(20)), read, lambda _: 1, limit, threads))
-    assert found == [card * 10 for card in range(20)]
+    assert found == [group * 10 for group in range(20)]
 
 
 def test_reading_goes_on_while_an_item_is_used_up_to_the_limit() -> None:
     begun: list[int] = []
     ready = threading.Event()
 
-    def read(card: int) -> int:
-        begun.append(card)
+    def read(group: int) -> int:
+        begun.append(group)
         if len(begun) == 4:
             ready.set()
-        return card
+        return group
 
     source = ahead(list(range(50)), read, lambda _: 2.0, 8, 2)
     assert next(source) == 0
@@ -44,14 +44,14 @@ def test_reading_goes_on_while_an_item_is_used_up_to_the_limit() -> None:
 
 
 def test_an_item_larger_than_the_limit_is_read_alone() -> None:
-    assert list(ahead([1, 2], lambda card: card, lambda _: 100, 1, 2)) == [1, 2]
+    assert list(ahead([1, 2], lambda group: group, lambda _: 100, 1, 2)) == [1, 2]
 
 
 def test_an_error_is_raised_in_its_turn() -> None:
-    def read(card: int) -> int:
-        if card == 2:
+    def read(group: int) -> int:
+        if group == 2:
             raise ValueError("two")
-        return card
+        return group
 
     source = ahead(list(range(5)), read, lambda _: 1, 4, 2)
     assert [next(source), next(source)] == [0, 1]
@@ -72,6 +72,6 @@ def test_what_waits_is_bounded_by_bytes(many: ShardSet) -> None:
     """All rows are 300 bytes or so: a tenth of a row group ahead means one group."""
     counting = CountingShards.count(many)
     source = stream(counting, identities=6, instances=4, reservoir_rows=40, prefetch_mib=1e-4)
-    held = [counting.alive for _ in source._lap(0, 0)]
+    held = [counting.alive for _ in source._one_pass(0, 0)]
     assert max(held) <= 40 + 12 + 12, "the reservoir, the group that filled it, and one ahead"
     assert len(counting.reads) == 21

@@ -63,9 +63,9 @@ def test_resuming_reads_no_row_group_that_is_spent(many: ShardSet) -> None:
     def drawn(start: int, threads: int = 0) -> tuple[list[list[str]], set[tuple[str, int]]]:
         counting = CountingShards.count(many)
         source = stream(counting, identities=6, instances=4, reservoir_rows=40, prefetch_mib=64 * threads)
-        lap = [names(rows) for rows in source.rows_of(1, 10, start)]
+        batches = [names(rows) for rows in source.rows_of(1, 10, start)]
         assert len(set(counting.reads)) == len(counting.reads), "none is read twice"
-        return lap, set(counting.reads)
+        return batches, set(counting.reads)
 
     whole, everything = drawn(0)
     assert len(everything) == 21

@@ -74,16 +74,16 @@ def test_planned_chunks_are_the_chunks_that_the_captures_make(
         shards = untold(shards)
     sampler = sampler_of(BatchConfig(identities=2, **options), modalities)
     index = index_of(shards, sampler)
-    planned = {e.label: e for card in range(len(index)) for e in index.entries(card)}
+    planned = {e.label: e for group in range(len(index)) for e in index.entries(group)}
     assert 0 < len(planned) == index.identities
     for pid in shards.identities("train"):
         own = [s for g in shards.groups("train") for s in shards.read_group(g) if s.identity == pid]
-        dealt = sampler.deal(own, np.random.default_rng(0))
+        assigned = sampler.split(own, np.random.default_rng(0))
         found = planned.get(pid[1])
         if found is None:
-            assert not dealt or sampler.lacks({s.modalities: 1 for s in own})
+            assert not assigned or sampler.lacks({s.modalities: 1 for s in own})
         else:
-            assert (found.chunks, found.rows) == (len(dealt), len(own))
+            assert (found.chunks, found.rows) == (len(assigned), len(own))
 
 
 def test_a_manifest_tells_subsets_only_where_its_counts_do_not(tmp_path: Path) -> None:

@@ -46,15 +46,15 @@ class CachedShards(ShardSet):
 class Unshuffled(PKSampler):
     """Biased: the captures beyond the last whole chunk are the same ones in every epoch."""
 
-    def deal(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
-        return super().deal(samples, np.random.default_rng(0))
+    def split(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
+        return super().split(samples, np.random.default_rng(0))
 
 
 class WithReplacement(PKSampler):
     """Biased in spread only: every capture is as likely as another, but some come twice and some never."""
 
-    def deal(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
-        chunks = super().deal(samples, rng)
+    def split(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
+        chunks = super().split(samples, rng)
         drawn = rng.integers(0, len(samples), (len(chunks), self.config.instances)).tolist()
         return [[Pick(samples[i], [samples[i]], self.modalities) for i in one] for one in drawn]
 
@@ -76,12 +76,12 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
 def drawn(
     shards: ShardSet, reservoir: int, epochs: int = EPOCHS, sampler: type[Sampler] | None = None
 ) -> Iterator[Drawn]:
-    """Every batch of one lap an epoch."""
+    """Every batch of one pass an epoch."""
     source = stream(shards, identities=P, instances=K, reservoir_rows=reservoir)
     if sampler is not None:
         source.sampler = sampler(source.config, source.modalities)
     for epoch in range(epochs):
-        for rows in source._lap(epoch, 0):
+        for rows in source._one_pass(epoch, 0):
             assert rows is not None
             yield [(row.label, int(name.split("-")[1])) for row, name in zip(rows, names(rows), strict=True)]
 
@@ -195,8 +195,8 @@ def test_ranks_part_the_set_in_every_epoch(shards: ShardSet, reservoir: int, wor
         parts = []
         for rank in range(world):
             source = stream(shards, rank=rank, world=world, identities=6, reservoir_rows=reservoir)
-            pack = source._pack(epoch)
-            parts.append([entry.label for card in pack.cards for entry in pack.entries(card)])
+            share = source._share(epoch)
+            parts.append([entry.label for group in share.groups for entry in share.identities(group)])
         everybody = [label for part in parts for label in part]
         assert sorted(everybody) == list(range(len(SIZES))), "all of it, and nothing twice"
         assert max(map(len, parts)) <= min(map(len, parts)) + 6

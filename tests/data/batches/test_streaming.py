@@ -60,7 +60,7 @@ def test_a_short_rank_goes_over_its_part_again(uneven: ShardSet) -> None:
         batches = list(rank.epoch(0, steps, threads=0))
         assert len(batches) == steps
         drawn.append({pid for batch in batches for pid in batch.pid.tolist()})
-    assert not drawn[0] & drawn[1], "its own part, in every lap"
+    assert not drawn[0] & drawn[1], "its own part, in every pass"
     assert drawn[0] | drawn[1] == set(range(12))
 
 
@@ -78,10 +78,10 @@ def test_ranks_get_even_shares(tmp_path: Path) -> None:
         shares = []
         for rank in range(2):
             source = stream(shards, rank=rank, world=2, identities=2, instances=1)
-            pack = source._pack(epoch)
-            dealt = [entry for card in pack.cards for entry in pack.entries(card)]
-            assert len(dealt) == 6
-            shares.append(sum(entry.chunks for entry in dealt))
+            share = source._share(epoch)
+            assigned = [entry for group in share.groups for entry in share.identities(group)]
+            assert len(assigned) == 6
+            shares.append(sum(entry.chunks for entry in assigned))
         assert abs(shares[0] - shares[1]) <= 40
         assert sum(shares) == sum(sizes)
 
@@ -95,8 +95,8 @@ def test_streaming_reads_every_row_group_once_an_epoch_over_all_ranks(many: Shar
         for rank in range(world):
             counting = CountingShards.count(many)
             source = stream(counting, rank=rank, world=world, identities=6, instances=4, reservoir_rows=40)
-            lap = once_over(source)
-            seen |= {row.label for rows in lap for row in rows}
+            batches = once_over(source)
+            seen |= {row.label for rows in batches for row in rows}
             reads.update(counting.reads)
         assert set(reads) == groups
         assert set(reads.values()) == {1}
@@ -117,7 +117,7 @@ def test_streaming_holds_no_more_than_the_reservoir_and_a_row_group(many: ShardS
     counting = CountingShards.count(many)
     source = stream(counting, identities=6, instances=4, reservoir_rows=40, prefetch_mib=0)
     held, more_to_come = [], []
-    for _ in source._lap(0, 0):
+    for _ in source._one_pass(0, 0):
         held.append(counting.alive)
         more_to_come.append(len(counting.reads) < 21)
     assert max(held) <= 40 + 12, "the reservoir, and the group that filled it"
@@ -129,11 +129,11 @@ def test_streaming_holds_no_more_than_the_reservoir_and_a_row_group(many: ShardS
 def test_a_reservoir_too_small_for_p_identities_grows_to_hold_them(many: ShardSet) -> None:
     counting = CountingShards.count(many)
     source = stream(counting, identities=10, instances=4, reservoir_rows=1, prefetch_mib=0)
-    lap = list(source._lap(0, 0))
-    assert len(lap) == 6
-    assert all(len({row.label for row in rows}) == 10 for rows in lap)
+    batches = list(source._one_pass(0, 0))
+    assert len(batches) == 6
+    assert all(len({row.label for row in rows}) == 10 for rows in batches)
     held = []
-    for _ in source._lap(0, 1):
+    for _ in source._one_pass(0, 1):
         held.append(counting.alive)
     assert max(held) <= 10 * 4 + 3 * 12
 
@@ -163,7 +163,7 @@ def test_an_epoch_draws_no_more_than_its_steps(many: ShardSet) -> None:
     for threads in (0, 2):
         counting.reads.clear()
         assert len(list(source.epoch(0, steps, threads=threads))) == steps
-        assert len(counting.reads) == 21, "the next lap is not begun"
+        assert len(counting.reads) == 21, "the next pass is not begun"
 
 
 def test_a_rank_without_enough_identities_says_what_to_do(tmp_path: Path) -> None:

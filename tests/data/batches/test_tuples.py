@@ -29,10 +29,10 @@ RGB, NIR, SKETCH, TEXT = Modality.RGB, Modality.NIR, Modality.SKETCH, Modality.T
 def test_tuples_take_every_anchor_once_when_that_is_possible(tmp_path: Path) -> None:
     shards = make_shards(tmp_path, [scattered()])
     for epoch in range(20):
-        lap = once_over(stream(shards, [RGB, NIR], sampler="tuple", identities=4), epoch)
-        assert all(len({row.label for row in rows}) == 4 for rows in lap)
-        anchors = Counter(row.parts[RGB].sample_id for rows in lap for row in rows)
-        assert len(lap) == 24 // 4
+        batches = once_over(stream(shards, [RGB, NIR], sampler="tuple", identities=4), epoch)
+        assert all(len({row.label for row in rows}) == 4 for rows in batches)
+        anchors = Counter(row.parts[RGB].sample_id for rows in batches for row in rows)
+        assert len(batches) == 24 // 4
         assert len(anchors) == 24
         assert set(anchors.values()) == {1}
 
@@ -41,9 +41,9 @@ def test_tuples_go_as_far_as_distinctness_allows(tmp_path: Path) -> None:
     # The two large ones cannot both be emptied: 12 batches of 3 would need 12 others than they.
     shards = make_shards(tmp_path, [make_identities([20, 20, 2, 3, 1])])
     for epoch in range(10):
-        lap = once_over(stream(shards, sampler="tuple", identities=3), epoch)
-        assert len(lap) == 6
-        rare = Counter(row.label for rows in lap for row in rows)
+        batches = once_over(stream(shards, sampler="tuple", identities=3), epoch)
+        assert len(batches) == 6
+        rare = Counter(row.label for rows in batches for row in rows)
         assert [rare[pid] for pid in range(5)] == [6, 6, 2, 3, 1]
 
 
@@ -63,13 +63,13 @@ def test_tuple_parts_are_of_one_identity_and_vary(tmp_path: Path) -> None:
 def test_tuples_of_two_ranks_are_distinct_and_cover_the_anchors(tmp_path: Path) -> None:
     shards = make_shards(tmp_path, [make_identities([4] * 12)])
     for epoch in range(5):
-        laps = [
+        passes = [
             once_over(stream(shards, rank=r, world=2, sampler="tuple", identities=6), epoch) for r in range(2)
         ]
-        assert [len(lap) for lap in laps] == [8, 8]
-        for pair in zip(*laps, strict=True):
+        assert [len(batches) for batches in passes] == [8, 8]
+        for pair in zip(*passes, strict=True):
             assert len({row.label for rows in pair for row in rows}) == 6
-        assert len({name for lap in laps for rows in lap for name in names(rows)}) == 48
+        assert len({name for batches in passes for rows in batches for name in names(rows)}) == 48
 
 
 def test_tuple_steps_go_once_over_the_rows(tmp_path: Path) -> None:
@@ -128,12 +128,12 @@ def test_companions_of_the_same_capture(tmp_path: Path, caplog: pytest.LogCaptur
     shards = make_shards(tmp_path, [partly_aligned()])
     source = stream(shards, [RGB, NIR], sampler="tuple", identities=5, pairing="same_sample")
     assert "leaves out 5 incomplete captures of other identities" in caplog.text
-    lap = once_over(source)
-    assert len(lap) == source.natural_steps == 3
-    for rows in lap:
+    batches = once_over(source)
+    assert len(batches) == source.natural_steps == 3
+    for rows in batches:
         for row in rows:
             assert row.parts[RGB].sample_id == row.parts[NIR].sample_id
-    assert len({name for rows in lap for name in names(rows)}) == 15
+    assert len({name for rows in batches for name in names(rows)}) == 15
 
 
 def test_incomplete_captures_count_by_the_same_choices(tmp_path: Path) -> None:
