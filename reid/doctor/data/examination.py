@@ -145,13 +145,13 @@ def _report(
     kept, wrong = check_rows(source.entries)
     entries = [source.entries[i] for i in kept]
     tested = [e for e in entries if e.split == config.evaluate.split]
-    chosen = choose_protocol(config.evaluate.protocol, [SampleLabels.of(e.sample) for e in tested])
-    protocol = chosen.protocol
+    choice = choose_protocol(config.evaluate.protocol, [SampleLabels.of(e.sample) for e in tested])
+    protocol = choice.protocol
     known = any(e.sample.labels.camid is not None for e in entries)
     trial = ProtocolTrial(protocol, entries)
     matters = camera_matters(protocol) or (config.evaluate.protocol == AUTO_PROTOCOL and not known)
     found = [*findings, *wrong, *check_identities(entries, matters)]
-    found += [*chosen_protocol(config, chosen, tested), *validation(config, entries)]
+    found += [*chosen_protocol(config, choice, tested), *validation(config, entries)]
     found += [*trial.findings(), *check_captions(entries, watch)]
     chosen = choose(entries, extent)
     place = {kept[i]: i for i in chosen}
