@@ -104,10 +104,11 @@ def declared(ray_session: None) -> Iterator[None]:
 
 
 def test_declared_nodes_are_read_from_the_cluster(declared: None) -> None:
+    """Beside the session's own node, which has two GPUs (of name only)."""
     assert look().kinds == [NodeKind(GPU_NODE, 3.0)]
-    check([workers(6, 1, 1)])
-    with pytest.raises(ConfigError, match="at most 6"):
-        check([workers(7, 1, 1)])
+    check([workers(8, 1, 1)])
+    with pytest.raises(ConfigError, match="at most 8"):
+        check([workers(9, 1, 1)])
 
 
 @pytest.mark.parametrize(("kind", "scales"), [("ray.head.default", True), ("node_3f00", False)])
@@ -141,27 +142,29 @@ def test_training_that_can_never_start_is_refused(shards: ShardSet, tmp_path: Pa
     refused(
         lambda: train_run(few, silent), "train.cpus_per_worker=2", "2 workers of {CPU: 2}", "ray.num_cpus"
     )
-    gpu = config_of(tmp_path, where, "train.workers=1", "train.gpus_per_worker=1")
-    refused(lambda: train_run(gpu, silent), "train.gpus_per_worker=1", "{CPU: 3, GPU: 0}", "RAY_ADDRESS")
+    gpu = config_of(tmp_path, where, "train.workers=1", "train.gpus_per_worker=3")
+    refused(lambda: train_run(gpu, silent), "train.gpus_per_worker=3", "{CPU: 3, GPU: 2}", "RAY_ADDRESS")
 
 
-def test_a_build_whose_network_wants_a_gpu_is_refused_without_one(ray_session: None, tmp_path: Path) -> None:
+def test_a_build_whose_network_wants_more_gpus_than_there_are_is_refused(
+    ray_session: None, tmp_path: Path
+) -> None:
     with made_up():
-        network = "build.generate.mask={generator: net_mask, gpus: 1, concurrency: 2}"
+        network = "build.generate.mask={generator: net_mask, gpus: 1, concurrency: 3}"
         config = photo_config(photos(tmp_path / "in"), tmp_path / "work", network)
         refused(
             lambda: build(config, out=silent),
             "build.generate.mask.gpus=1",
-            "build.generate.mask.concurrency=2",
-            "2 processes of mask of {CPU: 1, GPU: 1}",
+            "build.generate.mask.concurrency=3",
+            "3 processes of mask of {CPU: 1, GPU: 1}",
         )
 
 
 def test_embedding_is_refused_where_its_actors_never_fit(
     any_run: Run, shards: ShardSet, workdir: Path
 ) -> None:
-    config = config_of(workdir, "evaluate.actors=1", "evaluate.gpus_per_actor=0.5", "evaluate.subsets=nir")
-    words = ("evaluate.gpus_per_actor=0.5", "1 embedding actor of {CPU: 1, GPU: 0.5}")
+    config = config_of(workdir, "evaluate.actors=1", "evaluate.gpus_per_actor=3", "evaluate.subsets=nir")
+    words = ("evaluate.gpus_per_actor=3", "1 embedding actor of {CPU: 1, GPU: 3}")
     for file in Path(any_run.uri).glob("features/*/*.parquet"):
         file.unlink()
     refused(lambda: evaluate_run(config, any_run, silent), *words)
@@ -191,8 +194,8 @@ def test_a_ladder_is_refused_before_its_first_run(shards: ShardSet, tmp_path: Pa
         f"data.shards={shards.root}",
         f"ablate.ladder={tmp_path / 'ladder.yaml'}",
         "evaluate.actors=1",
-        "evaluate.gpus_per_actor=1",
+        "evaluate.gpus_per_actor=3",
     )
     campaign = prepare(plan_ablation(config))
-    refused(lambda: ablate_runs(campaign, silent), "evaluate.gpus_per_actor=1")
+    refused(lambda: ablate_runs(campaign, silent), "evaluate.gpus_per_actor=3")
     assert not list((tmp_path / "train").glob("*/*"))
