@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import pipelines.embed
+import pipelines.evaluate
 from pipelines.embed import FeatureSet
 from pipelines.evaluation.evaluate import evaluate_run, report_lines
 from pipelines.evaluation.pairings import choose_pairings
@@ -222,14 +223,31 @@ def test_a_combination_that_no_sample_has_is_left_out_and_told(
         evaluate_run(both, any_run, silent)
 
 
+NOTHING_OF_ITS_MODALITY = "evaluate.protocol={exclude: [same_sample, same_modality]}"
+
+
 def test_queries_without_any_positive_are_counted_and_warned_of(any_run: Run, workdir: Path) -> None:
-    protocol = "{exclude: [same_sample, same_modality]}"  # nothing of the identity in RGB counts
-    settings = config_of(workdir, "evaluate.subsets=[rgb]", f"evaluate.protocol={protocol}")
+    """Nothing in RGB counts for an RGB query; NIR has answers, so that there is something to measure."""
+    settings = config_of(workdir, "evaluate.subsets=[rgb, nir]", NOTHING_OF_ITS_MODALITY)
     found = evaluate_run(settings, any_run, silent).evaluation
-    row = found.results[0]
+    row, other = found.results
     assert (row.metrics.queries, row.metrics.skipped) == (0, len(row.metrics.ap))
     assert row.numbers()["mAP"] is None
-    assert any("no query has a positive left" in warning for warning in found.warnings)
+    assert other.metrics.queries and other.numbers()["mAP"] is not None
+    (warning,) = [w for w in found.warnings if "no query has a positive left" in w]
+    assert warning.startswith(row.label)
+
+
+def test_an_evaluation_in_which_no_query_has_an_answer_is_refused_before_work(
+    any_run: Run, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("embedded")
+
+    monkeypatch.setattr(pipelines.evaluate, "embed_work", never)
+    settings = config_of(workdir, "evaluate.subsets=[rgb]", NOTHING_OF_ITS_MODALITY)
+    with pytest.raises(ConfigError, match=r"^evaluate\.protocol: .* no query of the test split has a right"):
+        evaluate_run(settings, any_run, silent)
 
 
 def test_stored_vectors_of_other_weights_are_refused(any_run: Run, shards: ShardSet, workdir: Path) -> None:
@@ -245,10 +263,15 @@ def test_stored_vectors_of_other_weights_are_refused(any_run: Run, shards: Shard
                 file.unlink()
 
 
-def test_queries_and_gallery_may_be_of_different_splits(any_run: Run, workdir: Path) -> None:
+def test_queries_and_gallery_may_be_of_different_splits(
+    any_run: Run, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is in both splits here, which would be refused: the sides alone are looked at."""
+    monkeypatch.setattr("reid.evaluate.plan.check_support", lambda *_, **__: None)
+    monkeypatch.setattr(pipelines.evaluate, "check_support", lambda *_, **__: None)
     protocol = "{query: {split: train}, exclude: [same_sample]}"
     settings = config_of(workdir, "evaluate.subsets=[nir]", f"evaluate.protocol={protocol}")
     row = evaluate_run(settings, any_run, silent).evaluation.results[0]
     assert len(row.metrics.ap) == row.gallery_size == 16
-    assert row.metrics.skipped == 16  # nobody is in both splits
+    assert row.metrics.skipped == 16
     assert row.metrics.candidates.tolist() == [16] * 16
