@@ -33,6 +33,7 @@ def test_what_may_pass_by_itself_is_left_to_ray() -> None:
     StopAtRefusals().after_exception(None, {0: StorageError("s3://x: slow"), 1: Wrapped(OSError("reset"))})
 
 
+@pytest.mark.slow
 def test_a_workers_refusal_comes_back_as_itself_and_is_not_retried(
     ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

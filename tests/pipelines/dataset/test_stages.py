@@ -74,6 +74,7 @@ def test_ray_makes_the_set_that_one_process_makes(ray_session: None, tmp_path: P
     assert (there.fingerprint, there.quarantine()) == (here.fingerprint, here.quarantine())
 
 
+@pytest.mark.slow
 def test_an_actor_pool_makes_the_same_and_loads_once(
     ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +129,8 @@ def two_networks(root: Path, work: Path, first: float = 0, second: float = 0) ->
     return config(root, work, f"build.generate={{{generate}}}")
 
 
-@pytest.mark.parametrize(("first", "second"), [(1, 0.5), pytest.param(0, 1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "second"), [(1, 0.5), (0, 1)])
 def test_stages_on_gpus_get_whole_shards_and_make_the_same_set(
     ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: float, second: float
 ) -> None:
