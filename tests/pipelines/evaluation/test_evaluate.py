@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import pipelines.embed
-import pipelines.evaluate
+import pipelines.evaluation.evaluate
 from pipelines.embed import FeatureSet
 from pipelines.evaluation.evaluate import evaluate_run, report_lines
 from pipelines.evaluation.pairings import choose_pairings
@@ -244,7 +244,7 @@ def test_an_evaluation_in_which_no_query_has_an_answer_is_refused_before_work(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("embedded")
 
-    monkeypatch.setattr(pipelines.evaluate, "embed_work", never)
+    monkeypatch.setattr(pipelines.evaluation.evaluate, "embed_work", never)
     settings = config_of(workdir, "evaluate.subsets=[rgb]", NOTHING_OF_ITS_MODALITY)
     with pytest.raises(ConfigError, match=r"^evaluate\.protocol: .* no query of the test split has a right"):
         evaluate_run(settings, any_run, silent)
@@ -268,7 +268,7 @@ def test_queries_and_gallery_may_be_of_different_splits(
 ) -> None:
     """Nobody is in both splits here, which would be refused: the sides alone are looked at."""
     monkeypatch.setattr("reid.evaluate.plan.check_support", lambda *_, **__: None)
-    monkeypatch.setattr(pipelines.evaluate, "check_support", lambda *_, **__: None)
+    monkeypatch.setattr(pipelines.evaluation.evaluate, "check_support", lambda *_, **__: None)
     protocol = "{query: {split: train}, exclude: [same_sample]}"
     settings = config_of(workdir, "evaluate.subsets=[nir]", f"evaluate.protocol={protocol}")
     row = evaluate_run(settings, any_run, silent).evaluation.results[0]
