@@ -19,7 +19,7 @@ _INSTALL = "make install, or pip install --require-hashes -r requirements.lock"
 
 def requirements() -> tuple[str, list[str]]:
     """(requires-python, requirements) of the pyproject.toml beside the sources, else as installed."""
-    file = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    file = Path(__file__).resolve().parents[3] / "pyproject.toml"
     if file.is_file():
         project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
         return str(project["requires-python"]), list(project["dependencies"])
