@@ -7,11 +7,16 @@ a worker, also one that names a wrong setting.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray.train
+from ray import PlacementGroupID
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from pipelines.progress import Say, say
 from pipelines.resources import Request
@@ -52,7 +57,7 @@ def fit(
     for left in range(max_failures, -1, -1):
         wait_for("train", requests, settings, out)
         try:
-            with watched("train", requests, settings, out):
+            with watched("train", requests, settings, out), _nothing_left():
                 make(failures, [StopAtRefusals()]).fit()
             return
         except ray.train.TrainingFailedError as error:
@@ -64,6 +69,32 @@ def fit(
             if not isinstance(cause, WorkerGroupStartupFailedError) or not left:
                 raise TrainingError(first_cause(error)) from error
             out("train: a worker was lost while it started; starting again")
+
+
+@contextmanager
+def _nothing_left() -> Iterator[None]:
+    """Give back what Ray keeps of a trainer when the block ends.
+
+    Workers whose process group could not be set up go on holding their CPUs and GPUs, in a placement group
+    that nobody removes: the next verb of this process would wait for them. And Ray leaves its handler of
+    Ctrl-C, which keeps the controller.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    others = _placement_groups()
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+        for name in _placement_groups() - others:
+            remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(name)))
+
+
+def _placement_groups() -> set[str]:
+    """Those of this job, in hexadecimal, that are not removed."""
+    job = ray.get_runtime_context().get_job_id()
+    groups: dict[str, dict[str, Any]] = placement_group_table()
+    return {n for n, group in groups.items() if n.endswith(job) and group["state"] != "REMOVED"}
 
 
 def innermost(error: BaseException) -> BaseException:

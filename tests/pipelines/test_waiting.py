@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray.train
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.placement_group import placement_group_table
 
 from pipelines import attempts
@@ -18,7 +19,7 @@ from pipelines.train import train_run
 from pipelines.waiting import Watch, give_up, holds_nothing, wait_for, watched
 from reid.config import RayConfig
 from reid.data.shards.shard_set import ShardSet
-from reid.errors import ConfigError, ResourceError
+from reid.errors import ConfigError, ResourceError, TrainingError
 from tests.support.holding_cpus import held
 from tests.support.tiny_configs import config_of, silent
 
@@ -113,6 +114,27 @@ def test_workers_that_lose_their_room_wait_under_the_same_deadline(
             )
         assert 4 <= time.monotonic() - began < 120  # Ray Train's controller starts first
     assert any(line.startswith("train: waiting for 1 task of {CPU: 1}") for line in lines)
+
+
+def test_workers_that_could_not_be_set_up_hold_nothing_afterwards(ray_session: None, tmp_path: Path) -> None:
+    """Ray forgets a group whose start failed, but not to keep it: the next verb would wait for its CPUs."""
+
+    def make(failures: ray.train.FailureConfig, callbacks: list[Any]) -> TorchTrainer:
+        return TorchTrainer(
+            lambda: None,
+            torch_config=TorchConfig(backend="no-such-backend"),
+            scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
+            run_config=ray.train.RunConfig(
+                name="x", storage_path=str(tmp_path), failure_config=failures, callbacks=callbacks
+            ),
+        )
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(TrainingError):
+        attempts.fit(make, ONE, QUICK, 0, silent)
+    assert signal.getsignal(signal.SIGINT) is before
+    everything = [Request("task", 3, {"CPU": 1}, {"x.cpus": 1})]
+    wait_for("verify", everything, RayConfig(wait_s=20), silent)
 
 
 @pytest.mark.slow

@@ -21,7 +21,11 @@ class Holder:
         return True
 
 holder = Holder.options(num_cpus=float(sys.argv[2])).remote()
-ray.get(holder.here.remote())
+try:
+    ray.get(holder.here.remote(), timeout=60)
+except ray.exceptions.GetTimeoutError:
+    free = ray.available_resources().get("CPU", 0)
+    sys.exit(f"no {sys.argv[2]} CPUs within a minute, but {free:g}: what ran before keeps some")
 print("held", flush=True)
 sys.stdin.readline()
 """
@@ -31,16 +35,19 @@ class Holding:
     """The program; `release` ends it."""
 
     def __init__(self, cpus: float) -> None:
+        self._cpus = cpus
         address = ray.get_runtime_context().gcs_address
         self._process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, address, str(cpus)],
             env={**os.environ, "RAY_AUTH_MODE": "disabled"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "held\n"
+        assert self._process.stdout is not None and self._process.stderr is not None
+        if self._process.stdout.readline() != "held\n":  # it ends by itself when it gets nothing
+            raise AssertionError(self._process.stderr.read()[-2000:])
 
     def release(self) -> None:
         """Let go; once or more often."""
@@ -51,10 +58,12 @@ class Holding:
     def wait(self) -> None:
         """Until the program has ended and what it held is free."""
         self._process.wait(timeout=60)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
         deadline = time.monotonic() + 30
-        while ray.available_resources().get("CPU", 0) < 1 and time.monotonic() < deadline:
+        while (free := ray.available_resources().get("CPU", 0)) < self._cpus:
+            assert time.monotonic() < deadline, f"{free:g} CPUs are free half a minute after the end"
             time.sleep(0.1)
 
 
