@@ -116,6 +116,7 @@ def test_workers_that_lose_their_room_wait_under_the_same_deadline(
     assert any(line.startswith("train: waiting for 1 task of {CPU: 1}") for line in lines)
 
 
+@pytest.mark.slow
 def test_workers_that_could_not_be_set_up_hold_nothing_afterwards(ray_session: None, tmp_path: Path) -> None:
     """Ray forgets a group whose start failed, but not to keep it: the next verb would wait for its CPUs."""
 
