@@ -84,13 +84,16 @@ def test_a_configuration_can_be_examined_and_names_its_own_build(call: Call, tmp
     root = healthy(tmp_path / "own").write()
     section = f"data.reader={{name: folder, path: {root}, manifest: list.csv}}"
     given = ("--preset", "baseline/demo", section, "evaluate.protocol=all")
+    refused = json.loads(call(doctor, "data", *given, "--json").out)  # two train: none can be held out
+    assert not refused["ok"] and "validation-refused" in {f["code"] for f in refused["findings"]}
+    given = (*given, "train.val.fraction=0")
     told = json.loads(call(doctor, "data", *given, "--json").out)
     assert told["ok"] and told["protocol"] == "all"
     assert told["next"] == shlex.join(["python", "-m", "jobs.build", *given])
 
 
 def test_rendered_data_can_be_examined(call: Call) -> None:
-    few = ("data.reader.train_identities=2", "data.reader.test_identities=2")
+    few = ("data.reader.train_identities=4", "data.reader.test_identities=2")
     told = json.loads(call(doctor, "data", "--preset", "baseline/demo", *few, "--json").out)
     assert told["ok"] and told["layout"] == "synthetic"
     assert told["counts"]["test"]["all"]["images"] == {"rgb": 16, "nir": 16, "tir": 16}
