@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -23,6 +21,7 @@ from reid.data.images import (
 )
 from reid.data.readers.base import to_image, to_mask
 from reid.errors import DataError
+from tests.support.pngs import bomb, raw_png
 from tests.support.shards import file_bytes
 
 LIMIT = 1_000_000
@@ -212,22 +211,6 @@ def test_random_damage_never_raises_anything_else() -> None:
         except DataError:
             refused += 1
     assert 100 < refused < 600
-
-
-def raw_png(side: int, depth: int, body: bytes) -> bytes:
-    """A PNG of side x side RGB pixels with so many bits, of unpacked data."""
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-    header = struct.pack(">IIBBBBB", side, side, depth, 2, 0, 0, 0)
-    end = chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + end
-
-
-def bomb(side: int) -> bytes:
-    """A PNG whose header promises side x side pixels and whose data are not there at all."""
-    return raw_png(side, 8, b"")
 
 
 @pytest.mark.filterwarnings("ignore")

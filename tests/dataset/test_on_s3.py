@@ -17,7 +17,7 @@ from reid.data.shards.shard_set import ShardSet
 from reid.dataset.verify import give_up
 from reid.errors import DataError, StorageError
 from reid.storage.uploads import abort_uploads
-from tests.dataset.test_kill import dies
+from tests.support.kills import dies
 from tests.support.photos import build_here, config, photos, rows_of
 from tests.support.s3 import Relay
 

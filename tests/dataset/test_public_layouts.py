@@ -13,14 +13,13 @@ from pipelines.dataset.verify import verify
 from reid.config import load, plugin_names
 from reid.dataset.stages.running import run_here
 from reid.modality import Modality
-from tests.data.readers import test_cuhk_pedes as cuhk
-from tests.data.readers import test_icfg_pedes as icfg
-from tests.data.readers import test_llcm as llcm
-from tests.data.readers import test_regdb as regdb
-from tests.data.readers import test_rstp_reid as rstp
-from tests.data.readers import test_sysu_mm01 as sysu
-from tests.doctor.test_layout import MARKET, MSVR310, RGBNT100, RGBNT201, save
 from tests.support import annotated_sets
+from tests.support.public_layouts import cuhk_pedes as cuhk
+from tests.support.public_layouts import icfg_pedes as icfg
+from tests.support.public_layouts import llcm, regdb
+from tests.support.public_layouts import rstp_reid as rstp
+from tests.support.public_layouts import sysu_mm01 as sysu
+from tests.support.public_layouts.paths import MARKET, MSVR310, RGBNT100, RGBNT201, save
 
 
 def _sysu(root: Path) -> None:

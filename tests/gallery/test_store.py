@@ -15,29 +15,8 @@ from reid.errors import GalleryError
 from reid.gallery.rows import Item
 from reid.gallery.snapshot import VersionGone
 from reid.gallery.store import Gallery
-from reid.modality import Modality
+from tests.support.gallery_items import DIM, MODEL, item, unit
 from tests.support.places import ROOT
-
-DIM = 8
-MODEL = "model-a"
-
-
-def unit(seed: int) -> np.ndarray:
-    vector = np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
-    return vector / np.linalg.norm(vector)
-
-
-def item(number: int, secret: str = "", subsets: tuple[str, ...] = ("rgb",), **labels: object) -> Item:
-    return Item(
-        id=f"item-{number:03d}",
-        vectors={s: unit(number) for s in subsets},
-        model_fingerprint=MODEL,
-        modalities=(Modality.RGB,),
-        pid=number,
-        thumbnail=f"jpeg-{secret}-{number:03d}-end".encode(),
-        source="shards/0.parquet",
-        **labels,  # type: ignore[arg-type]
-    )
 
 
 @pytest.fixture
@@ -92,7 +71,8 @@ def test_survives_a_kill_between_adds(gallery: Gallery) -> None:
     gallery.add([item(0)])
     script = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "from tests.gallery.test_store import *\n"
+        "from reid.gallery.store import Gallery\n"
+        "from tests.support.gallery_items import item\n"
         "g = Gallery.open(sys.argv[1])\n"
         "for n in range(1, 10_000):\n"
         "    g.add([item(2 * n), item(2 * n + 1)]); print(n, flush=True)\n"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,7 @@ from jobs.common import run_verb
 from pipelines.index import index_run
 from reid.runs.run import Run
 from tests.support.tiny_configs import config_of, silent, trained, write_yaml
-
-Verb = Callable[..., None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Exit code and what was printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Outcome]
+from tests.support.verbs import Call, Outcome, Verb
 
 
 @pytest.fixture

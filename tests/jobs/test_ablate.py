@@ -9,7 +9,7 @@ import pytest
 
 from jobs import ablate
 from reid.runs.run import Run
-from tests.jobs.conftest import Call, Outcome
+from tests.support.verbs import Call, Outcome
 
 LADDER = """
 - name: small

@@ -13,8 +13,8 @@ from jobs.build_preview import main_preview
 from jobs.build_stats import main_stats
 from reid.data.shards.shard_set import ShardSet
 from reid.modality import Modality
-from tests.jobs.conftest import Call, Verb
 from tests.support.shards import make_identities, make_shards
+from tests.support.verbs import Call, Verb
 
 BOTH = (Modality.RGB, Modality.TEXT)
 

@@ -11,9 +11,9 @@ import pytest
 
 from jobs import build
 from jobs.common import OverridesArgument
-from tests.jobs.conftest import Call, Outcome
 from tests.support.photos import photos
 from tests.support.tiny_configs import write_yaml
+from tests.support.verbs import Call, Outcome
 
 
 def run(*arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Outcome:

@@ -9,8 +9,8 @@ import pytest
 
 from jobs import evaluate
 from reid.evaluate.report.rendering import write_report
-from tests.jobs.conftest import Call
 from tests.support.reports import evaluation_of
+from tests.support.verbs import Call
 
 
 @pytest.fixture

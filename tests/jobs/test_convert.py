@@ -11,7 +11,6 @@ import yaml
 from jobs import convert, evaluate, index
 from reid.modality import CAMERA
 from reid.runs.run import load_run
-from tests.jobs.conftest import Call
 from tests.support.public_checkpoints import (
     CLASSES,
     MFRNET,
@@ -25,6 +24,7 @@ from tests.support.public_checkpoints import (
     tiny_signal,
 )
 from tests.support.shards import make_identities, make_shards
+from tests.support.verbs import Call
 
 
 @pytest.fixture

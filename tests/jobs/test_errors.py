@@ -16,9 +16,9 @@ from jobs.common import first_cause
 from pipelines.context import map_blocks
 from reid.errors import ConfigError, StorageError
 from reid.runs.run import Run
-from tests.jobs.conftest import Call, Outcome, Verb
 from tests.support.places import ROOT
 from tests.support.tiny_configs import write_yaml
+from tests.support.verbs import Call, Outcome, Verb
 
 PRESET = ("--preset", "baseline/synthetic")
 

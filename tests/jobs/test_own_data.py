@@ -21,8 +21,8 @@ from PIL import Image
 from jobs import build, evaluate, index, search, train, tune
 from reid.config import load
 from reid.doctor.data.examination import Extent, examine_config
-from tests.jobs.conftest import Call, Outcome, Verb
 from tests.support.places import ROOT
+from tests.support.verbs import Call, Outcome, Verb
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 YAML = re.search(r"```yaml\n(# mine\.yaml.*?)```", README, re.DOTALL)

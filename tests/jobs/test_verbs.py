@@ -12,8 +12,8 @@ from jobs import build, describe, evaluate, index, search, serve, train, tune
 from reid.data.shards.shard_set import ShardSet
 from reid.nn.parameters import parameter_counts
 from reid.runs.run import Run
-from tests.jobs.conftest import Call, Verb
 from tests.support.tiny_configs import write_yaml
+from tests.support.verbs import Call, Verb
 
 FOLDER = Path(build.__file__).parent
 FILES = {p.stem for p in FOLDER.glob("*.py")} - {"__init__", "common"}

@@ -25,7 +25,7 @@ from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap
 from reid.runs.run import Run, load_run, model_context
 from tests.support.tiny_configs import silent
-from tests.train.conftest import make_sample, publish_samples
+from tests.support.tiny_training import make_sample, publish_samples
 
 RGB, NIR = Modality.RGB, Modality.NIR
 GENERATORS = {"mask": {"generator": "mask_prior", "params": {}, "params_hash": "as it was"}}

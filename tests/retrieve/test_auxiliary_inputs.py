@@ -27,7 +27,8 @@ from reid.runs.auxiliary_record import recorded
 from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap
 from reid.runs.run import Run, load_run, model_context
-from tests.retrieve.test_retriever import picture
+from tests.support.retrieval import make_run as baseline_run
+from tests.support.retrieval import picture
 
 RGB, NIR, TIR, SKETCH, TEXT = Modality
 
@@ -230,8 +231,6 @@ def test_the_endpoint_takes_a_mask_and_says_when_it_is_degraded(captured_run: Ru
 
 
 def test_a_model_without_auxiliary_inputs_says_that_a_mask_is_not_used(tmp_path: Path) -> None:
-    from tests.retrieve.test_retriever import make_run as baseline_run
-
     run = baseline_run(tmp_path / "run", "rgb+nir", "mean")
     gallery = Gallery.create(str(tmp_path / "g"), run.model.dim, ["rgb"], run.fingerprint, run.uri)
     retriever = Retriever(run, gallery)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from reid.data.shards.schema import Sample
-from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
 from reid.runs.identities import LabelMap, split_identities, training_labels
+from tests.support.tiny_training import make_sample, publish_samples, publish_tiny_set
 
 IDENTITIES = [("a", pid) for pid in range(60)] + [("b", pid) for pid in range(40)]
-MakeSample = Callable[..., Sample]
 
 
 def test_a_split_is_disjoint_complete_and_of_the_asked_size() -> None:
@@ -62,14 +59,12 @@ def test_nothing_is_held_out_at_zero() -> None:
     assert split_identities(IDENTITIES, 0.0, seed=0) == (sorted(IDENTITIES), [])
 
 
-def test_labels_are_positions_in_sorted_order_whatever_the_order_of_the_rows(
-    tmp_path: Path, write_shards: Callable[..., ShardSet], sample: MakeSample
-) -> None:
-    rows = [sample(p, c, dataset=d) for d in ("z", "m") for p in (10, 9, 2) for c in (7, 3)]
+def test_labels_are_positions_in_sorted_order_whatever_the_order_of_the_rows(tmp_path: Path) -> None:
+    rows = [make_sample(p, c, dataset=d) for d in ("z", "m") for p in (10, 9, 2) for c in (7, 3)]
     maps = []
     for i in range(3):
         shuffled = random.Random(i).sample(rows, len(rows))
-        labels, held_out = training_labels(write_shards(tmp_path / str(i), shuffled), 0.0, seed=0)
+        labels, held_out = training_labels(publish_samples(tmp_path / str(i), shuffled), 0.0, seed=0)
         assert held_out == []
         maps.append(labels)
     assert maps[0] == maps[1] == maps[2]
@@ -78,19 +73,17 @@ def test_labels_are_positions_in_sorted_order_whatever_the_order_of_the_rows(
     assert maps[0].camera_labels == {3: 0, 7: 1}
 
 
-def test_held_out_identities_have_no_label(shards: ShardSet) -> None:
-    labels, held_out = training_labels(shards, 0.25, seed=0)
+def test_held_out_identities_have_no_label(tmp_path: Path) -> None:
+    labels, held_out = training_labels(publish_tiny_set(tmp_path), 0.25, seed=0)
     assert len(held_out) == 2
     assert not set(held_out) & set(labels.classes)
     assert sorted(labels.labels.values()) == list(range(6))
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.5])
-def test_a_validation_split_of_the_data_wins_over_a_fraction(
-    tmp_path: Path, write_shards: Callable[..., ShardSet], sample: MakeSample, fraction: float
-) -> None:
-    rows = [sample(p, c, "train" if p < 4 else "val") for p in range(6) for c in (0, 1)]
-    labels, held_out = training_labels(write_shards(tmp_path, rows), fraction, seed=0)
+def test_a_validation_split_of_the_data_wins_over_a_fraction(tmp_path: Path, fraction: float) -> None:
+    rows = [make_sample(p, c, "train" if p < 4 else "val") for p in range(6) for c in (0, 1)]
+    labels, held_out = training_labels(publish_samples(tmp_path, rows), fraction, seed=0)
     assert [pid for _, pid in labels.classes] == [0, 1, 2, 3]
     assert [pid for _, pid in held_out] == [4, 5]
 

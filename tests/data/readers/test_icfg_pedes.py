@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,18 +10,7 @@ from reid.data.readers.base import Record
 from reid.data.readers.icfg_pedes import Config, Reader
 from reid.errors import DataError
 from tests.support.annotated_sets import write_set
-
-ENTRIES: list[dict[str, Any]] = [
-    {"split": "test", "captions": ["A lady."], "file_path": "test/0627/0627_010.jpg", "id": 3102},
-    {"split": "train", "captions": ["A boy."], "file_path": "train/0002/b.jpg", "id": 1},
-    {
-        "split": "train",
-        "captions": ["A man."],
-        "file_path": "train/0000/a.jpg",
-        "processed_tokens": [["a", "man"]],
-        "id": 0,
-    },
-]
+from tests.support.public_layouts.icfg_pedes import ENTRIES
 
 
 def read(root: Path) -> list[Record]:

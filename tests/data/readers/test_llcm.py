@@ -5,9 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from reid.data.readers.base import Record
 from reid.data.readers.llcm import Config, Reader
@@ -18,32 +16,8 @@ from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
+from tests.support.public_layouts.llcm import TEST, TRAIN, write, write_list
 from tests.support.shards import make_shards
-
-TRAIN = {
-    "vis": ["vis/0004/0004_c03_s1_f2_vis.jpg 0", "vis/0351/0351_c09_s200_f48_vis.jpg 1"],
-    "nir": ["nir/0351/0351_c06_s200_f48_nir.jpg 1", "nir/0004/0004_c01_s1_f2_nir.jpg 0"],
-}
-TEST = (
-    "test_vis/cam1/0003/0003_c01_s18_f31_vis.jpg",
-    "test_vis/cam3/0003/0003_c03_s18_f31_vis.jpg",
-    "test_vis/cam9/1064/1064_c09_s18_f31_vis.jpg",
-    "test_nir/cam1/0003/0003_c01_s18_f31_nir.jpg",
-    "test_nir/cam1/0003/0003_c01_s18_f30_nir.jpg",
-    "test_nir/cam8/1064/1064_c08_s18_f31_nir.jpg",
-)
-
-
-def write(root: Path, name: str) -> Path:
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((8, 4, 3), 90, np.uint8)).save(path, "JPEG")
-    return path
-
-
-def write_list(root: Path, name: str, lines: list[str]) -> None:
-    (root / "idx").mkdir(exist_ok=True)
-    (root / "idx" / name).write_text("\n".join(lines))
 
 
 @pytest.fixture

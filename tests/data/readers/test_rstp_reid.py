@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,13 +11,7 @@ from reid.data.readers.rstp_reid import Config, Reader
 from reid.errors import DataError
 from reid.modality import Modality
 from tests.support.annotated_sets import write_set
-
-ENTRIES: list[dict[str, Any]] = [
-    {"id": 3901, "img_path": "3901_c1_0002.jpg", "captions": ["T1.", "T2."], "split": "test"},
-    {"id": 3701, "img_path": "3701_c5_0006.jpg", "captions": ["V1.", "V2."], "split": "val"},
-    {"id": 1, "img_path": "0001_c14_0031.jpg", "captions": ["B2.", "B1."], "split": "train"},
-    {"id": 0, "img_path": "0000_c14_0031.jpg", "captions": ["A1.", "A2."], "split": "train"},
-]
+from tests.support.public_layouts.rstp_reid import ENTRIES
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from reid.config import load
 from reid.config.protocols.catalogue import compose, protocol_config
@@ -21,18 +19,8 @@ from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
+from tests.support.public_layouts.sysu_mm01 import LISTS, SEEN, write
 from tests.support.shards import make_shards
-
-LISTS = {"train": "4,1", "val": "5", "test": "10,2", "available": "1,2,4,5,10"}
-# Identity 10 is in two cameras only, 3 is on no list.
-SEEN = {1: "123456", 2: "123456", 3: "123456", 4: "1236", 5: "36", 10: "23"}
-
-
-def write(root: Path, name: str) -> Path:
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((8, 4, 3), 90, np.uint8)).save(path, "JPEG")
-    return path
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from reid.data.shards.schema import Sample, validate
 from reid.dataset.shard_plan import plan_shards
 from reid.errors import AnyReIDError
 from reid.modality import Modality
-from tests.data.test_images import bomb
+from tests.support.pngs import bomb
 from tests.support.shards import file_bytes
 
 LIMIT = 1_000_000
