@@ -143,6 +143,18 @@ def encode_png(pixels: Pixels) -> bytes:
     return _save(PILImage.fromarray(pixels), "PNG", compress_level=3)
 
 
+def encode_image(image: PILImage.Image, source: str) -> bytes:
+    """A Pillow image as a PNG of the pixels that `open_image` would show: upright, 8-bit, on white.
+
+    Raises DataError naming `source` when its pixels cannot be loaded.
+    """
+    try:
+        image.load()
+        return _save(_eight_bit(_upright(image)), "PNG", compress_level=1)
+    except Exception as error:  # a file that Pillow opened is decoded only here
+        raise DataError(f"{source}: truncated or corrupt image ({error}); {_AGAIN}.") from None
+
+
 def encode_jpeg(pixels: Pixels, quality: int = 92) -> bytes:
     """(H, W) or (H, W, 3) uint8 to JPEG bytes."""
     return _save(PILImage.fromarray(pixels), "JPEG", quality=quality)

@@ -58,6 +58,13 @@ class Gallery:
         self.metadata = metadata
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        made = self.metadata
+        return (
+            f"<Gallery {self.uri}: {', '.join(made.subsets)}, {made.dim} dimensions, model "
+            f"{made.model_fingerprint}>"
+        )
+
     @classmethod
     def create(
         cls,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from reid.data.batches.batch_row import Parts
 
@@ -40,14 +41,14 @@ class FoundItem:
     timestamp: float | None
     modalities: tuple[str, ...]
     source: str | None
-    thumbnail: bytes | None
+    thumbnail: bytes | None = field(repr=False)
     likelihood_ratio: float | None = None
     probability: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchResult:
-    """Hits, best first, and how they came about. Subsets are those compared, by name.
+    """Hits, best first, and how they came about; iterates over the hits. Subsets are those compared, by name.
 
     `degraded` says that a null input stood in for a caption or mask that the query neither had nor got.
     `threshold` is the similarity that a hit had to reach for the asked `fpr`; `nothing_confident` says that
@@ -65,6 +66,35 @@ class SearchResult:
     prior: float | None = None
     threshold: float | None = None
     nothing_confident: bool = False
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __bool__(self) -> bool:
+        """An answer without hits is one, too."""
+        return True
+
+    def __iter__(self) -> Iterator[FoundItem]:
+        return iter(self.hits)
+
+    def __getitem__(self, rank: int) -> FoundItem:
+        return self.hits[rank]
+
+    @property
+    def title(self) -> str:
+        """What was compared, in a line."""
+        pair = f"{self.query_subset} against {self.gallery_subset}"
+        count = f"{len(self)} hit{'' if len(self) == 1 else 's'}"
+        return f"{pair}, {count}{', nothing as sure as asked' if self.nothing_confident else ''}"
+
+    def __repr__(self) -> str:
+        lines = [f"<SearchResult: {self.title} of gallery version {self.gallery_version}"]
+        for rank, hit in enumerate(self.hits, 1):
+            sure = "" if hit.probability is None else f"  {hit.probability:.1%} sure"
+            labels = (("pid", hit.pid), ("camera", hit.camid))
+            known = "".join(f"  {name} {value}" for name, value in labels if value is not None)
+            lines.append(f"{rank:>4}. {hit.score:.3f}{sure}  {hit.id}{known}")
+        return "\n".join([*lines, *(f"  note: {warning}" for warning in self.warnings)]) + ">"
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ class QueryInputs:
 
     def __init__(self, run: Run, provenance: Mapping[str, Any]) -> None:
         self.auxiliary = run.model.auxiliary
-        self.text_is_caption = "caption" in self.auxiliary and Modality.TEXT not in run.model.query_modalities
+        self.text_is_caption = run.text_is_caption
         trained = recorded(self.auxiliary, run.folder.info.get("generators") or {})
         indexed = provenance.get("auxiliary")
         self.record = trained if indexed is None else {name: indexed.get(name) for name in trained}

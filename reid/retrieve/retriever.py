@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.data.batches.batch_row import Parts
+from reid.config.addresses import gallery_uri
 from reid.errors import AnyReIDError, DataError, UnsupportedPairing
 from reid.gallery.rows import Item
 from reid.gallery.search import Hit, IndexInfo, Mode, Searcher
@@ -18,6 +19,7 @@ from reid.modality import Subset, canonical, parse_subset, subset_name
 from reid.retrieve.answers import FoundItem, NewItem, SearchQuery, SearchResult
 from reid.retrieve.auxiliary_inputs import CompletedRow, QueryInputs
 from reid.retrieve.confidence import Confidence, confidence
+from reid.runs.contents import Content, encoded_parts
 
 if TYPE_CHECKING:
     from reid.runs.run import Run
@@ -39,7 +41,7 @@ class Retriever:
     """Answers queries to one gallery with one run. Safe to use from several threads.
 
     Raises GalleryError if the gallery's vectors are of another model. `mode` defaults to the run's
-    `index.search`, `prior` to 1 / (items + 1).
+    `index.search`, `prior` to 1 / (items + 1). `Retriever.open` takes uris, too.
     """
 
     def __init__(
@@ -55,6 +57,38 @@ class Retriever:
         self._embedding = threading.Lock()
         self._view = _View(gallery, self.mode)
         self.inputs = QueryInputs(run, gallery.metadata.provenance)
+
+    @classmethod
+    def open(
+        cls,
+        run: Run | str | Path,
+        gallery: Gallery | str | Path | None = None,
+        mode: Mode | None = None,
+        prior: float | None = None,
+    ) -> Retriever:
+        """Open a run and a gallery of its vectors, each given loaded or by its local or s3:// uri.
+
+        Without `gallery` it is the one that `python -m jobs.index` makes with the run's own configuration.
+        `mode` ("exact" or "ann") defaults to the run's `index.search`, `prior` to its `serve.prior`.
+
+        Raises WeightsError and GalleryError where there is no run, no gallery, or one of another model.
+
+        >>> reid.Retriever.open("runs/train/mine")
+        <Retriever of run mine (...) in .../runs/gallery/mine-...: 8 items (rgb), exact search>
+        """
+        from reid.runs.run import Run, load_run
+
+        loaded = run if isinstance(run, Run) else load_run(run)
+        if gallery is None:
+            gallery = gallery_uri(loaded.config, loaded.fingerprint)
+        opened = gallery if isinstance(gallery, Gallery) else Gallery.open(str(gallery))
+        return cls(loaded, opened, mode, loaded.config.serve.prior if prior is None else prior)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Retriever of run {self.run.config.name} ({self.run.fingerprint}) in {self.gallery.uri}: "
+            f"{self.size} items ({', '.join(self.gallery.subsets)}), {self.mode} search>"
+        )
 
     @property
     def version(self) -> int:
@@ -96,7 +130,7 @@ class Retriever:
 
     def search(
         self,
-        parts: Parts,
+        content: Content,
         k: int = 10,
         gallery_subset: str | None = None,
         *,
@@ -104,14 +138,19 @@ class Retriever:
         fpr: float | None = None,
         prior: float | None = None,
     ) -> SearchResult:
-        """The k best items for one query.
+        """The k best items for one query, a picture, a sentence or a mapping of both as for `Run.embed`.
 
         Without `gallery_subset` the indexed subset is chosen that uses most of the query, then the
         one that most items have, then the richest. `min_probability` and `fpr` withhold hits that are
         not so sure. Raises UnsupportedPairing when the model or the gallery cannot answer, UsageError
-        for an unknown subset or demands on a pairing that is not calibrated, DataError naming the
-        modality that cannot be decoded.
+        for an unknown modality or subset or demands on a pairing that is not calibrated, DataError naming
+        the file or modality that is missing or cannot be decoded.
+
+        >>> hits = reid.Retriever.open("runs/train/mine").search({"rgb": "a.jpg", "text": "a red coat"}, k=3)
+        >>> len(hits), hits.query_subset, hits.gallery_subset
+        (3, 'rgb+text', 'rgb')
         """
+        parts = encoded_parts(content)
         return self.search_many([SearchQuery(parts, k, gallery_subset, min_probability, fpr, prior)])[0]
 
     def search_many(self, queries: Sequence[SearchQuery]) -> list[SearchResult]:
@@ -239,8 +278,7 @@ class Retriever:
         asked, found = subset_name(chosen.query), chosen.column
         pair = self.calibration.of(asked, found) if self.calibration else None
         names = asked if asked == found else f"{asked}->{found}"
-        lacking = self.calibration.lacking if self.calibration else {}
-        why = self.run.folder.why_uncalibrated or lacking.get(names, "validation compared no such subsets")
+        why = self.run.why_uncalibrated(asked, found)
         return confidence(query, pair, view.coverage[found], self.prior, names, why)
 
     def _result(

@@ -42,6 +42,10 @@ class RunFolder(RunFiles):
         found = RunFiles.find(uri)
         return cls(found.uri, found.info)
 
+    def __repr__(self) -> str:
+        name, status = self.info.get("name", "unnamed"), self.info.get("status", "finished")
+        return f"<RunFolder {self.uri}: {name} ({self.fingerprint}), {status}>"
+
     @property
     def fingerprint(self) -> str:
         """Names the weights: vectors of different fingerprints are never compared."""

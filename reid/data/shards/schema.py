@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from reid.errors import DataError
-from reid.modality import VISUAL, Modality, Subset, canonical
+from reid.modality import VISUAL, Modality, Subset, canonical, parse_modality, subset_name
 
 SCHEMA_VERSION = "1"
 SPLITS = ("train", "val", "test")
@@ -24,7 +26,7 @@ ROLES = ("query", "gallery")
 class Image:
     """An encoded picture of one modality (PNG, JPEG, …) and where it comes from."""
 
-    image: bytes
+    image: bytes = field(repr=False)
     width: int
     height: int
     origin: str = "captured"
@@ -49,7 +51,7 @@ class Caption:
 class Mask:
     """A 1-bit PNG: 1 where the object is."""
 
-    image: bytes
+    image: bytes = field(repr=False)
     score: float | None = None
     origin: str = "captured"
     generator: str | None = None
@@ -104,6 +106,22 @@ class Sample:
     def modalities(self) -> Subset:
         """The modalities that this sample has."""
         return canonical([*self.images, *([Modality.TEXT] if self.captions else [])])
+
+    def pixels(self, modality: str = "rgb") -> npt.NDArray[np.uint8]:
+        """The picture of a modality, decoded: (H, W, 3) uint8 in 0..255, one channel repeated three times.
+
+        Raises UsageError for an unknown modality, DataError where the sample has no picture of it.
+
+        >>> reid.open_shards("runs/shards/mine")[0].pixels("rgb").shape
+        (8, 8, 3)
+        """
+        from reid.data.images import decode_rgb
+
+        found = self.images.get(parse_modality(modality))
+        if found is None:
+            has = subset_name(self.images) or "none"
+            raise DataError(f"{self.labels.sample_id}: no picture of {modality}; pictures of it: {has}.")
+        return decode_rgb(found.image, self.labels.sample_id)
 
 
 _PROVENANCE = [

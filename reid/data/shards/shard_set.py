@@ -34,7 +34,7 @@ from reid.data.shards.manifest import (
 )
 from reid.data.shards.schema import LABEL_COLUMNS, Sample
 from reid.errors import DataError, StorageError
-from reid.modality import VISUAL
+from reid.modality import VISUAL, Modality, canonical, subset_name
 
 Identity = tuple[str, int]
 
@@ -128,6 +128,12 @@ class ShardSet:
             return cls(root, Manifest.model_validate(tree))
         except ValidationError as error:
             raise DataError(f"{root}: {MANIFEST} is damaged ({error}); build it anew.") from None
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{split} {count}" for split in schema.SPLITS if (count := self.rows(split)))
+        held = canonical(Modality(name) for shard in self.manifest.shards for name in shard.modalities)
+        what = subset_name(held) or "no modality"
+        return f"<ShardSet {self.root}: {self.manifest.dataset}, rows of {rows or 'no split'}, {what}>"
 
     @property
     def fingerprint(self) -> str:
