@@ -1,6 +1,6 @@
 """Exclusion rules by name, and in words: what a configuration may say under `exclude`.
 
-`reid.evaluate.protocols.protocol.exclusion_rules` computes them: one function a name.
+`reid.evaluate.protocols.exclusion_rules` computes them: one function a name.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from reid.config.protocols.rule_names import RULE_WORDS
+from reid.errors import ConfigError
 from reid.evaluate.protocols.label_arrays import UNKNOWN, LabelArrays
 
 Function = Callable[[LabelArrays, LabelArrays], Tensor]
@@ -36,10 +37,15 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(needs: Label | None = None) -> Callable[[Function], Function]:
-    """Register a function as an exclusion rule under its own name, which must have words in `RULE_WORDS`."""
+    """Register a function as an exclusion rule under its own name. ConfigError if `RULE_WORDS` lacks it."""
 
     def add(function: Function) -> Function:
         name = function.__name__
+        if name not in RULE_WORDS:
+            raise ConfigError(
+                f"Exclusion rule {name!r} has no words: add them to RULE_WORDS in "
+                "reid/config/protocols/rule_names.py."
+            )
         RULES[name] = Rule(name, RULE_WORDS[name], function, needs)
         return function
 
