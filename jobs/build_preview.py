@@ -42,12 +42,12 @@ def main_preview(
     from reid.config.typed import did_you_mean
     from reid.data.shards.schema import SPLITS
     from reid.data.shards.shard_set import ShardSet
-    from reid.dataset.report.preview import choose, render_preview
+    from reid.dataset.report.preview import choose_preview, render_preview
 
     if split is not None and split not in SPLITS:
         raise UsageError(f"--split: unknown {split!r}.{did_you_mean(split, SPLITS)}")
     shards = ShardSet.open(set_uri(given, config, preset))
-    chosen = choose(shards, samples, split, seed, by_identity)
+    chosen = choose_preview(shards, samples, split, seed, by_identity)
     page = render_preview(shards, chosen, split, seed, by_identity)
     uri = storage.absolute(out) if out else storage.join(shards.root, "preview.html")
     storage.write_bytes(uri, page.encode())

@@ -30,7 +30,7 @@ def main_verify(
 ) -> None:
     """Compare a set with its manifest; exit code 1 when anything is wrong."""
     from reid.data.shards.shard_set import ShardSet
-    from reid.dataset.verify import give_up
+    from reid.dataset.verify import discard_statistics
 
     shards = ShardSet.open(uri)
     if workers:
@@ -47,7 +47,7 @@ def main_verify(
     if verdict.sound:
         return
     if repair:
-        give_up(shards, verdict.damaged)
+        discard_statistics(shards, verdict.damaged)
         remedy = f"{len(verdict.damaged)} shards were given up; run the build again to make them anew."
     else:
         remedy = "--repair gives the damaged shards up, so that the next build makes them again."

@@ -31,7 +31,7 @@ from jobs.common import (
 )
 from reid.config import RayConfig
 from reid.config.typed import did_you_mean
-from reid.doctor.finding import Check, Watch
+from reid.doctor.finding import Check, ProgressBar
 from reid.errors import UsageError
 
 WHAT = ("data", "env", "ray")
@@ -149,7 +149,7 @@ def _tell(found: list[Check], as_json: bool, shown: bool = False) -> bool:
     return ok
 
 
-def _watch() -> Watch:
+def _watch() -> ProgressBar:
     from pipelines.progress import Progress
 
     return lambda what, total: Progress(f"doctor: {what}", total, unit="done").add

@@ -30,7 +30,7 @@ from reid.runs.folder import RunFolder
 from reid.runs.run import load_run
 from reid.storage.run_files import RUN_FILE
 from reid.studies.ladders import Ladder, apply, differences, load_ladder
-from reid.studies.ladders.fitting import shell, used_groups, without_idle_groups
+from reid.studies.ladders.fitting import untrained_model, used_groups, without_idle_groups
 from reid.studies.ladders.table import AblationTable, SeedResults, TableRow
 from reid.train.checks import check_run
 
@@ -147,7 +147,7 @@ def prepare(plan: AblationPlan) -> Campaign:
         if plan.config.evaluate.protocol == AUTO_PROTOCOL:  # the table names what was chosen
             plan = replace(plan, config=override(plan.config, {"evaluate.protocol": known.protocol.name}))
         present = canonical(m for row in known.labels for m in row.modalities)
-        pairings = choose_pairings(cell.config, shell(cell.config), present)
+        pairings = choose_pairings(cell.config, untrained_model(cell.config), present)
         _shown([(subset_name(p.query), p.gallery_name) for p in pairings], cell.config.ablate.subset)
     config = plan.config
     shown = config.ablate.model_dump(mode="json", include={"metrics", "subset"})

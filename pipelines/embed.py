@@ -22,7 +22,7 @@ from pipelines.devices import device_here
 from pipelines.progress import Progress, Say, say
 from reid import storage
 from reid.config import RayConfig
-from reid.data.batches.auxiliary_inputs import attach
+from reid.data.batches.auxiliary_inputs import attach_auxiliary
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.sample_rows import sample_part
 from reid.data.shards.schema import Sample
@@ -188,7 +188,7 @@ class EmbeddingActor:
             sample = samples.get(sample_id) or self._foreign(sample_id)
             holders[Modality(name)] = sample
             found[Modality(name)] = sample_part(sample, Modality(name), caption or 0)
-        return attach(BatchRow(found), holders[canonical(holders)[0]])
+        return attach_auxiliary(BatchRow(found), holders[canonical(holders)[0]])
 
     def _foreign(self, sample_id: str) -> Sample:
         """A sample of another row group."""

@@ -23,7 +23,7 @@ from reid.gallery.rows import Item
 from reid.gallery.store import Gallery
 from reid.modality import ORDER, Modality, Subset, all_subsets, canonical, parse_subset, subset_name
 from reid.models.base import Regime, ReIDModel
-from reid.runs.auxiliary_record import recorded
+from reid.runs.auxiliary_record import auxiliary_record
 from reid.runs.run import Run
 
 
@@ -56,7 +56,7 @@ def index_run(config: Config, run: Run, out: Say = say) -> IndexResult:
         {
             "data_fingerprint": shards.fingerprint,
             "split": settings.split,
-            "auxiliary": recorded(run.model.auxiliary, shards.manifest.generators),
+            "auxiliary": auxiliary_record(run.model.auxiliary, shards.manifest.generators),
         },
     )
     known = set(gallery.snapshot().ids)

@@ -14,7 +14,7 @@ from pipelines.waiting import wait_for, watched
 from reid.config import RayConfig
 from reid.data.shards.manifest import Shard
 from reid.data.shards.shard_set import ShardSet
-from reid.dataset.verify import SetVerdict, ShardCheck, check_shard, judge
+from reid.dataset.verify import SetVerdict, ShardCheck, check_shard, judge_shards
 
 
 def verify(shards: ShardSet, share: float = 1.0, parallel: bool = True, out: Say = say) -> SetVerdict:
@@ -28,7 +28,7 @@ def verify(shards: ShardSet, share: float = 1.0, parallel: bool = True, out: Say
             yield check
 
     checks = _parallel(shards, share, out) if parallel else _here(shards, share)
-    return judge(shards, counted(checks))
+    return judge_shards(shards, counted(checks))
 
 
 def check_stage(batch: pa.Table, root: str, share: float) -> pa.Table:

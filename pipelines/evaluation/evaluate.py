@@ -18,12 +18,12 @@ from reid.config import Config, fingerprint
 from reid.config.addresses import evaluation_uri
 from reid.data.images import decode_rgb
 from reid.data.shards.shard_set import ShardSet
-from reid.evaluate.evaluator import EmbeddingTask, PairingScores, score, select, worklist
+from reid.evaluate.evaluator import EmbeddingTask, PairingScores, embedding_tasks, score_pairing, select_items
 from reid.evaluate.metrics.colour_histogram import colour_histogram
 from reid.evaluate.metrics.retrieval import RetrievalMetrics, bootstrap_map
 from reid.evaluate.metrics.trials import TrialMetrics
 from reid.evaluate.plan import EvaluationPlan, plan_evaluation
-from reid.evaluate.protocols.choice import Choice
+from reid.evaluate.protocols.choice import ProtocolChoice
 from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.protocols.protocol import Protocol, get_protocol
@@ -62,9 +62,9 @@ def evaluate_run(
     present = canonical(m for row in labels for m in row.modalities)
     pairings = choose_pairings(config, run.model, present)
     pairings, empty = _answerable(protocol, labels, pairings, everything=settings.subsets is None)
-    check_support(Choice(protocol), labels, pairings, what=f"the {settings.split} split")
-    features = _embed(config, run, shards, worklist(protocol, labels, pairings), labels, out)
-    scored = [score(protocol, labels, pairing, features, settings.rerank) for pairing in pairings]
+    check_support(ProtocolChoice(protocol), labels, pairings, what=f"the {settings.split} split")
+    features = _embed(config, run, shards, embedding_tasks(protocol, labels, pairings), labels, out)
+    scored = [score_pairing(protocol, labels, pairing, features, settings.rerank) for pairing in pairings]
     for one in scored:
         out(f"evaluate: {one.pairing.name}: {_short(one.metrics)}")
     pictures = Pictures(shards, protocol.splits)
@@ -114,7 +114,7 @@ def _answerable(
     full: list[Pairing] = []
     empty: list[Pairing] = []
     for pairing in pairings:
-        queries, gallery = select(protocol, labels, pairing)
+        queries, gallery = select_items(protocol, labels, pairing)
         (full if queries.items and gallery.items else empty).append(pairing)
     return full or pairings, empty if full else []
 
@@ -173,13 +173,13 @@ def _baselines(
     pairing = Pairing(RGB, RGB, RGB, RGB)
     features: dict[str, Vector] = {}
     known: dict[str, Vector] = {}
-    for work in worklist(protocol, labels, [pairing]):
+    for work in embedding_tasks(protocol, labels, [pairing]):
         name = work.parts[Modality.RGB].sample_id
         if name not in known:
             pixels = decode_rgb(pictures.sample(name).images[Modality.RGB].image, name)
             known[name] = colour_histogram(pixels).numpy()
         features[work.key] = known[name]
-    result = _result(score(protocol, labels, pairing, features))
+    result = _result(score_pairing(protocol, labels, pairing, features))
     named = SubsetResult(**{**vars(result), "name": "colour histogram"})
     return (named,)
 

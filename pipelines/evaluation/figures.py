@@ -11,7 +11,7 @@ from pipelines.evaluation.ranked_lists import Pictures
 from reid.config import Config
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.sample_rows import sample_part
-from reid.evaluate.evaluator import PairingScores, stack
+from reid.evaluate.evaluator import PairingScores, stack_features
 from reid.evaluate.metrics.similarity_histograms import Similarities, similarities
 from reid.evaluate.protocols.items import ProtocolQuery, SampleLabels
 from reid.evaluate.protocols.protocol import Protocol
@@ -43,7 +43,7 @@ def best_projection(
         return None
     best = max(counted, key=lambda i: scored[i].metrics.mAP)
     queries, gallery = scored[best].queries.items, scored[best].first_gallery
-    vectors = stack(queries, "query", features), stack(gallery, "gallery", features)
+    vectors = stack_features(queries, "query", features), stack_features(gallery, "gallery", features)
     pids = [q.pid for q in queries], [g.pid for g in gallery]
     return project(*vectors, *pids, label=rows[best].label, seed=seed)
 

@@ -6,7 +6,7 @@ from reid.config import Config
 from reid.config.protocols.spec import ProtocolConfig
 from reid.errors import ConfigError, DataError
 from reid.evaluate.protocols.choice import sides_of
-from reid.evaluate.protocols.pairing import Pairing, pair, parse_pairing
+from reid.evaluate.protocols.pairing import Pairing, make_pairing, parse_pairing
 from reid.evaluate.protocols.pairing_names import Kinds, parse_gallery
 from reid.modality import CAMERA, Modality, Subset, all_subsets, canonical, subset_name
 from reid.models.base import Regime, ReIDModel
@@ -36,10 +36,10 @@ def choose_pairings(config: Config, model: ReIDModel, present: Subset) -> list[P
     if settings.subsets is not None:
         found = [parse_pairing(text, kinds, model.pairing) for text in settings.subsets]
     elif protocol.gallery.mixed or len(kinds) > 1:
-        found = [pair((m,), kinds, model.pairing) for m in _cameras(query_side)]
+        found = [make_pairing((m,), kinds, model.pairing) for m in _cameras(query_side)]
     else:
         asked = _asked(protocol, model, query_side, gallery_side, named)
-        found = [pair(query, (gallery,), model.pairing) for query, gallery in asked]
+        found = [make_pairing(query, (gallery,), model.pairing) for query, gallery in asked]
     if protocol.gallery.mixed and not all(p.mixed for p in found) and len(_cameras(gallery_side)) > 1:
         raise ConfigError(
             f"evaluate.gallery: protocol {protocol.name} has a mixed gallery; write its kinds with |, e.g. "
@@ -94,7 +94,7 @@ def _grid(side: str, query_side: Subset, kinds: Kinds, model: ReIDModel) -> list
         asked = [(query_side, subset) for subset in all_subsets(full)]
     else:
         asked = [(subset, subset) for subset in all_subsets(set(query_side) & set(full))]
-    return [pair(query, (gallery,), model.pairing) for query, gallery in asked]
+    return [make_pairing(query, (gallery,), model.pairing) for query, gallery in asked]
 
 
 def _cameras(side: Subset) -> Subset:

@@ -62,7 +62,7 @@ def check(section: type[Any], value: Any, prefix: str = "") -> Any:
         raise ConfigError(_explain(section, error, prefix)) from None
 
 
-def told(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def as_validator(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A validator from a parser of ours: its error becomes the field's, which pydantic locates."""
 
     def validate(value: Any) -> Any:

@@ -25,7 +25,7 @@ _COPIED = ("seconds", "worked", "captions", "source_key", "made", "donor", "kept
 
 
 @dataclass(frozen=True)
-class Claim:
+class ConflictingRow:
     """One of several rows with the same picture and different identities."""
 
     shard: int
@@ -34,9 +34,9 @@ class Claim:
     identity: tuple[str, int]
 
 
-def claims(
+def conflicting_rows(
     root: str, shards: Sequence[Shard], found: Duplicates, most: int | None = None
-) -> list[list[Claim]]:
+) -> list[list[ConflictingRow]]:
     """The rows of every picture that has several identities; of the first `most` pictures.
 
     Reads the ids of the shards concerned, one small column each.
@@ -51,13 +51,13 @@ def claims(
                 ids[number] = _sample_ids(root, shards[number])
                 groups = shards[number].row_groups
                 owners[number] = [(d, p) for g in groups for d, p, rows in g.identities for _ in range(rows)]
-            group.append(Claim(number, row, ids[number][row], owners[number][row]))
+            group.append(ConflictingRow(number, row, ids[number][row], owners[number][row]))
         told.append(group)
     return told
 
 
-def withhold(
-    root: str, shards: Sequence[Shard], groups: Sequence[Sequence[Claim]], rows_per_group: int
+def without_conflicts(
+    root: str, shards: Sequence[Shard], groups: Sequence[Sequence[ConflictingRow]], rows_per_group: int
 ) -> list[Shard]:
     """The shards without the claimed rows: those concerned are copied, unless the copy is there already."""
     reasons: dict[int, dict[int, str]] = {}
@@ -75,7 +75,7 @@ def withhold(
     return served
 
 
-def _reason(claim: Claim, group: Sequence[Claim]) -> str:
+def _reason(claim: ConflictingRow, group: Sequence[ConflictingRow]) -> str:
     other = next(c for c in group if c.identity != claim.identity)
     return (
         f"the same picture is sample {other.sample_id!r} of identity {other.identity[1]}; keep the right "

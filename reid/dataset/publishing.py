@@ -15,7 +15,7 @@ from reid.config.addresses import source_hash
 from reid.data.shards.manifest import Manifest, Shard
 from reid.data.shards.schema import SCHEMA_VERSION
 from reid.data.shards.shard_set import ShardSet, publish
-from reid.dataset.conflicts import Claim, claims, withhold
+from reid.dataset.conflicts import ConflictingRow, conflicting_rows, without_conflicts
 from reid.dataset.duplicates import find_duplicates
 from reid.dataset.recipe import Recipe, reader_code
 from reid.dataset.report.summary import first_bad, reason_lines, reason_table
@@ -37,12 +37,12 @@ def publish_build(
     """
     policy = config.build.duplicates
     found = find_duplicates(shards)
-    groups: list[list[Claim]] = []
+    groups: list[list[ConflictingRow]] = []
     if policy != "keep":
-        groups = claims(root, shards, found, None if policy == "quarantine" else _LISTED)
+        groups = conflicting_rows(root, shards, found, None if policy == "quarantine" else _LISTED)
     served = list(shards)
     if policy == "quarantine":
-        served = withhold(root, shards, groups, config.build.rows_per_group)
+        served = without_conflicts(root, shards, groups, config.build.rows_per_group)
     conflicts = _conflict_warnings(groups, len(found.conflicts), policy == "quarantine")
     manifest = _manifest(config, recipe, plans, served).model_copy(
         update={"duplicates": found.counts(), "warnings": conflicts}
@@ -168,7 +168,7 @@ def _check(plans: Sequence[ShardPlan], manifest: Manifest, most_bad: float) -> l
     return warnings
 
 
-def _conflict_warnings(groups: Sequence[Sequence[Claim]], pictures: int, aside: bool) -> list[str]:
+def _conflict_warnings(groups: Sequence[Sequence[ConflictingRow]], pictures: int, aside: bool) -> list[str]:
     if not groups:
         return []
     remedy = (

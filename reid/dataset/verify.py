@@ -45,7 +45,7 @@ class ShardCheck(BaseModel):
 
 
 class SetVerdict(BaseModel):
-    """The result of `judge`: problems by file, empty when the set is sound."""
+    """The result of `judge_shards`: problems by file, empty when the set is sound."""
 
     rows: int
     pictures: int
@@ -91,7 +91,7 @@ def check_shard(root: str, shard: Shard, share: float = 1.0, seed: int = 0) -> S
     )
 
 
-def judge(shards: ShardSet, checks: Iterable[ShardCheck]) -> SetVerdict:
+def judge_shards(shards: ShardSet, checks: Iterable[ShardCheck]) -> SetVerdict:
     """Put the shards' checks together with what only the whole set can show."""
     files = {s.key: s.file for s in shards.manifest.shards}
     problems: dict[str, list[str]] = {}
@@ -125,7 +125,7 @@ def judge(shards: ShardSet, checks: Iterable[ShardCheck]) -> SetVerdict:
     )
 
 
-def give_up(shards: ShardSet, keys: Sequence[str]) -> None:
+def discard_statistics(shards: ShardSet, keys: Sequence[str]) -> None:
     """Take the statistics of damaged shards away: the next build of the same config makes them again."""
     for key in keys:
         storage.delete_file(data_uri(shards.root, f"{key}.json"))

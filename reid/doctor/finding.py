@@ -10,11 +10,11 @@ Level = Literal["error", "warning", "info"]
 Status = Literal["ok", "warn", "fail"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "info")
 
-Watch = Callable[[str, int], Callable[[int], None]]
+ProgressBar = Callable[[str, int], Callable[[int], None]]
 """(what, how many) -> a function that counts finished ones: how the caller shows progress."""
 
 
-def unwatched(what: str, total: int) -> Callable[[int], None]:
+def no_progress(what: str, total: int) -> Callable[[int], None]:
     """Shows nothing."""
     return lambda count: None
 

@@ -71,7 +71,7 @@ class PairingScores:
         return [self.gallery.items[i] for i in self.draws[0]]
 
 
-def select(
+def select_items(
     protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pairing
 ) -> tuple[Selection[ProtocolQuery], Selection[GalleryItem]]:
     """The queries of a pairing, and every item that one of its galleries may have."""
@@ -79,7 +79,7 @@ def select(
     return queries, protocol.mixed_gallery(labels, pairing.kinds)
 
 
-def worklist(
+def embedding_tasks(
     protocol: Protocol, labels: Sequence[SampleLabels], pairings: Iterable[Pairing]
 ) -> list[EmbeddingTask]:
     """Every distinct vector that the pairings need, in a fixed order.
@@ -88,7 +88,7 @@ def worklist(
     """
     work: dict[str, EmbeddingTask] = {}
     for pairing in pairings:
-        queries, gallery = select(protocol, labels, pairing)
+        queries, gallery = select_items(protocol, labels, pairing)
         sides: tuple[tuple[Side, Sequence[ProtocolQuery | GalleryItem]], ...] = (
             ("query", queries.items),
             ("gallery", gallery.items),
@@ -100,7 +100,7 @@ def worklist(
     return list(work.values())
 
 
-def score(
+def score_pairing(
     protocol: Protocol,
     labels: Sequence[SampleLabels],
     pairing: Pairing,
@@ -108,16 +108,19 @@ def score(
     reranking: RerankConfig | None = None,
 ) -> PairingScores:
     """Metrics of one pairing. Raises DataError when a side is empty or a feature is missing or not finite."""
-    queries, gallery = select(protocol, labels, pairing)
+    queries, gallery = select_items(protocol, labels, pairing)
     for side, size, name in (
         ("query", len(queries.items), subset_name(pairing.query_used)),
         ("gallery", len(gallery.items), pairing.gallery_name),
     ):
         if not size:
             raise DataError(f"No {side} sample of this split has {name!r}.")
-    draws = protocol.draws(gallery.items)
+    draws = protocol.gallery_trials(gallery.items)
     sides = label_arrays_of(queries.items, gallery.items, labels)
-    vectors = stack(queries.items, "query", features), stack(gallery.items, "gallery", features)
+    vectors = (
+        stack_features(queries.items, "query", features),
+        stack_features(gallery.items, "gallery", features),
+    )
     if vectors[0].shape[1] != vectors[1].shape[1]:
         sizes = " and ".join(str(v.shape[1]) for v in vectors)
         raise DataError(f"Query and gallery vectors have {sizes} numbers; {_FOREIGN}")
@@ -173,7 +176,9 @@ def _whole(draw: Sequence[int], items: Sequence[GalleryItem]) -> bool:
 _FOREIGN = "features are of another model, shard set or worklist. Embed again."
 
 
-def stack(items: Sequence[ProtocolQuery] | Sequence[GalleryItem], side: Side, features: Features) -> Tensor:
+def stack_features(
+    items: Sequence[ProtocolQuery] | Sequence[GalleryItem], side: Side, features: Features
+) -> Tensor:
     """(n, dim) float32 vectors of items. Raises DataError naming the first one without a feature."""
     rows: list[npt.NDArray[np.float32]] = []
     for item in items:

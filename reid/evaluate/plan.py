@@ -13,7 +13,7 @@ from reid.config.addresses import shards_uri
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
-from reid.evaluate.protocols.choice import Choice, choose_protocol
+from reid.evaluate.protocols.choice import ProtocolChoice, choose_protocol
 from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.protocol import Protocol, get_protocol
 from reid.evaluate.support import check_support
@@ -44,7 +44,7 @@ def plan_evaluation(config: Config) -> EvaluationPlan:
     shards = ShardSet.open(shards_uri(config))
     splits: Sequence[str] = (settings.split,)
     if settings.protocol != AUTO_PROTOCOL:
-        splits = get_protocol(settings.protocol).within(settings.split).splits
+        splits = get_protocol(settings.protocol).with_split(settings.split).splits
     labels = [SampleLabels.of(s) for split in splits for s in _samples(shards, split)]
     chosen = choose_evaluation(config, labels)
     if settings.protocol == AUTO_PROTOCOL:
@@ -52,11 +52,11 @@ def plan_evaluation(config: Config) -> EvaluationPlan:
     return EvaluationPlan(config, shards, chosen.protocol, labels, chosen.note)
 
 
-def choose_evaluation(config: Config, labels: Sequence[SampleLabels]) -> Choice:
+def choose_evaluation(config: Config, labels: Sequence[SampleLabels]) -> ProtocolChoice:
     """The protocol within the evaluated split; ConfigError when no query of it has a right answer."""
     settings = config.evaluate
     chosen = choose_protocol(settings.protocol, labels)
-    chosen = Choice(chosen.protocol.within(settings.split), chosen.note)
+    chosen = ProtocolChoice(chosen.protocol.with_split(settings.split), chosen.note)
     check_support(chosen, labels, what=f"the {settings.split} split")
     return chosen
 

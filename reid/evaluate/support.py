@@ -11,8 +11,8 @@ from itertools import product
 
 from reid.config.protocols.catalogue import FIELD
 from reid.errors import ConfigError
-from reid.evaluate.evaluator import select
-from reid.evaluate.protocols.choice import WITHIN, Choice, cameras_of
+from reid.evaluate.evaluator import select_items
+from reid.evaluate.protocols.choice import WITHIN, ProtocolChoice, cameras_of
 from reid.evaluate.protocols.exclusion_rules import RULES
 from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.label_arrays import label_arrays_of
@@ -23,7 +23,7 @@ from reid.modality import Modality, canonical
 CAMERA_RULES = frozenset(name for name, rule in RULES.items() if rule.needs == "camid")
 
 
-def is_asked(protocol: Protocol, query: Modality, gallery: Modality) -> bool:
+def is_measured(protocol: Protocol, query: Modality, gallery: Modality) -> bool:
     """Whether the protocol measures this pairing of single modalities."""
     match protocol.config.asked:
         case "to_rgb":
@@ -39,7 +39,7 @@ def is_asked(protocol: Protocol, query: Modality, gallery: Modality) -> bool:
 def single_pairings(protocol: Protocol, labels: Sequence[SampleLabels]) -> list[Pairing]:
     """Every pairing of single modalities that the protocol measures; any other rests on the same rows."""
     present = canonical(m for row in labels for m in row.modalities)
-    asked = [(q, g) for q, g in product(present, present) if is_asked(protocol, q, g)]
+    asked = [(q, g) for q, g in product(present, present) if is_measured(protocol, q, g)]
     return [Pairing((q,), (g,), (q,), (g,)) for q, g in asked]
 
 
@@ -56,20 +56,20 @@ def has_match(protocol: Protocol, labels: Sequence[SampleLabels], pairings: Iter
 
 
 def _has_sides(protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pairing) -> bool:
-    queries, gallery = select(protocol, labels, pairing)
+    queries, gallery = select_items(protocol, labels, pairing)
     return bool(queries.items and gallery.items)
 
 
 def _answered(protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pairing) -> bool:
     """Whether one identity's queries have an answer among its own items."""
-    queries, gallery = select(protocol, labels, pairing)
+    queries, gallery = select_items(protocol, labels, pairing)
     if not queries.items or not gallery.items:
         return False
     return bool((~protocol.exclude(*label_arrays_of(queries.items, gallery.items, labels))).any())
 
 
 def check_support(
-    chosen: Choice,
+    chosen: ProtocolChoice,
     labels: Sequence[SampleLabels],
     pairings: Iterable[Pairing] | None = None,
     field: str = FIELD,

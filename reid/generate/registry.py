@@ -121,7 +121,7 @@ def generator(
     return register
 
 
-def learned(
+def learned_generator(
     name: str,
     *targets: Target,
     needs_weights: bool,

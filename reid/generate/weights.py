@@ -29,7 +29,7 @@ def find_file(weights: str) -> str:
             candidate = storage.join(folder, weights + suffix)
             if storage.exists(candidate):
                 return candidate
-    raise missing(weights, "a .safetensors or .pth file")
+    raise missing_weights_error(weights, "a .safetensors or .pth file")
 
 
 def find_model(weights: str, download: bool = False) -> str:
@@ -52,7 +52,7 @@ def find_model(weights: str, download: bool = False) -> str:
     named = weights.count("/") == 1 and not weights.startswith((".", "~", "/"))
     if named and (download or _is_cached(weights)):
         return weights
-    raise missing(weights, "a folder written by save_pretrained")
+    raise missing_weights_error(weights, "a folder written by save_pretrained")
 
 
 def _is_cached(name: str) -> bool:
@@ -64,7 +64,7 @@ def _is_cached(name: str) -> bool:
         return False
 
 
-def missing(weights: str, what: str) -> WeightsError:
+def missing_weights_error(weights: str, what: str) -> WeightsError:
     """The error for weights that are not on this machine: three ways to supply them."""
     return WeightsError(
         f"{FIELD}={weights!r}: not on this machine. Three ways to supply it: (1) put it into the folder that "
@@ -73,7 +73,7 @@ def missing(weights: str, what: str) -> WeightsError:
     )
 
 
-def unfit(weights: str, what: str, reason: object) -> WeightsError:
+def unfit_weights_error(weights: str, what: str, reason: object) -> WeightsError:
     """The error for weights that are there and are something else."""
     text = " ".join(str(reason).split())
     return WeightsError(f"{FIELD}={weights!r}: not {what} ({text[:300]}).")
@@ -93,12 +93,12 @@ def load_pretrained(auto: Any, weights: str, what: str, download: bool = False, 
         with _no_bars():
             loaded = auto.from_pretrained(name, **options)
     except Exception as error:  # the library raises OSError, ValueError, KeyError, RuntimeError … alike
-        raise unfit(weights, what, error) from None
+        raise unfit_weights_error(weights, what, error) from None
     if not is_model:
         return loaded
     model, info = loaded
     if lost := sorted(info["missing_keys"]):
-        raise unfit(weights, what, f"{len(lost)} tensors are missing, first {lost[0]!r}")
+        raise unfit_weights_error(weights, what, f"{len(lost)} tensors are missing, first {lost[0]!r}")
     return model.eval()
 
 
@@ -125,7 +125,7 @@ def _fetched(uri: str) -> str:
     if uri not in _COPIES:
         files = storage.list_files(uri)
         if not any(f.endswith("/config.json") for f in files):
-            raise missing(uri, "a folder written by save_pretrained")
+            raise missing_weights_error(uri, "a folder written by save_pretrained")
         copy = tempfile.TemporaryDirectory(prefix="anyreid-weights-")
         for file in files:
             Path(copy.name, file.rsplit("/", 1)[-1]).write_bytes(storage.read_bytes(file))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from reid.data.batches.batch import Batch
 from reid.errors import UnsupportedPairing
 from reid.modality import Modality, Subset, all_subsets, canonical, subset_name
-from reid.models.registry import who_answers
+from reid.models.registry import suggest_systems
 
 Side = Literal["query", "gallery"]
 
@@ -131,7 +131,7 @@ class ReIDModel(nn.Module, ABC):
             if stray and not (self.regime is Regime.MATCHED and set(subset) & known):
                 raise UnsupportedPairing(
                     f"This model cannot take {subset_name(stray)} on the {side} side; it takes any subset of "
-                    f"{subset_name(known)}.{who_answers(q, g)}"
+                    f"{subset_name(known)}.{suggest_systems(q, g)}"
                 )
         if self.regime is Regime.ANY_TO_ANY:
             return q, g
@@ -141,6 +141,6 @@ class ReIDModel(nn.Module, ABC):
         if not common:
             raise UnsupportedPairing(
                 f"A matched model compares common modalities, and query {subset_name(q)!r} shares none with "
-                f"gallery {subset_name(g)!r}.{who_answers(q, g)}"
+                f"gallery {subset_name(g)!r}.{suggest_systems(q, g)}"
             )
         return common, common

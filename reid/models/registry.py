@@ -15,14 +15,14 @@ if TYPE_CHECKING:  # systems build on the base, which asks the registry
 SYSTEMS = "reid.models"
 
 
-def system(name: str) -> ModuleType:
+def system_module(name: str) -> ModuleType:
     """The folder or file of a system; it has `Config` and `Model`."""
     return importlib.import_module(f"{SYSTEMS}.{name}")
 
 
 def build_model(section: Plugin, context: ModelContext) -> ReIDModel:
     """The model that a config's `model` section names, for the given data."""
-    model: ReIDModel = system(section.name).Model(section, context)
+    model: ReIDModel = system_module(section.name).Model(section, context)
     return model
 
 
@@ -31,8 +31,8 @@ def model_names() -> list[str]:
     return plugin_names(SYSTEMS)
 
 
-def who_answers(query: Subset, gallery: Subset) -> str:
+def suggest_systems(query: Subset, gallery: Subset) -> str:
     """ " Systems that can answer this …: a; b." for the end of a message; "" when none does."""
-    able = {name: system(name).Model.answers(query, gallery) for name in model_names()}
+    able = {name: system_module(name).Model.answers(query, gallery) for name in model_names()}
     told = [f"{name} with {how}" if how else name for name, how in able.items() if how is not None]
     return f" Systems that can, trained with these modalities: {'; '.join(told)}." if told else ""

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from reid.nn.distributed import shares_statistics, world_size
-from reid.nn.precision import full
+from reid.nn.precision import full_precision
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
@@ -47,10 +47,10 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Ranks' means and squared deviations are merged (Chan et al. 1979): no difference of large squares.
     """
     channels = x.shape[1]
-    own = full(x.new_zeros(2 * channels + 1))
+    own = full_precision(x.new_zeros(2 * channels + 1))
     values = x.numel() // channels
     if values:
-        var, mean = torch.var_mean(full(x), dim=(0, 2, 3), correction=0)
+        var, mean = torch.var_mean(full_precision(x), dim=(0, 2, 3), correction=0)
         own = torch.cat([mean, var * values, own.new_full((1,), values)])
     parts = [torch.empty_like(own) for _ in range(world_size())]
     dist.all_gather(parts, own)
@@ -75,13 +75,13 @@ class _Normalise(torch.autograd.Function):
         ctx.save_for_backward(x, weight, mean, scale, count)
         gain = weight * scale
         shift = bias - mean * gain
-        return (full(x) * gain[:, None, None] + shift[:, None, None]).to(x.dtype)
+        return (full_precision(x) * gain[:, None, None] + shift[:, None, None]).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, scale, count = ctx.saved_tensors
-        grad = full(grads[0])
-        unit = (full(x) - mean[:, None, None]) * scale[:, None, None]
+        grad = full_precision(grads[0])
+        unit = (full_precision(x) - mean[:, None, None]) * scale[:, None, None]
         sums = torch.stack([grad.sum((0, 2, 3)), (grad * unit).sum((0, 2, 3))])  # (2, C) of this rank
         total = sums.clone()
         dist.all_reduce(total)

@@ -27,7 +27,7 @@ from reid.generate.registry import (
     registry,
 )
 from reid.modality import Modality, Subset, canonical
-from reid.runs.auxiliary_record import TARGETS, Record, recorded
+from reid.runs.auxiliary_record import TARGETS, Record, auxiliary_record
 from reid.runs.run import Run
 
 
@@ -143,7 +143,7 @@ class QueryInputs:
     def __init__(self, run: Run, provenance: Mapping[str, Any]) -> None:
         self.auxiliary = run.model.auxiliary
         self.text_is_caption = run.text_is_caption
-        trained = recorded(self.auxiliary, run.folder.info.get("generators") or {})
+        trained = auxiliary_record(self.auxiliary, run.folder.info.get("generators") or {})
         indexed = provenance.get("auxiliary")
         self.record = trained if indexed is None else {name: indexed.get(name) for name in trained}
         self._maker = AuxiliaryMaker(self.record, run.config.build.seed)

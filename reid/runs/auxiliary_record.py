@@ -13,6 +13,6 @@ Record = Mapping[str, Mapping[str, Any] | None]
 """Auxiliary input -> {generator, params, params_hash}; None: captured, or there is none."""
 
 
-def recorded(auxiliary: Iterable[str], generators: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def auxiliary_record(auxiliary: Iterable[str], generators: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The `Record` of a model's auxiliary inputs, of a shard set's generators by target."""
     return {name: generators.get(target.value) for name, target in TARGETS.items() if name in set(auxiliary)}

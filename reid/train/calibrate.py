@@ -17,7 +17,7 @@ from reid.errors import DataError, UnsupportedPairing
 from reid.evaluate.calibration.calibration import Calibration, PairCalibration
 from reid.evaluate.calibration.fitting import fit
 from reid.evaluate.calibration.pair_scores import PairScores, pairing_scores
-from reid.evaluate.evaluator import EmbeddingTask, worklist
+from reid.evaluate.evaluator import EmbeddingTask, embedding_tasks
 from reid.evaluate.protocols.exclusion_rules import RULES
 from reid.evaluate.protocols.items import SampleLabels, Side
 from reid.evaluate.protocols.pairing import Pairing
@@ -141,7 +141,7 @@ class _Features:
             place = _place(other, side)
             if place in self._kept or place in places or len(places) == AHEAD:
                 continue
-            items = worklist(self._of.protocol, self._labels, [other])
+            items = embedding_tasks(self._of.protocol, self._labels, [other])
             places[place] = [w for w in items if w.side == side]
         work = [w for items in places.values() for w in items]
         rows = [row_of(w, self._of.samples) for w in work]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from reid.config import Config, ValConfig
 from reid.config.addresses import shards_uri
 from reid.data.shards.shard_set import Identity, ShardSet
-from reid.evaluate.protocols.choice import Choice, check_name, choose_protocol
+from reid.evaluate.protocols.choice import ProtocolChoice, check_name, choose_protocol
 from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.support import check_support
@@ -54,27 +54,27 @@ def held_out_identities(
     ]
 
 
-def choose_validation(name: str, labels: Sequence[SampleLabels]) -> Choice:
+def choose_validation(name: str, labels: Sequence[SampleLabels]) -> ProtocolChoice:
     """The protocol that `train.val.protocol` names, or that the held-out rows' labels choose."""
     return choose_protocol(name, labels, FIELD)
 
 
 def check_validation(
-    chosen: Choice, labels: Sequence[SampleLabels], pairings: Sequence[Pairing] | None = None
+    chosen: ProtocolChoice, labels: Sequence[SampleLabels], pairings: Sequence[Pairing] | None = None
 ) -> None:
     """Raise ConfigError when no held-out row has a match; `pairings`: those of a model, where it is known."""
     who = f"the {len({(row.dataset, row.pid) for row in labels})} validation identities"
     check_support(chosen, labels, pairings, FIELD, who, WITHOUT)
 
 
-def validation_of(settings: ValConfig, labels: Sequence[SampleLabels]) -> Choice:
+def validation_of(settings: ValConfig, labels: Sequence[SampleLabels]) -> ProtocolChoice:
     """The protocol of held-out rows, which are on both sides; ConfigError as `check_validation`."""
-    labels = [free(row) for row in labels]
+    labels = [without_roles(row) for row in labels]
     chosen = choose_validation(settings.protocol, labels)
     check_validation(chosen, labels)
     return chosen
 
 
-def free(row: SampleLabels) -> SampleLabels:
+def without_roles(row: SampleLabels) -> SampleLabels:
     """Training rows have no query or gallery role."""
     return replace(row, roles=None)

@@ -29,7 +29,7 @@ from reid.models.base import Auxiliary, Output, ReIDModel
 from reid.models.registry import build_model
 from reid.nn.distributed import local_statistics, rank, world_size
 from reid.nn.parameters import parameter_counts
-from reid.runs.auxiliary_record import recorded
+from reid.runs.auxiliary_record import auxiliary_record
 from reid.runs.folder import RunFolder, write_run
 from reid.runs.identities import LabelMap, training_labels
 from reid.runs.run import model_context
@@ -260,7 +260,7 @@ def finish_run(
         "steps": progress.step,
         "data_fingerprint": shards.fingerprint,
         "generators": shards.manifest.generators,
-        "auxiliary": recorded(model.auxiliary, shards.manifest.generators),
+        "auxiliary": auxiliary_record(model.auxiliary, shards.manifest.generators),
         "parameters": parameter_counts(model),
     }
     device = next(model.parameters()).device

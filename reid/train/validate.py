@@ -7,22 +7,22 @@ from collections.abc import Sequence
 
 import torch
 
-from reid.data.batches.auxiliary_inputs import attach
+from reid.data.batches.auxiliary_inputs import attach_auxiliary
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.collate import Collator
 from reid.data.batches.sample_rows import sample_part
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import Identity, ShardSet
 from reid.errors import TrainingError
-from reid.evaluate.evaluator import EmbeddingTask, score, worklist
-from reid.evaluate.protocols.choice import Choice
+from reid.evaluate.evaluator import EmbeddingTask, embedding_tasks, score_pairing
+from reid.evaluate.protocols.choice import ProtocolChoice
 from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.protocols.protocol import Protocol
 from reid.modality import Modality, Subset, canonical
 from reid.models.base import Regime, ReIDModel
 from reid.runs.embedding import Vectors, embed_rows
-from reid.train.checks import check_validation, choose_validation, free
+from reid.train.checks import check_validation, choose_validation, without_roles
 
 
 class Validator:
@@ -46,8 +46,12 @@ class Validator:
         if not samples:
             raise TrainingError("train.val.fraction: no validation sample; raise it or set it to 0.")
         self.samples = {s.labels.sample_id: s for s in samples}
-        self.labels = [free(SampleLabels.of(s)) for s in samples]
-        chosen = choose_validation(protocol, self.labels) if isinstance(protocol, str) else Choice(protocol)
+        self.labels = [without_roles(SampleLabels.of(s)) for s in samples]
+        chosen = (
+            choose_validation(protocol, self.labels)
+            if isinstance(protocol, str)
+            else ProtocolChoice(protocol)
+        )
         self.protocol, self.note = chosen.protocol, chosen.note
         self.collator = collator
         self.gallery = gallery
@@ -58,7 +62,7 @@ class Validator:
         A pairing none of whose queries has a match counts nowhere; TrainingError if that is all of them.
         """
         pairings = self._pairings(model)
-        work = worklist(self.protocol, self.labels, pairings)
+        work = embedding_tasks(self.protocol, self.labels, pairings)
         features: dict[str, Vectors] = {}
         for side in ("query", "gallery"):
             part = [w for w in work if w.side == side]
@@ -68,7 +72,7 @@ class Validator:
         results: dict[str, float] = {}
         maps, firsts = [], []
         for pairing in pairings:
-            metrics = score(self.protocol, self.labels, pairing, features).metrics
+            metrics = score_pairing(self.protocol, self.labels, pairing, features).metrics
             if metrics.queries:
                 results[f"val/mAP/{pairing.name}"] = metrics.mAP
             maps.append(metrics.mAP)
@@ -85,7 +89,7 @@ class Validator:
 
     def check(self, model: ReIDModel) -> None:
         """Before the first step: raise ConfigError when no query that the model answers has a match."""
-        check_validation(Choice(self.protocol), self.labels, self._pairings(model))
+        check_validation(ProtocolChoice(self.protocol), self.labels, self._pairings(model))
 
     def _pairings(self, model: ReIDModel) -> list[Pairing]:
         present = {m for row in self.labels for m in row.modalities}
@@ -115,4 +119,4 @@ def row_of(work: EmbeddingTask, samples: dict[str, Sample]) -> BatchRow:
     """The contents of a vector's parts, with the auxiliary inputs of the first of them."""
     parts = {m: (samples[p.sample_id], p.caption_index or 0) for m, p in work.parts.items()}
     row = BatchRow({m: sample_part(sample, m, caption) for m, (sample, caption) in parts.items()})
-    return attach(row, parts[canonical(parts)[0]][0])
+    return attach_auxiliary(row, parts[canonical(parts)[0]][0])

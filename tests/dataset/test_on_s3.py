@@ -14,7 +14,7 @@ from pipelines.dataset.verify import verify
 from reid import storage
 from reid.config.addresses import shards_uri
 from reid.data.shards.shard_set import ShardSet
-from reid.dataset.verify import give_up
+from reid.dataset.verify import discard_statistics
 from reid.errors import DataError, StorageError
 from reid.storage.uploads import abort_uploads
 from tests.support.kills import dies
@@ -90,7 +90,7 @@ def test_a_set_on_s3_is_verified_repaired_and_compacted(bucket: str, tmp_path: P
     storage.write_bytes(storage.join(built.root, "data", built.manifest.shards[0].file), b"damaged")
     found = verify(built, **quiet)
     assert found.damaged == [built.manifest.shards[0].key]
-    give_up(built, found.damaged)
+    discard_statistics(built, found.damaged)
     again = build_here(there)
     assert again.built == 1 and verify(again.shards, **quiet).sound
     small = compact(again.shards, f"{bucket}/compact", 1000, 64, **quiet)

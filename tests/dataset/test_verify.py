@@ -16,7 +16,7 @@ from reid.data.shards import shard_set as shards_module
 from reid.data.shards.manifest import MadeBy
 from reid.data.shards.schema import Image, Mask, Sample
 from reid.data.shards.shard_set import ShardSet, write_shard
-from reid.dataset.verify import SetVerdict, give_up
+from reid.dataset.verify import SetVerdict, discard_statistics
 from reid.modality import Modality
 from tests.support.shards import make_identities, make_sample, make_shards
 
@@ -70,7 +70,7 @@ def test_a_damaged_file_is_named_and_given_up_so_that_a_build_makes_it_again(
     found = verdict(tmp_path)
     assert list(found.problems) == ["data/s1.parquet"] and found.damaged == ["s1"]
     assert told in found.problems["data/s1.parquet"][0]
-    give_up(shards, found.damaged)
+    discard_statistics(shards, found.damaged)
     assert not (tmp_path / "data" / "s1.json").exists()
 
 

@@ -16,7 +16,7 @@ from reid.data.batches.batch import UNKNOWN, Batch
 from reid.errors import DataError
 from reid.modality import ORDER, Modality, parse_subset
 from reid.models.base import ModelContext
-from reid.models.registry import build_model, model_names, who_answers
+from reid.models.registry import build_model, model_names, suggest_systems
 from reid.runs.run import load_run
 from tests.support.pages import added_to, block
 from tests.support.photos import build_here
@@ -49,8 +49,8 @@ def batch_of(subsets: list[str]) -> Batch:
 
 def test_the_file_alone_makes_the_name_known() -> None:
     assert "stripes" in model_names()
-    assert "stripes" in who_answers(parse_subset("sketch"), parse_subset("rgb"))
-    assert "stripes" not in who_answers(parse_subset("text"), parse_subset("rgb"))
+    assert "stripes" in suggest_systems(parse_subset("sketch"), parse_subset("rgb"))
+    assert "stripes" not in suggest_systems(parse_subset("text"), parse_subset("rgb"))
 
 
 def test_it_trains_is_loaded_again_and_is_evaluated(settings: Config) -> None:

@@ -17,11 +17,11 @@ from torch import Tensor
 from reid.config.protocols.catalogue import PROTOCOLS, compose
 from reid.config.protocols.rule_names import RULE_WORDS
 from reid.errors import ConfigError
-from reid.evaluate.evaluator import PairingScores, score, worklist
+from reid.evaluate.evaluator import PairingScores, embedding_tasks, score_pairing
 from reid.evaluate.protocols.exclusion_rules import RULES, rule, same_sample
 from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.label_arrays import LabelArrays
-from reid.evaluate.protocols.pairing import pair
+from reid.evaluate.protocols.pairing import make_pairing
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
 from tests.support.evaluation_rows import row
@@ -42,12 +42,12 @@ LABELS = [
 def evaluated(name: object, labels: list[SampleLabels] = LABELS) -> PairingScores:
     """A protocol of a configuration on random vectors."""
     protocol = get_protocol(compose(name))
-    asked = pair(RGB, (RGB,), lambda q, g: (q, g))
+    asked = make_pairing(RGB, (RGB,), lambda q, g: (q, g))
     draw = np.random.default_rng(0)
     features = {
-        w.key: draw.standard_normal(4).astype(np.float32) for w in worklist(protocol, labels, [asked])
+        w.key: draw.standard_normal(4).astype(np.float32) for w in embedding_tasks(protocol, labels, [asked])
     }
-    return score(protocol, labels, asked, features)
+    return score_pairing(protocol, labels, asked, features)
 
 
 @pytest.fixture

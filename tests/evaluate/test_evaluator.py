@@ -12,11 +12,11 @@ import torch
 from reid.config import RerankConfig
 from reid.config.protocols.spec import ProtocolConfig
 from reid.errors import DataError, UnsupportedPairing
-from reid.evaluate.evaluator import PairingScores, score, worklist
+from reid.evaluate.evaluator import PairingScores, embedding_tasks, score_pairing
 from reid.evaluate.metrics.retrieval import evaluate_features
 from reid.evaluate.metrics.trials import TrialMetrics
 from reid.evaluate.protocols.items import QueryPart, SampleLabels, parts_key
-from reid.evaluate.protocols.pairing import Pairing, pair, parse_pairing
+from reid.evaluate.protocols.pairing import Pairing, make_pairing, parse_pairing
 from reid.evaluate.protocols.protocol import Protocol, get_protocol
 from reid.modality import Modality, Subset
 from tests.support.evaluation_rows import CAPTURED, GENERATED, infrared, row
@@ -38,7 +38,7 @@ def vectors(
 ) -> dict[str, Any]:
     """Random, but the same for the same parts."""
     found = {}
-    for work in worklist(protocol, labels, pairings):
+    for work in embedding_tasks(protocol, labels, pairings):
         generator = np.random.default_rng(int(work.key[:8], 16))
         found[work.key] = generator.standard_normal(dim).astype(np.float32)
     return found
@@ -57,7 +57,7 @@ def persons(count: int = 8, cameras: int = 4, each: int = 3) -> list[SampleLabel
 def test_trials_rank_each_drawn_gallery_and_report_mean_and_spread() -> None:
     labels, sysu, asked = persons(), get_protocol("sysu_all"), pairing("nir->rgb")
     features = vectors(sysu, labels, asked)
-    scored = score(sysu, labels, asked, features)
+    scored = score_pairing(sysu, labels, asked, features)
     assert isinstance(scored.metrics, TrialMetrics)
     assert len(scored.metrics.trials) == len(scored.draws) == 10
     by_hand = []
@@ -67,7 +67,7 @@ def test_trials_rank_each_drawn_gallery_and_report_mean_and_spread() -> None:
         queried = [r for r in labels if NIR in (r.images or {})]
         small = [r for r in labels if r.sample_id in chosen] + queried
         free = Protocol(sysu.config.model_copy(update={"gallery": get_protocol("all").config.gallery}))
-        by_hand.append(score(free, small, asked, features).metrics)
+        by_hand.append(score_pairing(free, small, asked, features).metrics)
     assert scored.metrics.mAP == pytest.approx(statistics.fmean(m.mAP for m in by_hand))
     assert scored.metrics.cmc_at(5) == pytest.approx(statistics.fmean(m.cmc_at(5) for m in by_hand))
     assert scored.metrics.spread()["mAP"] > 0
@@ -78,15 +78,16 @@ def test_every_way_to_sample_or_exclude_needs_the_same_vectors() -> None:
     first = get_protocol("sysu_all")
     features = vectors(first, labels, asked)
     for name in ("sysu_all_multi", "sysu_indoor", "llcm", "regdb", "all", "cross_camera", "text_to_image"):
-        assert {w.key for w in worklist(get_protocol(name), labels, [asked])} <= set(features), name
+        assert {w.key for w in embedding_tasks(get_protocol(name), labels, [asked])} <= set(features), name
 
 
 def test_a_mixed_gallery_ranks_items_of_both_kinds_together() -> None:
-    labels, mixed = persons(), pair((NIR,), ((RGB,), (NIR,)), anything)
+    labels, mixed = persons(), make_pairing((NIR,), ((RGB,), (NIR,)), anything)
     assert mixed.name == "nir->rgb|nir"
     features = vectors(get_protocol("mix"), labels, mixed)
     found = {
-        name: score(get_protocol(name), labels, mixed, features) for name in ("mix", "mix_cam", "mix_id")
+        name: score_pairing(get_protocol(name), labels, mixed, features)
+        for name in ("mix", "mix_cam", "mix_id")
     }
     assert all(len(s.gallery.items) == len(labels) for s in found.values())
     assert set(found["mix"].metrics.positives.tolist()) == {4 * 3 - 1}  # all but itself
@@ -94,7 +95,7 @@ def test_a_mixed_gallery_ranks_items_of_both_kinds_together() -> None:
     assert set(found["mix_cam"].metrics.candidates.tolist()) == {8 * 3 * 3}
     assert set(found["mix_id"].metrics.positives.tolist()) == {2 * 3}  # RGB alone
     assert set(found["mix_id"].metrics.candidates.tolist()) == {len(labels) - 2 * 3}
-    sampled = score(get_protocol("sysu_mix"), labels, mixed, features)
+    sampled = score_pairing(get_protocol("sysu_mix"), labels, mixed, features)
     assert {len(draw) for draw in sampled.draws} == {8 * 4}
 
 
@@ -105,17 +106,17 @@ def test_sysu_merges_the_room_that_two_cameras_see() -> None:
         row("x", 1, 1, location="2"),
     ]
     labels.append(infrared("asked", 0, 2, location="2"))
-    mixed = pair((NIR,), ((RGB,), (NIR,)), anything)
+    mixed = make_pairing((NIR,), ((RGB,), (NIR,)), anything)
     for name, left in (("sysu_mix_cam", 1), ("sysu_mix_cam_id", 2), ("sysu_mix_id", 3), ("sysu_mix", 3)):
         protocol = get_protocol(name)
-        scored = score(protocol, labels, mixed, vectors(protocol, labels, mixed))
+        scored = score_pairing(protocol, labels, mixed, vectors(protocol, labels, mixed))
         assert scored.metrics.candidates.tolist() == [left], name
 
 
 def test_uni_modal_asks_a_modality_of_itself_in_other_cameras() -> None:
     labels, alone = persons(), pairing("nir->nir")
     protocol = get_protocol("sysu_uni_modal")
-    scored = score(protocol, labels, alone, vectors(protocol, labels, alone))
+    scored = score_pairing(protocol, labels, alone, vectors(protocol, labels, alone))
     assert set(scored.metrics.positives.tolist()) == {1}  # single shot, without its own camera
 
 
@@ -128,7 +129,7 @@ def test_duplicates_under_another_name_are_found_only_where_a_protocol_lets_them
     asked = pairing("rgb->rgb")
     for name, positives in (("cross_camera", 2), ("market1501", 2), ("roles", 1), ("all", 1)):
         protocol = get_protocol(name)
-        scored = score(protocol, labels, asked, vectors(protocol, labels, asked))
+        scored = score_pairing(protocol, labels, asked, vectors(protocol, labels, asked))
         assert scored.metrics.positives.tolist()[0] == positives, name
 
 
@@ -153,11 +154,11 @@ def described() -> tuple[list[SampleLabels], dict[str, Any]]:
 
 def test_a_query_that_would_find_its_own_source_does_not() -> None:
     labels, features = described()
-    honest = score(get_protocol("text_to_image"), labels, pairing("sketch->rgb"), features)
+    honest = score_pairing(get_protocol("text_to_image"), labels, pairing("sketch->rgb"), features)
     assert honest.metrics.first_hit.tolist() == [2]
     assert honest.without_source is None
     leaky = Protocol(ProtocolConfig(exclude=(), leakage="never", query={"roles": False}))
-    cheated = score(leaky, labels, pairing("sketch->rgb"), features)
+    cheated = score_pairing(leaky, labels, pairing("sketch->rgb"), features)
     assert cheated.metrics.first_hit.tolist() == [1]
     assert cheated.without_source is not None
     assert cheated.without_source.first_hit.tolist() == [2]
@@ -166,11 +167,11 @@ def test_a_query_that_would_find_its_own_source_does_not() -> None:
 
 def test_a_sentence_keeps_its_photo_in_the_headline_and_both_numbers_are_told() -> None:
     labels, features = described()
-    scored = score(get_protocol("text_to_image"), labels, pairing("text->rgb"), features)
+    scored = score_pairing(get_protocol("text_to_image"), labels, pairing("text->rgb"), features)
     assert scored.metrics.first_hit.tolist() == [1]
     assert scored.without_source is not None
     assert scored.without_source.first_hit.tolist() == [2]
-    both = score(get_protocol("text_to_image"), labels, pairing("text+sketch->rgb"), features)
+    both = score_pairing(get_protocol("text_to_image"), labels, pairing("text+sketch->rgb"), features)
     assert (both.metrics.first_hit.tolist(), both.without_source) == ([2], None)
     assert "queries of text alone keep them" in get_protocol("text_to_image").exclusions[0]
 
@@ -179,8 +180,8 @@ def test_re_ranking_changes_the_order_and_exclusions_come_after_it() -> None:
     labels, asked = persons(), pairing("nir->rgb")
     protocol = get_protocol("regdb")
     features = vectors(protocol, labels, asked)
-    plain: PairingScores = score(protocol, labels, asked, features)
-    again = score(protocol, labels, asked, features, RerankConfig(k1=5, k2=2))
+    plain: PairingScores = score_pairing(protocol, labels, asked, features)
+    again = score_pairing(protocol, labels, asked, features, RerankConfig(k1=5, k2=2))
     assert plain.metrics.mAP != again.metrics.mAP
     assert torch.equal(plain.metrics.candidates, again.metrics.candidates)
     by_hand = evaluate_features(
@@ -212,21 +213,21 @@ def test_rules_that_lack_their_labels_are_told() -> None:
 def test_vectors_that_cannot_be_used_are_refused() -> None:
     labels, asked, protocol = persons(), pairing("nir->rgb"), get_protocol("regdb")
     features = vectors(protocol, labels, asked)
-    key = next(w.key for w in worklist(protocol, labels, [asked]) if w.side == "gallery")
+    key = next(w.key for w in embedding_tasks(protocol, labels, [asked]) if w.side == "gallery")
     with pytest.raises(DataError, match="gallery features are not finite"):
-        score(protocol, labels, asked, {**features, key: np.full(8, np.nan, np.float32)})
+        score_pairing(protocol, labels, asked, {**features, key: np.full(8, np.nan, np.float32)})
     with pytest.raises(DataError, match=r"others 3: features are of another model|has 8 numbers, others 3"):
-        score(protocol, labels, asked, {**features, key: np.zeros(3, np.float32)})
+        score_pairing(protocol, labels, asked, {**features, key: np.zeros(3, np.float32)})
     shorter = vectors(protocol, labels, asked, dim=4)
     mixed = {
         w.key: (features if w.side == "query" else shorter)[w.key]
-        for w in worklist(protocol, labels, [asked])
+        for w in embedding_tasks(protocol, labels, [asked])
     }
     with pytest.raises(DataError, match=r"have 8 and 4 numbers; features are of another model"):
-        score(protocol, labels, asked, mixed)
+        score_pairing(protocol, labels, asked, mixed)
     del features[key]
     with pytest.raises(DataError, match=r"No gallery vector of 'cam0/0/0': .*Embed again"):
-        score(protocol, labels, asked, features)
+        score_pairing(protocol, labels, asked, features)
 
 
 def test_a_model_that_compares_kinds_by_different_modalities_is_refused() -> None:
@@ -235,4 +236,4 @@ def test_a_model_that_compares_kinds_by_different_modalities_is_refused() -> Non
         return shared, shared
 
     with pytest.raises(UnsupportedPairing, match="no common order"):
-        pair((RGB, NIR), ((RGB,), (NIR,)), common)
+        make_pairing((RGB, NIR), ((RGB,), (NIR,)), common)

@@ -24,7 +24,7 @@ from reid.generate.registry import (
     GeneratedMask,
     GeneratorInput,
     bind,
-    learned,
+    learned_generator,
     registry,
 )
 from reid.modality import Modality, Target
@@ -41,7 +41,7 @@ def threshold(monkeypatch: pytest.MonkeyPatch) -> type:
     """A learned generator, registered for one test."""
     monkeypatch.setattr(registry_module, "_REGISTRY", dict(registry()))
 
-    @learned("mask_threshold", Target.MASK, needs_weights=True, license_note="ours")
+    @learned_generator("mask_threshold", Target.MASK, needs_weights=True, license_note="ours")
     class Threshold:
         def __init__(self, *, weights: str, device: str = "cpu", level: int = 128) -> None:
             self.weights, self.device, self.level = weights, device, level
@@ -79,7 +79,9 @@ def test_entries_say_what_they_need_of_a_mask() -> None:
 def test_two_generators_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry_module, "_REGISTRY", dict(registry()))
     with pytest.raises(ValueError, match="two generators are named 'ir_nir'"):
-        learned("ir_nir", Target.NIR, needs_weights=True, license_note="ours")(type("Other", (), {}))
+        learned_generator("ir_nir", Target.NIR, needs_weights=True, license_note="ours")(
+            type("Other", (), {})
+        )
 
 
 def test_an_unknown_generator_names_the_nearest_and_the_field() -> None:

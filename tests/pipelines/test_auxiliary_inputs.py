@@ -10,7 +10,7 @@ import pytest
 from pipelines.embed import embed_work
 from pipelines.index import index_run
 from reid.config import Config, load
-from reid.data.batches.auxiliary_inputs import attach
+from reid.data.batches.auxiliary_inputs import attach_auxiliary
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.sample_rows import sample_part
 from reid.data.images import encode_mask
@@ -88,7 +88,7 @@ def test_features_are_those_of_the_samples_own_inputs(run: Run, shards: ShardSet
     work = [EmbeddingTask(parts_key(p, "query"), "query", p) for p in parts]
     found = embed_work(run, shards, "test", work, actors=0, out=silent)
     whole = [BatchRow({m: sample_part(s, m) for m in p}) for s, p in zip(samples * 2, parts, strict=True)]
-    rows = [attach(row, s) for row, s in zip(whole, samples * 2, strict=True)]
+    rows = [attach_auxiliary(row, s) for row, s in zip(whole, samples * 2, strict=True)]
     expected, bare = run.embed_rows(rows, "query"), run.embed_rows(whole, "query")
     for item, vector, without in zip(work, expected, bare, strict=True):
         np.testing.assert_allclose(found[item.key], vector, atol=1e-5)

@@ -23,7 +23,7 @@ from reid.models.registry import build_model
 from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
 from reid.retrieve.auxiliary_inputs import AuxiliaryMaker
 from reid.retrieve.retriever import Retriever
-from reid.runs.auxiliary_record import recorded
+from reid.runs.auxiliary_record import auxiliary_record
 from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap
 from reid.runs.run import Run, load_run, model_context
@@ -71,7 +71,7 @@ def make_run(folder: Path, generators: dict[str, Any]) -> Run:
     model = build_model(config.model, model_context(config, labels))
     with torch.no_grad():
         model.get_parameter("text_null").normal_()
-    info = {"generators": generators, "auxiliary": recorded(model.auxiliary, generators)}
+    info = {"generators": generators, "auxiliary": auxiliary_record(model.auxiliary, generators)}
     return load_run(write_run(str(folder), config, model, labels, [], info).uri)
 
 
@@ -141,7 +141,7 @@ def test_what_a_gallery_says_of_its_generators_goes_before_the_run_and_differenc
     free_run: Run, tmp_path: Path
 ) -> None:
     other = record_of(mask=("mask_prior", {"threshold": 0.6}), text=FREE["text"])  # type: ignore[arg-type]
-    provenance = {"auxiliary": recorded(free_run.model.auxiliary, other)}
+    provenance = {"auxiliary": auxiliary_record(free_run.model.auxiliary, other)}
     retriever = retriever_of(free_run, tmp_path / "g", provenance)
     assert retriever.inputs.record["mask"]["params"]["threshold"] == 0.6
     result = retriever.search({RGB: picture(3)})
@@ -162,7 +162,7 @@ def test_an_item_keeps_what_it_is_given(free_run: Run, tmp_path: Path) -> None:
 
 def maker(**made_by: Any) -> AuxiliaryMaker:
     generators = record_of(**made_by)
-    return AuxiliaryMaker(recorded(("caption", "mask"), generators))
+    return AuxiliaryMaker(auxiliary_record(("caption", "mask"), generators))
 
 
 def row(seed: int = 1, **fields: Any) -> BatchRow:

@@ -32,7 +32,7 @@ def made_up() -> Iterator[None]:
     LOADED.clear()
     BATCHES.clear()
 
-    @registry.learned("net_mask", Target.MASK, needs_weights=False, license_note="", reads=CAMERA)
+    @registry.learned_generator("net_mask", Target.MASK, needs_weights=False, license_note="", reads=CAMERA)
     class NetMask:
         def __init__(self, *, device: str = "cpu", level: int = 100) -> None:
             LOADED.append("net_mask")
@@ -42,7 +42,7 @@ def made_up() -> Iterator[None]:
             BATCHES.append(len(sources))
             return [GeneratedMask(next(iter(s.images.values()))[..., 0] > self.level, 0.5) for s in sources]
 
-    @registry.learned("net_text", Target.TEXT, needs_weights=False, license_note="")
+    @registry.learned_generator("net_text", Target.TEXT, needs_weights=False, license_note="")
     class NetText:
         def __init__(self, *, word: str = "seen", fails: str = "", shy: int = 0) -> None:
             LOADED.append("net_text")

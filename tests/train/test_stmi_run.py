@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from reid.config import Config
-from reid.data.batches.auxiliary_inputs import attach
+from reid.data.batches.auxiliary_inputs import attach_auxiliary
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.sample_rows import sample_part
 from reid.data.images import encode_mask
@@ -105,7 +105,7 @@ def test_a_run_learns_is_validated_and_comes_back_from_its_folder(
     assert run.collator.auxiliary == run.model.auxiliary
     samples = [s for g in shards_with_inputs.groups("train") for s in shards_with_inputs.read_group(g)][:6]
     rows = [
-        attach(BatchRow({m: sample_part(s, m) for m in subset}), s)
+        attach_auxiliary(BatchRow({m: sample_part(s, m) for m in subset}), s)
         for s in samples
         for subset in all_subsets(PAIR)
     ]

@@ -47,7 +47,7 @@ def register(protocol: ProtocolConfig) -> ProtocolConfig:
     return protocol
 
 
-def named(name: str) -> ProtocolConfig:
+def registered_protocol(name: str) -> ProtocolConfig:
     """The protocol of that name. Raises ConfigError naming the nearest and all known."""
     if name == AUTO_PROTOCOL:
         raise ConfigError(f"{FIELD}: auto is a choice by labels, no protocol; name cross_camera or roles.")
@@ -67,12 +67,12 @@ def compose(value: Any) -> str | ProtocolConfig:
     if isinstance(value, ProtocolConfig):
         return value
     if isinstance(value, str):
-        return value if value == AUTO_PROTOCOL else named(value).name
+        return value if value == AUTO_PROTOCOL else registered_protocol(value).name
     if not isinstance(value, dict):
         raise ConfigError(f"{FIELD}: give a registered name or a mapping, not {value!r}.")
     tree = dict(value)
     if (base := tree.get("extends")) is not None:
-        known = named(str(base))
+        known = registered_protocol(str(base))
         if len(tree) == 1:
             return known.name
         own = {"name": f"{known.name}-changed", "summary": None, **tree}
@@ -87,7 +87,7 @@ def summary_of(protocol: ProtocolConfig) -> str:
     """What a protocol does; of one that extends another, what the other does and every changed field."""
     if protocol.summary is not None or protocol.extends is None:
         return protocol.summary or "Composed in the configuration."
-    base = named(protocol.extends)
+    base = registered_protocol(protocol.extends)
     theirs, ours = (_leaves(p.model_dump(mode="json")) for p in (base, protocol))
     said = [f"{name}={value}" for name, value in ours.items() if theirs.get(name, ...) != value]
     return f"{summary_of(base)} Changed: {', '.join(said) or 'nothing'}."
@@ -95,7 +95,7 @@ def summary_of(protocol: ProtocolConfig) -> str:
 
 def protocol_config(value: str | Section) -> ProtocolConfig:
     """The data of a name or of a composed protocol."""
-    return value if isinstance(value, ProtocolConfig) else named(str(value))
+    return value if isinstance(value, ProtocolConfig) else registered_protocol(str(value))
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

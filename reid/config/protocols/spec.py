@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
 from reid.config.protocols.rule_names import RULE_WORDS
-from reid.config.typed import Section, did_you_mean, told
+from reid.config.typed import Section, as_validator, did_you_mean
 from reid.modality import Modality, parse_modality
 
 Split = Literal["train", "val", "test"]
@@ -96,7 +96,7 @@ class PairConfig(Section):
     identity that has `from`. Queries of text and sketch alone: every `from` row, without a camera.
     """
 
-    donor: Annotated[Modality, BeforeValidator(told(parse_modality))] = Field(
+    donor: Annotated[Modality, BeforeValidator(as_validator(parse_modality))] = Field(
         Modality.RGB,
         validation_alias=AliasChoices("from", "donor"),
         description="`from`: the modality whose rows give text and sketch",

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from reid.config.overrides import DEFAULT_PROTOCOL
 from reid.config.sections.field_types import ProtocolSection
-from reid.config.typed import Section, told
+from reid.config.typed import Section, as_validator
 from reid.modality import parse_subset
 
 
@@ -56,7 +56,7 @@ class EvaluateConfig(Section):
     def _spelled(cls, value: Any) -> Any:
         for pairing in [value] if isinstance(value, str) else value or ():
             for kind in pairing.replace("->", "|").split("|"):
-                told(parse_subset)(kind)
+                as_validator(parse_subset)(kind)
         return value
 
     @field_validator("missing")

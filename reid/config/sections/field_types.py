@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from reid.config.protocols.catalogue import compose
-from reid.config.typed import Plugin, Section, plugin, told
+from reid.config.typed import Plugin, Section, as_validator, plugin
 from reid.modality import Modality, parse_subset
 
 
@@ -20,5 +20,5 @@ ReaderSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(plugin("reid.d
 ProtocolSection = Annotated[str | SerializeAsAny[Section], BeforeValidator(compose)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Modalities = Annotated[tuple[Modality, ...], BeforeValidator(told(_modalities))]
+Modalities = Annotated[tuple[Modality, ...], BeforeValidator(as_validator(_modalities))]
 ResizeFilter = Literal["nearest", "bilinear", "bicubic", "lanczos"]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from reid.config.typed import Section, told
+from reid.config.typed import Section, as_validator
 from reid.modality import parse_subset
 
 
@@ -59,5 +59,5 @@ class AblateConfig(Section):
     @classmethod
     def _spelled(cls, value: str | None) -> str | None:
         for kind in [] if value is None else value.replace("->", "|").split("|"):
-            told(parse_subset)(kind)
+            as_validator(parse_subset)(kind)
         return value

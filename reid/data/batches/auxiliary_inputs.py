@@ -20,7 +20,7 @@ CAPTION, MASK = "caption", "mask"
 """Names as in `reid.models.base.Auxiliary`."""
 
 
-def attach(row: BatchRow, sample: Sample, caption: int | np.random.Generator = 0) -> BatchRow:
+def attach_auxiliary(row: BatchRow, sample: Sample, caption: int | np.random.Generator = 0) -> BatchRow:
     """The row with a sample's mask and one of its captions: the given, or a random one.
 
     A row of several samples takes those of its anchor. What the sample lacks stays away. The generator's

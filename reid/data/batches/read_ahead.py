@@ -10,7 +10,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def ahead(
+def read_ahead(
     groups: Sequence[int],
     read: Callable[[int], Item],
     size: Callable[[int], float],

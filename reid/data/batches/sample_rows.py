@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reid.data.batches.auxiliary_inputs import attach
+from reid.data.batches.auxiliary_inputs import attach_auxiliary
 from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.shards.schema import Sample
 from reid.modality import Modality, Subset
@@ -39,7 +39,7 @@ def row_of_sample(pick: Pick, label: int, dropout: float, rng: np.random.Generat
 
     Its auxiliary inputs are the anchor's.
     """
-    return attach(_drop(BatchRow(_parts(pick, rng), label), dropout, rng), pick.anchor, rng)
+    return attach_auxiliary(_drop(BatchRow(_parts(pick, rng), label), dropout, rng), pick.anchor, rng)
 
 
 def _parts(pick: Pick, rng: np.random.Generator) -> dict[Modality, RowPart]:

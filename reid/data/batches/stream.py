@@ -24,7 +24,7 @@ from reid.data.batches.batch import Batch
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.collate import Collator
 from reid.data.batches.epoch_plan import EpochPlan, assign
-from reid.data.batches.read_ahead import ahead
+from reid.data.batches.read_ahead import read_ahead
 from reid.data.batches.row_group_index import GroupIdentity, GroupIndex
 from reid.data.batches.sample_rows import row_of_sample
 from reid.data.batches.samplers import Chunk, chunk_of, sampler_of
@@ -58,7 +58,7 @@ class _RankShare:
     groups: list[int]
     identities: Callable[[int], list[GroupIdentity]]
     read: Callable[[int], Samples]
-    ahead: bool
+    read_ahead: bool
 
 
 class BatchStream:
@@ -168,7 +168,7 @@ class BatchStream:
         kept = [group for group in gone if group in wanted]
         limit = self.config.prefetch_mib * 2**20 if share.ahead else 0
         order = [*kept, *share.groups[len(gone) :]]
-        source = ahead(order, share.read, self.index.size, limit, self.config.prefetch_threads)
+        source = read_ahead(order, share.read, self.index.size, limit, self.config.prefetch_threads)
         try:
             held: Samples = {}
             for _ in kept:
@@ -223,7 +223,7 @@ class BatchStream:
         """All training samples of a set that fits in the reservoir."""
         held: Samples = {}
         limit, threads = self.config.prefetch_mib * 2**20, self.config.prefetch_threads
-        for samples in ahead(range(len(self.index)), self._read, self.index.size, limit, threads):
+        for samples in read_ahead(range(len(self.index)), self._read, self.index.size, limit, threads):
             held |= samples
         return held
 

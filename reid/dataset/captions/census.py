@@ -10,7 +10,7 @@ from typing import Any
 
 from reid.config.sections.captions import CaptionPolicy
 from reid.data.shards.schema import Caption, Sample
-from reid.dataset.captions.quality import COUNTED, is_unknown, judge_all, token_lengths, unknown_phrases
+from reid.dataset.captions.quality import COUNTED, is_unknown, judge_captions, token_lengths, unknown_phrases
 
 BINS = 20
 STEP = 8
@@ -48,7 +48,7 @@ class CaptionCensus:
         self.captions += len(said)
         lengths = token_lengths([c.text for _, c in said])
         known = [s.labels.attributes for s, _ in said]
-        verdicts = judge_all([c for _, c in said], known, self.policy, lengths)
+        verdicts = judge_captions([c for _, c in said], known, self.policy, lengths)
         for (sample, caption), verdict, length in zip(said, verdicts, lengths, strict=True):
             name = sample.labels.sample_id
             self.bad += not verdict.ok

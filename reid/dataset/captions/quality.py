@@ -1,6 +1,7 @@
 """Is a caption fit to train with? Length, encoding, what it does not know, confidence, contradictions.
 
-Pure functions for a build's caption stage: `judge` one caption, `improve` the generated ones of a batch.
+Pure functions for a build's caption stage: `judge_caption` checks one caption, `apply_policy` handles the
+generated captions of a batch.
 """
 
 from __future__ import annotations
@@ -73,23 +74,23 @@ class CaptionVerdict:
         return not self.reasons
 
 
-def judge(
+def judge_caption(
     caption: JudgedText, attributes: Sequence[SampleAttribute], policy: CaptionPolicy
 ) -> CaptionVerdict:
     """What is wrong with a caption of a sample that has these attributes.
 
     A contradiction of the attributes counts against every caption of the sample.
     """
-    return judge_all([caption], [attributes], policy)[0]
+    return judge_captions([caption], [attributes], policy)[0]
 
 
-def judge_all(
+def judge_captions(
     captions: Sequence[JudgedText],
     attributes: Sequence[Sequence[SampleAttribute]],
     policy: CaptionPolicy,
     lengths: Sequence[int] | None = None,
 ) -> list[CaptionVerdict]:
-    """`judge` for many; `lengths` are their token_lengths, if they are known already."""
+    """`judge_caption` for many; `lengths` are their token_lengths, if they are known already."""
     if lengths is None:
         lengths = token_lengths([c.text for c in captions])
     return [
@@ -242,7 +243,7 @@ class CaptionTally:
 T = TypeVar("T")
 
 
-def improve(
+def apply_policy(
     made: Sequence[T],
     remake: Callable[[Sequence[int], int], Sequence[T]],
     look: Callable[[int, T], CaptionVerdict],

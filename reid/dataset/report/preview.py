@@ -14,7 +14,7 @@ from reid.config.sections.captions import CaptionPolicy
 from reid.data.images import encode_jpeg, open_image
 from reid.data.shards.schema import SPLITS, Caption, Image, Mask, Sample, SampleAttribute
 from reid.data.shards.shard_set import GroupRef, ShardSet
-from reid.dataset.captions.quality import judge_all
+from reid.dataset.captions.quality import judge_captions
 from reid.errors import DataError
 from reid.evaluate.report.pages import environment, image_uri
 from reid.modality import VISUAL
@@ -33,7 +33,7 @@ class PreviewSelection:
     rows: int
 
 
-def choose(
+def choose_preview(
     shards: ShardSet, count: int, split: str | None = None, seed: int = 0, by_identity: bool = False
 ) -> PreviewSelection:
     """About `count` rows, the same for the same seed; only the row groups that hold them are read.
@@ -135,7 +135,7 @@ def _sample(sample: Sample, policy: CaptionPolicy, with_identity: bool) -> dict[
         labels.tracklet_id and f"tracklet {labels.tracklet_id}",
     ]
     attributes = [labels.attributes] * len(sample.captions)
-    verdicts = judge_all(sample.captions, attributes, policy)
+    verdicts = judge_captions(sample.captions, attributes, policy)
     return {
         "name": labels.sample_id,
         "wide": any(i.width > 1.2 * i.height for i in sample.images.values()),

@@ -10,7 +10,7 @@ import numpy as np
 from reid.config.sections.captions import CaptionPolicy
 from reid.data.images import Pixels, decode_rgb, encode_mask, encode_png, open_image
 from reid.data.shards.schema import Caption, Image, Mask, Sample
-from reid.dataset.captions.quality import CaptionVerdict, improve, judge
+from reid.dataset.captions.quality import CaptionVerdict, apply_policy, judge_caption
 from reid.dataset.recipe import Step
 from reid.dataset.rows import BuildRow, StageTimes
 from reid.errors import DataError
@@ -115,9 +115,9 @@ class Generation:
         def look(place: int, one: Generated | None) -> CaptionVerdict:
             if not isinstance(one, GeneratedCaption):
                 return CaptionVerdict()  # not made at all: the row is set aside
-            return judge(one, one.attributes, self.policy)
+            return judge_caption(one, one.attributes, self.policy)
 
-        fit, _, tally = improve(made, remake, look, self.policy)
+        fit, _, tally = apply_policy(made, remake, look, self.policy)
         clock.captions += tally.counts()
         return fit
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from reid.data.batches.tokens import CONTEXT, tokenize
 from reid.doctor.data.source import ExaminedSample
-from reid.doctor.finding import Finding, Watch, unwatched
+from reid.doctor.finding import Finding, ProgressBar, no_progress
 
 _CHUNK = 512
 _SHOWN = 100
 
 
-def check_captions(entries: Sequence[ExaminedSample], watch: Watch = unwatched) -> list[Finding]:
+def check_captions(entries: Sequence[ExaminedSample], watch: ProgressBar = no_progress) -> list[Finding]:
     """Findings about all captions; each distinct one is looked at once."""
     owners: dict[str, set[tuple[str, int]]] = defaultdict(set)
     example: dict[str, str] = {}
@@ -27,7 +27,7 @@ def check_captions(entries: Sequence[ExaminedSample], watch: Watch = unwatched) 
     return [f for f in found if f is not None]
 
 
-def _long(example: dict[str, str], watch: Watch) -> Finding | None:
+def _long(example: dict[str, str], watch: ProgressBar) -> Finding | None:
     # A token covers at least one byte that is no space: shorter captions fit, whatever they say.
     doubtful = [t for t in example if len("".join(t.split()).encode()) > CONTEXT - 2]
     seen = watch("captions", len(doubtful))

@@ -9,10 +9,10 @@ from itertools import islice, permutations
 import numpy as np
 
 from reid import storage
-from reid.doctor.data.pictures import FLAT, Looks, PictureStats, look
+from reid.doctor.data.pictures import FLAT, PictureCensus, PictureStats, picture_stats
 from reid.doctor.data.source import ExaminedSample
 from reid.doctor.data.trial import ProtocolTrial
-from reid.doctor.finding import Finding, Level, Watch, unwatched
+from reid.doctor.finding import Finding, Level, ProgressBar, no_progress
 from reid.errors import AnyReIDError
 from reid.modality import Modality
 
@@ -31,7 +31,7 @@ Seen = tuple[str, int, Modality, str]
 """(digest, entry, modality, what has these bytes: a file or a sample)."""
 
 
-def file_digests(entries: Sequence[ExaminedSample], watch: Watch = unwatched) -> Iterator[Seen]:
+def file_digests(entries: Sequence[ExaminedSample], watch: ProgressBar = no_progress) -> Iterator[Seen]:
     """Digests of local files that share their size with another one; none if they are over 2 GiB."""
     owner: dict[str, tuple[int, Modality]] = {}
     for index, entry in enumerate(entries):
@@ -48,7 +48,7 @@ def file_digests(entries: Sequence[ExaminedSample], watch: Watch = unwatched) ->
         seen(1)
 
 
-def look_digests(looks: Looks, entries: Sequence[ExaminedSample]) -> Iterator[Seen]:
+def pixel_digests(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> Iterator[Seen]:
     """Digests of the pictures that were looked at."""
     for one in looks.seen:
         yield one.digest, one.entry, one.modality, entries[one.entry].name
@@ -61,7 +61,7 @@ def listed_digests(entries: Sequence[ExaminedSample]) -> Iterator[Seen]:
             yield entry.sample.content_hash, index, entry.sample.modalities[0], entry.name
 
 
-def without_blank(seen: Iterable[Seen], looks: Looks) -> list[Seen]:
+def without_blank(seen: Iterable[Seen], looks: PictureCensus) -> list[Seen]:
     """Without pictures of one flat tone: placeholders that are alike say nothing about their labels."""
     kept = list(seen)
     often = Counter(digest for digest, *_ in kept)
@@ -80,7 +80,7 @@ def without_blank(seen: Iterable[Seen], looks: Looks) -> list[Seen]:
 
 def _is_flat(entry: int, modality: Modality, file: str) -> bool:
     try:
-        return look(entry, modality, storage.read_bytes(file), file).spread < FLAT
+        return picture_stats(entry, modality, storage.read_bytes(file), file).spread < FLAT
     except AnyReIDError:  # told elsewhere
         return False
 
@@ -159,7 +159,9 @@ def _group(groups: list[list[str]], level: Level, code: str, what: str, remedy: 
     return Finding(level, code, f"{what}: {len(groups)}.", example, remedy, len(groups))
 
 
-def check_lookalikes(looks: Looks, entries: Sequence[ExaminedSample], trial: ProtocolTrial) -> list[Finding]:
+def check_lookalikes(
+    looks: PictureCensus, entries: Sequence[ExaminedSample], trial: ProtocolTrial
+) -> list[Finding]:
     """Findings about pairs of query and gallery picture that look the same but are no equal files."""
     alike: list[tuple[PictureStats, PictureStats, float]] = []
     other: list[tuple[PictureStats, PictureStats, float]] = []

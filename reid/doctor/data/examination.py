@@ -22,18 +22,18 @@ from reid.doctor.data.duplicates import (
     check_lookalikes,
     file_digests,
     listed_digests,
-    look_digests,
+    pixel_digests,
     without_blank,
 )
 from reid.doctor.data.identities import check_identities
 from reid.doctor.data.layout import recognise
-from reid.doctor.data.pictures import Looks, check_pictures
+from reid.doctor.data.pictures import PictureCensus, check_pictures
 from reid.doctor.data.recipes import BuildCommand, shard_recipe
 from reid.doctor.data.refusals import chosen_protocol, too_few_to_validate, validation
 from reid.doctor.data.rows import check_rows
 from reid.doctor.data.source import ExaminedSample, ExaminedSource, ReaderSource, ShardSource, whole_shards
 from reid.doctor.data.trial import ProtocolTrial, camera_matters
-from reid.doctor.finding import Finding, Watch, ordered, unwatched
+from reid.doctor.finding import Finding, ProgressBar, no_progress, ordered
 from reid.evaluate.protocols.choice import choose_protocol
 from reid.evaluate.protocols.items import SampleLabels
 from reid.modality import canonical
@@ -79,7 +79,7 @@ def examine(
     reader: str | None = None,
     given: Sequence[str] = (),
     extent: Extent = Extent(),
-    watch: Watch = unwatched,
+    watch: ProgressBar = no_progress,
 ) -> Report:
     """Recognise a folder or s3:// prefix and look for faults.
 
@@ -99,7 +99,7 @@ def examine(
 
 
 def examine_config(
-    config: Config, command: str, extent: Extent = Extent(), watch: Watch = unwatched
+    config: Config, command: str, extent: Extent = Extent(), watch: ProgressBar = no_progress
 ) -> Report:
     """As `examine`, for the reader, protocol and limits of a configuration; `command` builds it.
 
@@ -111,7 +111,7 @@ def examine_config(
     return _report(path, config.data.reader.name, source, config, command, [], extent, watch)
 
 
-def _examine_shards(root: str, given: Sequence[str], extent: Extent, watch: Watch) -> Report:
+def _examine_shards(root: str, given: Sequence[str], extent: Extent, watch: ProgressBar) -> Report:
     shards = ShardSet.open(root)
     size = sum(s.bytes for s in shards.manifest.shards)
     thorough = extent.everything or (size <= _CHECKSUM_BYTES and not storage.is_remote(root))
@@ -140,7 +140,7 @@ def _report(
     command: str,
     findings: list[Finding],
     extent: Extent,
-    watch: Watch,
+    watch: ProgressBar,
 ) -> Report:
     kept, wrong = check_rows(source.entries)
     entries = [source.entries[i] for i in kept]
@@ -153,9 +153,9 @@ def _report(
     found = [*findings, *wrong, *check_identities(entries, matters)]
     found += [*chosen_protocol(config, choice, tested), *validation(config, entries)]
     found += [*trial.findings(), *check_captions(entries, watch)]
-    chosen = choose(entries, extent)
+    chosen = choose_examined(entries, extent)
     place = {kept[i]: i for i in chosen}
-    looks = Looks()
+    looks = PictureCensus()
     seen = watch("pictures", len(chosen))
     for position, sample in source.load(sorted(place)):
         looks.add(place[position], sample)
@@ -175,7 +175,7 @@ def _report(
     )
 
 
-def choose(entries: Sequence[ExaminedSample], extent: Extent) -> list[int]:
+def choose_examined(entries: Sequence[ExaminedSample], extent: Extent) -> list[int]:
     """Positions of what is decoded: half of it whole test identities, where copies hide, the rest anything.
 
     The same for the same data, so that a second look sees the same.
@@ -197,11 +197,11 @@ def choose(entries: Sequence[ExaminedSample], extent: Extent) -> list[int]:
 
 
 def _digests(
-    source: ExaminedSource, entries: Sequence[ExaminedSample], looks: Looks, watch: Watch
+    source: ExaminedSource, entries: Sequence[ExaminedSample], looks: PictureCensus, watch: ProgressBar
 ) -> list[Seen]:
     """Contents to compare: all where that is cheap, else those of the pictures that were looked at."""
     cheap = listed_digests(entries) if isinstance(source, ShardSource) else file_digests(entries, watch)
-    return without_blank(list(cheap) or look_digests(looks, entries), looks)
+    return without_blank(list(cheap) or pixel_digests(looks, entries), looks)
 
 
 def unread_tables(config: Config) -> list[Finding]:

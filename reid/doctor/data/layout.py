@@ -16,7 +16,7 @@ from reid.data.readers.base import Reader, Record, open_reader
 from reid.data.readers.folder.config import KNOWN_ROLES
 from reid.data.readers.shared.folders import contents, expand, file_name, visible
 from reid.doctor.data.recipes import GENERAL, BuildCommand, recipe
-from reid.doctor.data.source import read
+from reid.doctor.data.source import read_sample
 from reid.doctor.finding import Finding
 from reid.errors import AnyReIDError, DataError, UsageError
 from reid.modality import Modality, canonical
@@ -150,7 +150,7 @@ def _share(reader: Reader, config: Config, records: Sequence[Record]) -> float:
     probes = good[:: max(1, len(good) // _PROBES)][:_PROBES]
     if not probes:
         return 0.0
-    loaded = sum(not isinstance(read(reader, r, config.build.max_pixels), str) for r in probes)
+    loaded = sum(not isinstance(read_sample(reader, r, config.build.max_pixels), str) for r in probes)
     return len(good) / len(records) * loaded / len(probes)
 
 

@@ -48,7 +48,7 @@ class PictureStats:
 
 
 @dataclass
-class Looks:
+class PictureCensus:
     """Gathers looks and unreadable captures, one sample at a time."""
 
     seen: list[PictureStats] = field(default_factory=list)
@@ -63,7 +63,8 @@ class Looks:
             return
         try:
             looks = [
-                look(entry, m, image.image, sample.labels.sample_id) for m, image in sample.images.items()
+                picture_stats(entry, m, image.image, sample.labels.sample_id)
+                for m, image in sample.images.items()
             ]
         except DataError as error:
             self.unreadable.append((entry, str(error)))
@@ -71,7 +72,7 @@ class Looks:
         self.seen += looks
 
 
-def look(entry: int, modality: Modality, data: bytes, name: str) -> PictureStats:
+def picture_stats(entry: int, modality: Modality, data: bytes, name: str) -> PictureStats:
     """Decode a picture and keep what tells it apart. Raises DataError naming `name`."""
     picture = open_image(data, name)
     grey = picture.convert("L")
@@ -91,13 +92,13 @@ def look(entry: int, modality: Modality, data: bytes, name: str) -> PictureStats
     )
 
 
-def check_pictures(looks: Looks, entries: Sequence[ExaminedSample]) -> list[Finding]:
+def check_pictures(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> list[Finding]:
     """Findings about the pictures that were looked at."""
     found = [_unreadable(looks, entries), _tiny(looks, entries), _huge(looks, entries), _odd(looks, entries)]
     return [f for f in [*found, _blank(looks, entries), _copied(looks, entries)] if f is not None]
 
 
-def _unreadable(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
+def _unreadable(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> Finding | None:
     if not looks.unreadable:
         return None
     index, why = looks.unreadable[0]
@@ -111,7 +112,7 @@ def _unreadable(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | No
     )
 
 
-def _tiny(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
+def _tiny(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> Finding | None:
     return _some(
         looks,
         entries,
@@ -122,7 +123,7 @@ def _tiny(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
     )
 
 
-def _huge(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
+def _huge(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> Finding | None:
     return _some(
         looks,
         entries,
@@ -133,7 +134,7 @@ def _huge(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
     )
 
 
-def _odd(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
+def _odd(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> Finding | None:
     usual = float(np.median([one.slenderness for one in looks.seen])) if looks.seen else 1.0
     return _some(
         looks,
@@ -146,7 +147,7 @@ def _odd(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
     )
 
 
-def _blank(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
+def _blank(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> Finding | None:
     return _some(
         looks,
         entries,
@@ -158,7 +159,7 @@ def _blank(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
     )
 
 
-def _copied(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
+def _copied(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> Finding | None:
     """A picture of one modality given once more as another one."""
     first: dict[tuple[int, str], PictureStats] = {}
     copies: dict[int, tuple[PictureStats, PictureStats]] = {}
@@ -180,7 +181,7 @@ def _copied(looks: Looks, entries: Sequence[ExaminedSample]) -> Finding | None:
 
 
 def _some(
-    looks: Looks,
+    looks: PictureCensus,
     entries: Sequence[ExaminedSample],
     bad: Callable[[PictureStats], bool],
     code: str,

@@ -10,7 +10,7 @@ from reid.doctor.data.source import ExaminedSample
 from reid.doctor.finding import Finding
 from reid.errors import ConfigError
 from reid.evaluate.plan import choose_evaluation
-from reid.evaluate.protocols.choice import Choice
+from reid.evaluate.protocols.choice import ProtocolChoice
 from reid.evaluate.protocols.items import SampleLabels
 from reid.runs.identities import LEAST
 from reid.train.checks import held_out_identities, validation_of
@@ -18,7 +18,9 @@ from reid.train.checks import held_out_identities, validation_of
 _LABEL = "for own folders: data.reader.camera_pattern, or the manifest's camid column"
 
 
-def chosen_protocol(config: Config, chosen: Choice, entries: Sequence[ExaminedSample]) -> list[Finding]:
+def chosen_protocol(
+    config: Config, chosen: ProtocolChoice, entries: Sequence[ExaminedSample]
+) -> list[Finding]:
     """Why `auto` chose the protocol of the evaluation, and whether any query has a right answer under it."""
     if not entries:
         return []

@@ -68,14 +68,14 @@ class ReaderSource(ExaminedSource):
         """The records; where none names a file or caption (rendered data), with what the first one shows."""
         if not self.records or any(r.images or r.captions or r.problem for r in self.records):
             return self.records
-        first = read(self.reader, self.records[0], self.max_pixels)
+        first = read_sample(self.reader, self.records[0], self.max_pixels)
         there = dict.fromkeys(first.images, "") if isinstance(first, Sample) else {}
         return [replace(r, images=there) for r in self.records]
 
     def load(self, wanted: Sequence[int]) -> Iterator[tuple[int, Sample | str]]:
         """Read and decode one record after the other."""
         for index in wanted:
-            yield index, read(self.reader, self.records[index], self.max_pixels)
+            yield index, read_sample(self.reader, self.records[index], self.max_pixels)
 
 
 class ShardSource(ExaminedSource):
@@ -112,7 +112,7 @@ def entry_of(record: Record) -> ExaminedSample:
     return ExaminedSample(sample, files, record.problem)
 
 
-def read(reader: Reader, record: Record, max_pixels: int) -> Sample | str:
+def read_sample(reader: Reader, record: Record, max_pixels: int) -> Sample | str:
     """The sample, or why its files cannot be used. Raises StorageError when the storage itself fails."""
     try:
         return reader.load(record, max_pixels)

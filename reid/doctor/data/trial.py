@@ -13,7 +13,7 @@ from reid.doctor.finding import Finding
 from reid.evaluate.protocols.items import GalleryItem, ProtocolQuery, SampleLabels
 from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.protocol import Protocol
-from reid.evaluate.support import is_asked
+from reid.evaluate.support import is_measured
 from reid.modality import ORDER, Modality, canonical
 
 _ROWS = 512
@@ -28,12 +28,12 @@ class ProtocolTrial:
     """
 
     def __init__(self, protocol: Protocol, entries: Sequence[ExaminedSample]) -> None:
-        self.protocol = protocol.within("test")
+        self.protocol = protocol.with_split("test")
         self.entries = [e for e in entries if e.split in ("test", *protocol.splits)]
         labels = [SampleLabels.of(e.sample) for e in self.entries]
         rank = {row.sample_id: (row.dataset, row.pid) for row in labels}
         present = canonical(m for row in labels for m in row.modalities)
-        asked = {(q, g) for q in present for g in present if is_asked(protocol, q, g)}
+        asked = {(q, g) for q in present for g in present if is_measured(protocol, q, g)}
         queries: dict[Place, ProtocolQuery] = {}
         gallery: dict[Place, GalleryItem] = {}
         for m in present:

@@ -25,7 +25,7 @@ _TAIL = 2.5
 """Times the share of negatives that is needed: how many of them a resample looks at first."""
 
 
-def enough(negatives: int, rate: float) -> bool:
+def enough_negatives(negatives: int, rate: float) -> bool:
     """Whether so many negatives may speak of a rate."""
     return negatives >= round(EVENTS / rate)
 
@@ -39,7 +39,7 @@ def verification_points(
     Bolle, N. K. Ratha and S. Pankanti, "Error analysis of pattern recognition systems: the subsets
     bootstrap", Computer Vision and Image Understanding 93, 2004).
     """
-    usable = [x for x in rates if enough(len(scores.negative), x)]
+    usable = [x for x in rates if enough_negatives(len(scores.negative), x)]
     if not usable or not len(scores.positive):
         return ()
     pairs = _SortedPairs(scores)
@@ -47,7 +47,7 @@ def verification_points(
     thresholds = [float(np.nextafter(pairs.negative[place], np.inf)) for place in allowed]
     counts = [pairs.reaching(threshold) for threshold in thresholds]
     rows = np.full((resamples, 2, len(usable)), np.nan)
-    for r, weight in enumerate(draws(pairs.identities, resamples, seed)):
+    for r, weight in enumerate(identity_resamples(pairs.identities, resamples, seed)):
         shares = pairs.shares(weight, max(usable))
         if shares is None:
             continue
@@ -77,7 +77,7 @@ def rates_at(
     counts = [pairs.reaching(threshold) for threshold in thresholds]
     deepest = max(n for _, n in counts) / len(scores.negative)
     rows = np.full((resamples, 2, len(thresholds)), np.nan)
-    for r, weight in enumerate(draws(pairs.identities, resamples, seed)):
+    for r, weight in enumerate(identity_resamples(pairs.identities, resamples, seed)):
         shares = pairs.shares(weight, deepest)
         if shares is not None:
             rows[r] = [[_of_first(shares[side], count[side]) for count in counts] for side in (0, 1)]
@@ -99,7 +99,7 @@ def open_set_points(
     leave the gallery as it is.
     """
     trials = np.isfinite(scores.stranger)
-    usable = [x for x in rates if enough(int(trials.sum()), x)]
+    usable = [x for x in rates if enough_negatives(int(trials.sum()), x)]
     mated = np.isfinite(scores.mate)
     if not usable or not mated.any():
         return ()
@@ -107,7 +107,7 @@ def open_set_points(
     highest = -np.sort(-stranger)
     first = mated & ~(scores.stranger >= scores.mate)  # the right item leads; a tie does not count
     identities, code = np.unique(scores.identity, return_inverse=True)
-    weights = np.stack(list(draws(len(identities), resamples, seed)))[:, code]  # (R, Q)
+    weights = np.stack(list(identity_resamples(len(identities), resamples, seed)))[:, code]  # (R, Q)
     points = []
     for x in usable:
         threshold = float(np.nextafter(highest[int(x * len(stranger) + 1e-9)], np.inf))
@@ -127,7 +127,7 @@ def open_set_points(
     return tuple(points)
 
 
-def draws(identities: int, resamples: int, seed: int) -> Iterator[Floats]:
+def identity_resamples(identities: int, resamples: int, seed: int) -> Iterator[Floats]:
     """How often each of I identities is drawn, with replacement, `resamples` times: (I,) float64."""
     rng = np.random.default_rng(seed)
     chances = np.full(identities, 1 / identities)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from reid.errors import DataError
-from reid.evaluate.evaluator import Features, stack
+from reid.evaluate.evaluator import Features, stack_features
 from reid.evaluate.metrics.retrieval import CHUNK, Exclude, check_features
 from reid.evaluate.protocols.items import SampleLabels, parts_key
 from reid.evaluate.protocols.label_arrays import LabelArrays, label_arrays_of
@@ -76,8 +76,8 @@ def pairing_scores(
             raise DataError(f"no sample has {subset_name(subset)!r}")
     q_meta, g_meta = label_arrays_of(queries, gallery, labels)
     return pair_scores(
-        stack(queries, "query", features),
-        stack(gallery, "gallery", features),
+        stack_features(queries, "query", features),
+        stack_features(gallery, "gallery", features),
         q_meta,
         g_meta,
         protocol.exclude_sources,

@@ -22,30 +22,32 @@ Identity = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Choice:
+class ProtocolChoice:
     """A protocol, and in one line why `auto` chose it where that is worth a word."""
 
     protocol: Protocol
     note: str | None = None
 
 
-def choose_protocol(value: str | Section, labels: Sequence[SampleLabels], field: str = FIELD) -> Choice:
+def choose_protocol(
+    value: str | Section, labels: Sequence[SampleLabels], field: str = FIELD
+) -> ProtocolChoice:
     """The protocol that `field` names; for `auto`, what these rows' cameras allow.
 
     Raises ConfigError for an unknown name, with the nearest and all known.
     """
     if value != AUTO_PROTOCOL:
-        return Choice(_named(value, field))
+        return ProtocolChoice(_named(value, field))
     seen = cameras_of(labels)
     if any(len(cameras) > 1 for cameras in seen.values()):
-        return Choice(get_protocol(ACROSS))
+        return ProtocolChoice(get_protocol(ACROSS))
     count = len({(dataset, camera) for (dataset, _), found in seen.items() for camera in found})
     told = ("no camera is known", "one camera")[count] if count < 2 else "no identity was seen by two cameras"
     note = (
         f"{told}: {field}=auto is the protocol {WITHIN}; right answers may be of the query's camera; not "
         "counted are only its own capture, what was made from it, and identical files."
     )
-    return Choice(get_protocol(WITHIN), note)
+    return ProtocolChoice(get_protocol(WITHIN), note)
 
 
 def sides_of(value: str | Section) -> Protocol:

@@ -29,7 +29,7 @@ from reid.modality import ORDER
 Key = tuple[Any, ...]
 
 
-def draws(config: SamplingConfig | None, items: Sequence[GalleryItem]) -> list[list[int]]:
+def gallery_trials(config: SamplingConfig | None, items: Sequence[GalleryItem]) -> list[list[int]]:
     """The positions in `items` that each trial's gallery consists of, in drawing order.
 
     Without sampling: one trial of everything. Raises DataError for a permutation file that does not fit.

@@ -40,7 +40,7 @@ class Pairing:
         return asked if asked == self.gallery_name else f"{asked}->{self.gallery_name}"
 
 
-def pair(query: Subset, kinds: Kinds, rule: PairRule) -> Pairing:
+def make_pairing(query: Subset, kinds: Kinds, rule: PairRule) -> Pairing:
     """A query subset against a gallery of one or several kinds. UnsupportedPairing if the model cannot."""
     used = [rule(query, kind) for kind in kinds]
     if len({q for q, _ in used}) > 1:
@@ -58,4 +58,4 @@ def pair(query: Subset, kinds: Kinds, rule: PairRule) -> Pairing:
 def parse_pairing(text: str, gallery: Kinds, rule: PairRule) -> Pairing:
     """ "sketch" (against `gallery`), "text->rgb", "nir->rgb|nir". UnsupportedPairing if the model cannot."""
     query, kinds = split_pairing(text)
-    return pair(query, kinds or gallery, rule)
+    return make_pairing(query, kinds or gallery, rule)

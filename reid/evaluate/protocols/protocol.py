@@ -12,7 +12,7 @@ from reid.config.protocols.catalogue import protocol_config, summary_of
 from reid.config.protocols.spec import ProtocolConfig
 from reid.config.typed import Section
 from reid.evaluate.protocols.exclusion_rules import RULES, leakage, same_sample
-from reid.evaluate.protocols.gallery_sampling import draws
+from reid.evaluate.protocols.gallery_sampling import gallery_trials
 from reid.evaluate.protocols.items import (
     GalleryItem,
     ProtocolQuery,
@@ -85,7 +85,7 @@ class Protocol:
         named = (self.config.query.split, self.config.gallery.split)
         return tuple(dict.fromkeys(split for split in named if split))
 
-    def within(self, split: str) -> Protocol:
+    def with_split(self, split: str) -> Protocol:
         """The same, with the sides that name no split on this one."""
         query, gallery = (
             side.model_copy(update={"split": side.split or split})
@@ -98,7 +98,7 @@ class Protocol:
         return select_queries(self.config, labels, subset)
 
     def gallery(self, labels: Sequence[SampleLabels], subset: Iterable[Modality]) -> Selection[GalleryItem]:
-        """Every gallery item in these modalities, ordered like `labels`; see `draws` for trials."""
+        """Every gallery item in these modalities, ordered like `labels`; see `gallery_trials` for trials."""
         return select_gallery(self.config, labels, [canonical(subset)])
 
     def mixed_gallery(
@@ -107,9 +107,9 @@ class Protocol:
         """The items of several kinds, all of each, ordered like `labels`, then by kind."""
         return select_gallery(self.config, labels, kinds)
 
-    def draws(self, gallery: Sequence[GalleryItem]) -> list[list[int]]:
+    def gallery_trials(self, gallery: Sequence[GalleryItem]) -> list[list[int]]:
         """The positions of the items of each trial; without sampling one trial of all."""
-        return draws(self.config.gallery.sampling, gallery)
+        return gallery_trials(self.config.gallery.sampling, gallery)
 
     def exclude(self, q: LabelArrays, g: LabelArrays) -> Tensor:
         """(Q, G) bool, True = the pair does not count."""

@@ -135,25 +135,31 @@ def compare_reports(reports: Sequence[dict[str, Any]]) -> Comparison:
 
 def render_compare_markdown(comparison: Comparison) -> str:
     """compare.md: best numbers bold, published ones in italics."""
-    from reid.evaluate.report.rendering import plain, with_interval
+    from reid.evaluate.report.rendering import escape_markdown, with_interval
 
-    lines = ["# Comparison of " + ", ".join(plain(run["name"]) for run in comparison.runs), ""]
+    lines = ["# Comparison of " + ", ".join(escape_markdown(run["name"]) for run in comparison.runs), ""]
     for run in comparison.runs:
         about = f"{run['dataset']} ({run['split']}), protocol {run['protocol']}"
-        lines.append(f"- **{plain(run['name'])}**: {plain(about)}, model `{plain(run['model_fingerprint'])}`")
-    lines += [f"\n> **Warning.** {plain(w)}" for w in comparison.warnings]
+        name, model = escape_markdown(run["name"]), escape_markdown(run["model_fingerprint"])
+        lines.append(f"- **{name}**: {escape_markdown(about)}, model `{model}`")
+    lines += [f"\n> **Warning.** {escape_markdown(w)}" for w in comparison.warnings]
     for table in comparison.tables:
-        lines += ["", f"## {plain(table.pair)}", "", f"| Run | {' | '.join(METRICS)} | Queries | Gallery |"]
+        lines += [
+            "",
+            f"## {escape_markdown(table.pair)}",
+            "",
+            f"| Run | {' | '.join(METRICS)} | Queries | Gallery |",
+        ]
         lines.append(f"|---|{'---:|' * (len(METRICS) + 2)}")
         for row in table.rows:
             shown = {m: percent(row.numbers.get(m)) for m in METRICS}
             shown["mAP"] = with_interval(row.numbers)
             cells = [f"**{shown[m]}**" if m in row.best else shown[m] for m in METRICS]
             sizes = [str(row.numbers.get(key, "–")) for key in ("queries", "gallery_size")]
-            lines.append(f"| {' | '.join([plain(row.name), *cells, *sizes])} |")
+            lines.append(f"| {' | '.join([escape_markdown(row.name), *cells, *sizes])} |")
         for p in table.published:
             cells = [f"*{percent(p.get(m))}*" if p.get(m) is not None else "–" for m in METRICS]
-            label = f"*{plain(p.label)} ({plain(p.source)}; {NOTE})*"
+            label = f"*{escape_markdown(p.label)} ({escape_markdown(p.source)}; {NOTE})*"
             lines.append(f"| {' | '.join([label, *cells, '–', '–'])} |")
     return "\n".join([*lines, "", "Numbers in %; the best of each column that was measured is bold."]) + "\n"
 

@@ -33,11 +33,12 @@ def render_markdown(evaluation: Evaluation) -> str:
     ranks = e.ranks
     header = ["Query → gallery", "mAP", *(f"R{k}" for k in ranks), "mINP", "Chance mAP / R1"]
     header += ["Queries", "Skipped", "Gallery"]
+    run, dataset, split = (escape_markdown(x) for x in (e.run, e.dataset, e.split))
     lines = [
-        f"# Evaluation of {plain(e.run)} on {plain(e.dataset)} ({plain(e.split)})",
+        f"# Evaluation of {run} on {dataset} ({split})",
         "",
-        f"Protocol **{plain(e.protocol)}**. {plain(e.summary)}",
-        f"Not counted: {plain('; '.join(e.exclusions)) or 'nothing'}.",
+        f"Protocol **{escape_markdown(e.protocol)}**. {escape_markdown(e.summary)}",
+        f"Not counted: {escape_markdown('; '.join(e.exclusions)) or 'nothing'}.",
         "",
         f"| {' | '.join(header)} |",
         f"|---|{'---:|' * (len(header) - 1)}",
@@ -45,12 +46,12 @@ def render_markdown(evaluation: Evaluation) -> str:
     for result in (*e.results, *e.baselines):
         n = result.numbers()
         chance = f"{percent(n['chance']['mAP'])} / {percent(n['chance'].get('R1'))}"
-        cells = [plain(result.label), with_interval(n), *(percent(n.get(f"R{k}")) for k in ranks)]
+        cells = [escape_markdown(result.label), with_interval(n), *(percent(n.get(f"R{k}")) for k in ranks)]
         cells += [percent(n["mINP"]), chance, str(n["queries"]), str(n["skipped"])]
         lines.append(f"| {' | '.join([*cells, str(n['gallery_size'])])} |")
     for other in e.published:
         pair = other.query if other.query == other.gallery else f"{other.query} → {other.gallery}"
-        cells = [f"*{plain(f'{other.label}: {pair} ({other.source}; {NOTE})')}*"]
+        cells = [f"*{escape_markdown(f'{other.label}: {pair} ({other.source}; {NOTE})')}*"]
         stated = [other.get("mAP"), *(other.get(f"R{k}") for k in ranks)]
         cells += ["–" if value is None else f"*{percent(value)}*" for value in stated]
         lines.append(f"| {' | '.join([*cells, *['–'] * 5])} |")
@@ -59,8 +60,11 @@ def render_markdown(evaluation: Evaluation) -> str:
         "Numbers in %; mAP with its 95 % interval (bootstrap over identities) where known.",
     ]
     lines += _curves(e)
-    lines += [*(f"\n> **Warning.** {plain(w)}" for w in e.warnings)]
-    lines += ["", f"Model `{plain(e.model_fingerprint)}` · data `{plain(e.data_fingerprint)}`"]
+    lines += [*(f"\n> **Warning.** {escape_markdown(w)}" for w in e.warnings)]
+    lines += [
+        "",
+        f"Model `{escape_markdown(e.model_fingerprint)}` · data `{escape_markdown(e.data_fingerprint)}`",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -95,10 +99,12 @@ def _curves(evaluation: Evaluation) -> list[str]:
     lines = ["", f"| CMC, first k | {' | '.join(map(str, SHOWN))} |", f"|---|{'---:|' * len(SHOWN)}"]
     for result in evaluation.results:
         curve = result.numbers()["cmc"]
-        lines.append(f"| {' | '.join([plain(result.label), *(percent(curve[k - 1]) for k in SHOWN)])} |")
+        lines.append(
+            f"| {' | '.join([escape_markdown(result.label), *(percent(curve[k - 1]) for k in SHOWN)])} |"
+        )
     return lines
 
 
-def plain(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is and on one line."""
     return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))

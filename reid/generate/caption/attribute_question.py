@@ -29,7 +29,7 @@ class Answer(Section):
 _ANSWERS = TypeAdapter(dict[str, Answer])
 
 
-def question(schema: AttributeSchema, source: str, with_confidence: bool) -> str:
+def attribute_prompt(schema: AttributeSchema, source: str, with_confidence: bool) -> str:
     """The prompt for one picture: the closed sets, the form of the answer, and no way to decline."""
     shown = _SHOWN[source].format(subject=schema.subject)
     lines = [f"- {a.name} ({a.ask}): {', '.join(a.values)}" for a in schema.attributes]
@@ -43,12 +43,12 @@ def question(schema: AttributeSchema, source: str, with_confidence: bool) -> str
     )
 
 
-def again(prompt: str, reason: str) -> str:
+def retry_prompt(prompt: str, reason: str) -> str:
     """The prompt for the second and last try."""
     return f"{prompt}\nAn earlier answer was refused: {reason} Answer again, in exactly that form."
 
 
-def parse(text: str, schema: AttributeSchema, source: str) -> tuple[SampleAttribute, ...]:
+def parse_answer(text: str, schema: AttributeSchema, source: str) -> tuple[SampleAttribute, ...]:
     """The attributes that a free answer states. Raises ValueError saying what is wrong with it."""
     start, end = text.find("{"), text.rfind("}")
     if start < 0 or end < start:
@@ -72,7 +72,7 @@ def parse(text: str, schema: AttributeSchema, source: str) -> tuple[SampleAttrib
     return tuple(found)
 
 
-def read_held(
+def read_constrained_answer(
     text: str, confidences: list[float], schema: AttributeSchema, source: str
 ) -> tuple[SampleAttribute, ...]:
     """The attributes of an answer that was held to the grammar."""

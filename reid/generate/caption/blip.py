@@ -9,11 +9,11 @@ from pydantic import Field
 
 from reid.errors import DataError
 from reid.generate.caption.vision_language import DType, VisionLanguage
-from reid.generate.registry import Generated, GeneratedCaption, GeneratorInput, learned
+from reid.generate.registry import Generated, GeneratedCaption, GeneratorInput, learned_generator
 from reid.modality import CAMERA, Target
 
 
-@learned(
+@learned_generator(
     "cap_blip",
     Target.TEXT,
     needs_weights=True,

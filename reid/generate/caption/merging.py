@@ -17,7 +17,7 @@ SOURCES = ("ALL", "RGB", "NI", "TI")
 _ARTICLE = re.compile(r"\b([Aa]) (?=[AEIOaeio]|umbrella|SUV)")
 
 
-def merge(
+def merge_attributes(
     records: Sequence[SampleAttribute], schema: AttributeSchema, weights: Mapping[str, float]
 ) -> dict[str, SampleAttribute]:
     """For each attribute that some source states, the statement of the largest confidence × source weight."""
@@ -33,20 +33,20 @@ def merge(
     return merged
 
 
-def trusted(merged: Mapping[str, SampleAttribute], least: float) -> dict[str, SampleAttribute]:
+def above_confidence(merged: Mapping[str, SampleAttribute], least: float) -> dict[str, SampleAttribute]:
     """Those of at least that confidence."""
     return {name: a for name, a in merged.items() if (a.confidence or 0.0) >= least}
 
 
-def words(said: Mapping[str, SampleAttribute], schema: AttributeSchema) -> dict[str, str]:
+def attribute_words(said: Mapping[str, SampleAttribute], schema: AttributeSchema) -> dict[str, str]:
     """What the sentence says for each attribute; silent values are left out."""
     found = {name: schema.attribute(name).values[a.value] for name, a in said.items()}
     return {name: text for name, text in found.items() if text}
 
 
-def sentence(said: Mapping[str, SampleAttribute], schema: AttributeSchema) -> str:
+def attribute_sentence(said: Mapping[str, SampleAttribute], schema: AttributeSchema) -> str:
     """The schema's sentence with these attributes; parts that lack one are left out."""
-    known = words(said, schema)
+    known = attribute_words(said, schema)
     parts = []
     for alternatives in schema.sentence:
         fitting = (text for text in alternatives if all(slot in known for slot in slots_of(text)))
@@ -55,36 +55,36 @@ def sentence(said: Mapping[str, SampleAttribute], schema: AttributeSchema) -> st
     return text[:1].upper() + text[1:] + "."
 
 
-def fitted(
+def fitting_sentence(
     said: Mapping[str, SampleAttribute], schema: AttributeSchema, limit: int = CONTEXT
 ) -> tuple[str, dict[str, SampleAttribute]]:
     """The sentence, and what it is made of: the least sure attributes are dropped until it fits `limit`."""
     kept = dict(said)
     while True:
-        text = sentence(kept, schema)
-        if tokens(text) <= limit or not kept:
+        text = attribute_sentence(kept, schema)
+        if token_length(text) <= limit or not kept:
             return text, kept
         kept.pop(min(kept, key=lambda name: kept[name].confidence or 0.0))
 
 
-def faults(
+def sentence_faults(
     text: str, said: Mapping[str, SampleAttribute], schema: AttributeSchema, limit: int = CONTEXT
 ) -> list[str]:
     """What is wrong with a sentence about these attributes, one remark each; empty when it may stand."""
     low = text.lower()
-    found = [f"it does not say {w!r}" for w in words(said, schema).values() if w.lower() not in low]
+    found = [f"it does not say {w!r}" for w in attribute_words(said, schema).values() if w.lower() not in low]
     if "unknown" in low:
         found.append("it says 'unknown'")
     if re.search(r"[{}<>\n]", text):
         found.append("it is not one plain sentence")
     if not text.strip():
         found.append("it is empty")
-    elif (count := tokens(text)) > limit:
+    elif (count := token_length(text)) > limit:
         found.append(f"it is {count} tokens long, over {limit}")
     return found
 
 
-def tokens(text: str) -> int:
+def token_length(text: str) -> int:
     """Length in CLIP's byte pairs, start and end included."""
     room = CONTEXT
     while True:

@@ -12,13 +12,23 @@ from reid.data.images import Pixels
 from reid.data.shards.schema import SampleAttribute
 from reid.errors import DataError
 from reid.generate.caption.attribute_files import load_schema
-from reid.generate.caption.attribute_question import again, parse, question, read_held
+from reid.generate.caption.attribute_question import (
+    attribute_prompt,
+    parse_answer,
+    read_constrained_answer,
+    retry_prompt,
+)
 from reid.generate.caption.constrained_decoding import HeldToGrammar, Measure
 from reid.generate.caption.grammar import Vocabulary, json_grammar
-from reid.generate.caption.merging import faults, fitted, merge, trusted
+from reid.generate.caption.merging import (
+    above_confidence,
+    fitting_sentence,
+    merge_attributes,
+    sentence_faults,
+)
 from reid.generate.caption.views import ALL, views
 from reid.generate.caption.vision_language import DType, VisionLanguage
-from reid.generate.registry import Generated, GeneratedCaption, GeneratorInput, learned
+from reid.generate.registry import Generated, GeneratedCaption, GeneratorInput, learned_generator
 from reid.modality import CAMERA, Target
 
 Weight = Annotated[float, Field(ge=0, le=10)]
@@ -27,7 +37,7 @@ _ANSWER_TOKENS = 40
 _SENTENCE_TOKENS = 120
 
 
-@learned(
+@learned_generator(
     "cap_vlm",
     Target.TEXT,
     needs_weights=True,
@@ -94,13 +104,13 @@ class CapVlm:
 
     def _ask(self, asked: Sequence[tuple[str, Pixels]]) -> list[tuple[SampleAttribute, ...]]:
         names, pictures = [n for n, _ in asked], [p for _, p in asked]
-        prompts = [question(self.schema, name, self.vocabulary is None) for name in names]
+        prompts = [attribute_prompt(self.schema, name, self.vocabulary is None) for name in names]
         if self.vocabulary is None:
             return list(self._free(names, pictures, prompts))
         held = HeldToGrammar(self.grammar, self.vocabulary, len(asked), self.measure)
         self.model.write(pictures, prompts, self.grammar.longest + 1, held)
         return [
-            read_held(text, confidences, self.schema, name)
+            read_constrained_answer(text, confidences, self.schema, name)
             for name, (text, confidences) in zip(names, held.answers(), strict=True)
         ]
 
@@ -111,20 +121,20 @@ class CapVlm:
         texts = self.model.write(pictures, prompts, room)
         for name, picture, prompt, (text, _) in zip(names, pictures, prompts, texts, strict=True):
             try:
-                yield parse(text, self.schema, name)
+                yield parse_answer(text, self.schema, name)
                 continue
             except ValueError as problem:
-                ((second, _),) = self.model.write([picture], [again(prompt, str(problem))], room)
+                ((second, _),) = self.model.write([picture], [retry_prompt(prompt, str(problem))], room)
             try:
-                yield parse(second, self.schema, name)
+                yield parse_answer(second, self.schema, name)
             except ValueError:
                 yield ()  # the other pictures of the capture may do
 
     def _caption(
         self, source: GeneratorInput, records: list[SampleAttribute], pictures: dict[str, Pixels]
     ) -> Generated:
-        merged = merge(records, self.schema, self.source_weights)
-        said = trusted(merged, self.least)
+        merged = merge_attributes(records, self.schema, self.source_weights)
+        said = above_confidence(merged, self.least)
         if not merged:
             return DataError(f"{source.name}: cap_vlm: the model gave no valid answer.")
         if not said:
@@ -133,7 +143,7 @@ class CapVlm:
                 f"{source.name}: cap_vlm: no attribute is sure enough (best {best:.2f}, "
                 f"params.min_confidence {self.least})."
             )
-        text, said = fitted(said, self.schema)
+        text, said = fitting_sentence(said, self.schema)
         if self.words_by_model:
             text = self._worded(text, said, pictures.get(ALL, next(iter(pictures.values()))))
         sure = sum(a.confidence or 0.0 for a in said.values()) / len(said)
@@ -147,8 +157,8 @@ class CapVlm:
         )
         for _ in range(2):
             ((text, _),) = self.model.write([picture], [prompt], _SENTENCE_TOKENS)
-            found = faults(text, said, self.schema)
+            found = sentence_faults(text, said, self.schema)
             if not found:
                 return text
-            prompt = again(prompt, f"{'; '.join(found)}.")
+            prompt = retry_prompt(prompt, f"{'; '.join(found)}.")
         return draft

@@ -12,13 +12,13 @@ from torch.nn import functional as F
 
 from reid.data.images import Pixels
 from reid.errors import WeightsError
-from reid.generate.registry import Generated, GeneratorInput, learned
-from reid.generate.weights import find_file, unfit
+from reid.generate.registry import Generated, GeneratorInput, learned_generator
+from reid.generate.weights import find_file, unfit_weights_error
 from reid.modality import Modality, Target
 from reid.nn.unet import load_unet
 
 
-@learned(
+@learned_generator(
     "ir_unet",
     Target.NIR,
     Target.TIR,
@@ -38,7 +38,7 @@ class IrUnet:
         """Raises WeightsError when the file is missing or is no translator from RGB."""
         self.net, notes = load_unet(find_file(weights))
         if self.net.config.inputs != 3 or notes.get("source", "rgb") != Modality.RGB.value:
-            raise unfit(weights, "a translator from rgb", f"it reads {notes.get('source')}")
+            raise unfit_weights_error(weights, "a translator from rgb", f"it reads {notes.get('source')}")
         size = (int(notes.get("height", 0)), int(notes.get("width", 0)))
         if at == "trained" and not all(size):
             raise WeightsError(f"{weights}: does not say its size; set params.at=own.")

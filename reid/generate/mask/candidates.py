@@ -14,7 +14,7 @@ from reid.generate.registry import GeneratedMask, MaskArray
 Fuse = Literal["first", "best_score", "union", "majority"]
 
 
-def choose(
+def choose_candidate(
     masks: MaskArray, scores: npt.NDArray[np.floating], smallest: float = 0.08, largest: float = 0.85
 ) -> GeneratedMask | None:
     """The best-scored of (C, H, W) masks that covers a plausible share and holds the centre pixel, if any."""
@@ -27,7 +27,7 @@ def choose(
     return GeneratedMask(masks[best], float(scores[best]))
 
 
-def fuse(masks: Sequence[GeneratedMask], how: Fuse) -> GeneratedMask:
+def fuse_masks(masks: Sequence[GeneratedMask], how: Fuse) -> GeneratedMask:
     """One mask from at least one, all of the size of the first; ties of `majority` count as inside.
 
     The score is that of the mask taken, or the mean of those put together.
@@ -39,7 +39,7 @@ def fuse(masks: Sequence[GeneratedMask], how: Fuse) -> GeneratedMask:
     return GeneratedMask(joined, float(np.mean([_score(m) for m in masks])))
 
 
-def resized(mask: GeneratedMask, height: int, width: int) -> GeneratedMask:
+def resize_mask(mask: GeneratedMask, height: int, width: int) -> GeneratedMask:
     """The mask at another size, by the nearest pixel."""
     if mask.mask.shape == (height, width):
         return mask

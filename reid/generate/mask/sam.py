@@ -10,16 +10,16 @@ from pydantic import Field
 
 from reid.config import GenerateConfig
 from reid.errors import DataError
-from reid.generate.mask.candidates import Fuse, choose, fuse, resized
+from reid.generate.mask.candidates import Fuse, choose_candidate, fuse_masks, resize_mask
 from reid.generate.mask.prompts import Subject, prompt_for
 from reid.generate.mask.segmenters import load_segmenter
-from reid.generate.registry import Generated, GeneratedMask, GeneratorInput, bind, learned
+from reid.generate.registry import Generated, GeneratedMask, GeneratorInput, bind, learned_generator
 from reid.modality import CAMERA, Modality, Target
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@learned(
+@learned_generator(
     "mask_sam",
     Target.MASK,
     needs_weights=True,
@@ -67,9 +67,9 @@ class MaskSam:
             ]
             for i, mask in zip(asked, self._ask([sources[i] for i in asked], modality), strict=True):
                 if mask is not None:
-                    found[i].append(resized(mask, *_shape(sources[i])))
+                    found[i].append(resize_mask(mask, *_shape(sources[i])))
         return [
-            fuse(masks, self.fuse) if masks else self._none(s)
+            fuse_masks(masks, self.fuse) if masks else self._none(s)
             for masks, s in zip(found, sources, strict=True)
         ]
 
@@ -78,7 +78,9 @@ class MaskSam:
             return []
         pictures = [s.images[modality] for s in sources]
         prompts = [prompt_for(p.shape[0], p.shape[1], self.subject, self.inset) for p in pictures]
-        return [choose(*out, self.smallest, self.largest) for out in self.segment(pictures, prompts)]
+        return [
+            choose_candidate(*out, self.smallest, self.largest) for out in self.segment(pictures, prompts)
+        ]
 
     def _none(self, source: GeneratorInput) -> Generated:
         if self.prior is None:

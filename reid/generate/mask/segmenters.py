@@ -15,7 +15,7 @@ from reid.data.images import Pixels
 from reid.errors import WeightsError
 from reid.generate.mask.prompts import Prompt
 from reid.generate.registry import MaskArray
-from reid.generate.weights import find_file, load_pretrained, unfit
+from reid.generate.weights import find_file, load_pretrained, unfit_weights_error
 from reid.nn.towers.weights import FILES, State, read_state
 
 Candidates = tuple[MaskArray, npt.NDArray[np.floating]]
@@ -43,7 +43,7 @@ class SegmentAnything:
             self.sam = build_sam(state)
             self.sam.load_state_dict(state)
         except (WeightsError, KeyError, RuntimeError) as error:
-            raise unfit(weights, "a segment-anything checkpoint", error) from None
+            raise unfit_weights_error(weights, "a segment-anything checkpoint", error) from None
         self.sam.to(device).eval()
 
     @torch.inference_mode()

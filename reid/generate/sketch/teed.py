@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from reid.data.images import Pixels
 from reid.errors import WeightsError
-from reid.generate.registry import Generated, GeneratorInput, learned
+from reid.generate.registry import Generated, GeneratorInput, learned_generator
 from reid.generate.sketch.teed_network import STRIDE, Teed
-from reid.generate.weights import find_file, unfit
+from reid.generate.weights import find_file, unfit_weights_error
 from reid.modality import Modality, Target
 from reid.nn.towers.weights import read_state
 
@@ -26,7 +26,7 @@ FLOOR = 1 / (1 + math.exp(0.24985))
 """The least that the fused map can be after its sigmoid: smish never falls below -0.24985."""
 
 
-@learned(
+@learned_generator(
     "sketch_teed",
     Target.SKETCH,
     needs_weights=True,
@@ -86,7 +86,7 @@ def load_teed(weights: str) -> Teed:
     try:
         net.load_state_dict(read_state(uri))
     except (RuntimeError, WeightsError) as error:
-        raise unfit(weights, "a TEED checkpoint", error) from None
+        raise unfit_weights_error(weights, "a TEED checkpoint", error) from None
     return net.eval()
 
 

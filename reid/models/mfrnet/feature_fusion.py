@@ -18,7 +18,8 @@ from reid.nn.moe.layer import Dispatch, MixtureOutput, MoE
 from reid.nn.moe.routing import Router, RouterConfig
 
 Tokens = dict[Modality, Tensor]
-Made = dict[tuple[Modality, Modality], Tensor]
+Generations = dict[tuple[Modality, Modality], Tensor]
+"""(source, target) -> (b_source, T, D): what a mixture makes of the source's tokens for the target."""
 
 
 class MixtureConfig(Section):
@@ -92,19 +93,19 @@ class FeatureFusion(nn.Module):
 
     def forward(self, tokens: Tokens, batch: Batch) -> tuple[Tokens, list[MixtureUse]]:
         """Packed tokens m -> (b_m, T, D) to complete ones m -> (B, T, D), and how the mixtures routed."""
-        made, mixed = self.generate(tokens)
-        return self.fuse(tokens, made, batch), mixed
+        generations, uses = self.generate(tokens)
+        return self.fuse(tokens, generations, batch), uses
 
-    def generate(self, tokens: Tokens) -> tuple[Made, list[MixtureUse]]:
+    def generate(self, tokens: Tokens) -> tuple[Generations, list[MixtureUse]]:
         """Every direction's generation (source, target) -> (b_source, T, D), whatever the target has."""
-        made: Made = {}
-        mixed: list[MixtureUse] = []
+        generations: Generations = {}
+        uses: list[MixtureUse] = []
         length = next(iter(tokens.values())).shape[1]
         for i, (generator, pairs) in enumerate(zip(self.generators, self.calls, strict=True)):
             sizes = [len(tokens[s]) for s, _ in pairs]
             counts = [n * length for n in sizes]
             result: MixtureOutput = generator(torch.cat([tokens[s] for s, _ in pairs]), calls=counts)
-            made |= dict(zip(pairs, result.tokens.split(sizes), strict=True))
+            generations |= dict(zip(pairs, result.tokens.split(sizes), strict=True))
             calls = [slice(a, b) for a, b in pairwise(accumulate(counts, initial=0))]
             kinds = torch.cat(
                 [
@@ -112,18 +113,18 @@ class FeatureFusion(nn.Module):
                     for n, (s, _) in zip(counts, pairs, strict=True)
                 ]
             )
-            mixed.append(MixtureUse(f"ffm{i}", result, kinds, calls))
-        return made, mixed
+            uses.append(MixtureUse(f"ffm{i}", result, kinds, calls))
+        return generations, uses
 
-    def fuse(self, tokens: Tokens, made: Made, batch: Batch) -> Tokens:
+    def fuse(self, tokens: Tokens, generations: Generations, batch: Batch) -> Tokens:
         """Complete tokens m -> (B, T, D) from packed ones and what is generated from them."""
-        return {t: self._fused(t, tokens, made, batch) for t in self.modalities}
+        return {t: self._fused(t, tokens, generations, batch) for t in self.modalities}
 
     def _fused(
         self,
         target: Modality,
         tokens: Tokens,
-        made: Made,
+        generations: Generations,
         batch: Batch,
     ) -> Tensor:
         sources = [s for s in self.modalities if s is not target]
@@ -141,7 +142,7 @@ class FeatureFusion(nn.Module):
         total = batch.spread(target, own)
         for column, source in enumerate(sources):
             scale = share[batch.index[source], column][:, None, None]
-            total = total + batch.spread(source, scale.to(total.dtype) * made[source, target])
+            total = total + batch.spread(source, scale.to(total.dtype) * generations[source, target])
         return total
 
     def _weight(self, source: Modality, target: Modality, tokens: Tokens, batch: Batch) -> Tensor:

@@ -25,7 +25,7 @@ from reid.models.base import ExpertMap, ModelContext, Output, Regime, ReIDModel,
 from reid.models.mfrnet.feature_fusion import (
     FeatureFusion,
     FeatureFusionConfig,
-    Made,
+    Generations,
     MixtureConfig,
     MixtureUse,
     Tokens,
@@ -145,7 +145,7 @@ class Model(ReIDModel):
         """
         if self.ffm is None:
             batch.require(self.modalities)
-        features, mixed = self._features(batch, class_only=False)
+        features, uses = self._features(batch, class_only=False)
         labels = gather_rows(batch.pid)
         losses: dict[str, Tensor] = {}
         joined = torch.cat(list(features.values()), dim=1)
@@ -154,13 +154,13 @@ class Model(ReIDModel):
             suffix = "" if name == "joint" else f"_{name}"
             for kind, value in identity_losses(head(rows), rows, labels, self.config).items():
                 losses[kind + suffix] = value
-        if mixed and self.config.balance.weight:
-            losses["balance"] = self.config.balance.weight * self._balance(mixed)
+        if uses and self.config.balance.weight:
+            losses["balance"] = self.config.balance.weight * self._balance(uses)
         names = [m.value for m in self.modalities]
         stats = {
-            f"{used.name}/{key}": value
-            for used in mixed
-            for key, value in used.result.stats(used.kinds, names).items()
+            f"{use.name}/{key}": value
+            for use in uses
+            for key, value in use.result.stats(use.kinds, names).items()
         }
         return Output(losses, joined, {**stats})
 
@@ -182,21 +182,25 @@ class Model(ReIDModel):
         if any(m.capacity is not None for m in mixtures) or self._bypasses(batch) or not used:
             return super().embed_many(batch, subsets, side)
         whole = self._own(batch.only(used))
-        tokens, _ = self._prefix(whole, [])
-        generated = None if self.ffm is None else self.ffm.generate(tokens)
-        shared = self._encode(tokens, whole, self._class_only, generated, []) if generated is None else {}
-        found = {}
+        tokens, _ = self._before_fusion(whole)
+        generations: Generations = {}
+        shared: dict[Modality, Tensor] = {}
+        if self.ffm is None:
+            shared, _ = self._encode(tokens, whole, self._class_only, None)
+        else:
+            generations, _ = self.ffm.generate(tokens)
+        vectors = {}
         for subset in subsets:
             rows = batch.only(subset)
             rows.require_any(self.modalities)
-            if generated is None:
+            if self.ffm is None:
                 features = {m: x if m in subset else torch.zeros_like(x) for m, x in shared.items()}
             else:
-                made = {(s, t): x if s in subset else x[:0] for (s, t), x in generated[0].items()}
-                there = {m: x if m in subset else x[:0] for m, x in tokens.items()}
-                features = self._encode(there, self._own(rows), self._class_only, (made, []), [])
-            found[subset] = F.normalize(torch.cat(list(features.values()), dim=1).float(), dim=1)
-        return found
+                own = {(s, t): x if s in subset else x[:0] for (s, t), x in generations.items()}
+                present = {m: x if m in subset else x[:0] for m, x in tokens.items()}
+                features, _ = self._encode(present, self._own(rows), self._class_only, own)
+            vectors[subset] = F.normalize(torch.cat(list(features.values()), dim=1).float(), dim=1)
+        return vectors
 
     @property
     def _class_only(self) -> bool:
@@ -211,97 +215,113 @@ class Model(ReIDModel):
         Raises DataError when a row has no modality of this model.
         """
         batch.require_any(self.modalities)
-        _, mixed = self._features(batch, class_only=False)
+        _, uses = self._features(batch, class_only=False)
         rows, columns = self.image_tower.grid
-        found: dict[str, ExpertMap] = {}
-        for used in mixed:
-            routing = used.result.routing
+        maps: dict[str, ExpertMap] = {}
+        for use in uses:
+            routing = use.result.routing
             best = torch.where(routing.chosen.any(1), routing.gates.argmax(1), -1)  # (S,)
             for i, modality in enumerate(self.modalities):
-                own = best[used.kinds == i].view(-1, 1 + rows * columns)[:, 1:]  # without class tokens
+                own = best[use.kinds == i].view(-1, 1 + rows * columns)[:, 1:]  # without class tokens
                 where = batch.index.get(modality, batch.pid.new_zeros(0))
                 experts = own.new_full((len(batch), rows * columns), -1)
-                if used.name.startswith("ffm") or len(own) == len(where):  # of the images that there are
+                if use.name.startswith("ffm") or len(own) == len(where):  # only of the present images
                     experts[where] = own[: len(where)]
                 else:
                     experts = own
                 grid = experts.view(-1, rows, columns)
-                found[f"{used.name}/{modality.value}"] = ExpertMap(grid, routing.experts)
-        return found
+                maps[f"{use.name}/{modality.value}"] = ExpertMap(grid, routing.experts)
+        return maps
 
     def _features(self, batch: Batch, class_only: bool) -> tuple[dict[Modality, Tensor], list[MixtureUse]]:
-        """m -> (B, dim) features, zero where a missing one is not completed; and how every mixture routed."""
+        """Features m -> (B, dim) and how every mixture routed, in the order in which they ran.
+
+        A modality that a row lacks has zeros unless FFM completes it.
+        """
         batch = self._own(batch)
-        mixed: list[MixtureUse] = []
-        tokens, fuses = self._prefix(batch, mixed)
-        generated = self.ffm.generate(tokens) if self.ffm is not None and fuses else None
-        return self._encode(tokens, batch, class_only, generated, mixed), mixed
+        tokens, before = self._before_fusion(batch)
+        generations: Generations | None = None
+        fusion: list[MixtureUse] = []
+        if self.ffm is not None and not self._bypasses(batch):
+            generations, fusion = self.ffm.generate(tokens)
+        features, after = self._encode(tokens, batch, class_only, generations)
+        return features, [*before, *fusion, *after]
 
     def _own(self, batch: Batch) -> Batch:
-        """The batch with this model's modalities, each listed."""
+        """The batch reduced to this model's modalities; each has an entry, empty where no row has it."""
         return batch.only(self.modalities).completed(self.modalities, *self.image_tower.size)
 
     def _bypasses(self, batch: Batch) -> bool:
+        """Whether FFM and FRM are skipped: `official.bypass_single` and a batch of one row."""
         return self.config.official.bypass_single and len(batch) == 1
 
-    def _prefix(self, batch: Batch, mixed: list[MixtureUse]) -> tuple[Tokens, bool]:
-        """Packed tokens m -> (b_m, T, width) as FFM takes them, and whether it is to."""
+    def _before_fusion(self, batch: Batch) -> tuple[Tokens, list[MixtureUse]]:
+        """FFM's input m -> (b_m, T, width), and how the FRMs of the blocks before FFM routed."""
         sizes = [len(batch.index[m]) for m in self.modalities]
         images = torch.cat([batch.images[m] for m in self.modalities])
         stacked = self.image_tower.patchify(images, self.class_bias(batch, self.modalities))
-        fuses = self.ffm is not None and not self._bypasses(batch)
-        if self.ffm is not None and fuses and self.ffm.config.after_block:
-            replaced = self._refining(sizes, batch, mixed)
-            stacked = self.image_tower.encode(stacked, replaced, stop=self.ffm.config.after_block)
-        return dict(zip(self.modalities, stacked.split(sizes), strict=True)), fuses
+        uses: list[MixtureUse] = []
+        if self.ffm is not None and not self._bypasses(batch) and self.ffm.config.after_block:
+            stacked, uses = self._blocks(stacked, sizes, batch, stop=self.ffm.config.after_block)
+        return dict(zip(self.modalities, stacked.split(sizes), strict=True)), uses
 
     def _encode(
-        self,
-        tokens: Tokens,
-        batch: Batch,
-        class_only: bool,
-        generated: tuple[Made, list[MixtureUse]] | None,
-        mixed: list[MixtureUse],
-    ) -> dict[Modality, Tensor]:
-        """FFM's fusion of what it generated, if anything, and the remaining blocks: m -> (B, dim)."""
-        tower, start = self.image_tower, 0
-        if self.ffm is not None and generated is not None:
+        self, tokens: Tokens, batch: Batch, class_only: bool, generations: Generations | None
+    ) -> tuple[dict[Modality, Tensor], list[MixtureUse]]:
+        """Features m -> (B, dim) and how FRM routed: FFM's fusion, then the remaining blocks.
+
+        Without `generations` nothing is fused and all blocks run.
+        """
+        start = 0
+        if self.ffm is not None and generations is not None:
             start = self.ffm.config.after_block
-            mixed += generated[1]
-            tokens = self.ffm.fuse(tokens, generated[0], batch)
+            tokens = self.ffm.fuse(tokens, generations, batch)
         sizes = [len(tokens[m]) for m in self.modalities]
         stacked = torch.cat([tokens[m] for m in self.modalities])
-        replaced = self._refining(sizes, batch, mixed)
-        encoded = tower.project(tower.encode(stacked, replaced, class_only, start))  # (sum, T or 1, dim)
+        stacked, uses = self._blocks(stacked, sizes, batch, class_only, start)
+        encoded = self.image_tower.project(stacked)  # (sum, T or 1, dim)
         features: dict[Modality, Tensor] = {}
         for modality, x in zip(self.modalities, encoded.split(sizes), strict=True):
             feature = x[:, 0] if self.reduce is None else self.reduce[modality.value](x)
             features[modality] = feature if len(x) == len(batch) else batch.spread(modality, feature)
-        return features
+        return features, uses
 
-    def _refining(self, sizes: list[int], batch: Batch, mixed: list[MixtureUse]) -> dict[int, Replacement]:
-        """FRM in place of its blocks' FFN, for so many sequences of each modality."""
+    def _blocks(
+        self,
+        tokens: Tensor,
+        sizes: list[int],
+        batch: Batch,
+        class_only: bool = False,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> tuple[Tensor, list[MixtureUse]]:
+        """The tower's blocks from `start` to `stop`, FRM in place of its blocks' FFN, and how FRM routed.
+
+        `tokens` (sum of sizes, T, width) holds `sizes[i]` sequences of modality i.
+        """
         if self._bypasses(batch):
-            return {}
+            return self.image_tower.encode(tokens, {}, class_only, start, stop), []
         kinds = torch.arange(len(sizes), device=batch.pid.device).repeat_interleave(
             torch.tensor(sizes, device=batch.pid.device)
         )
+        uses: list[MixtureUse] = []
 
         def refine(layer: int, tokens: Tensor) -> Tensor:
             result: MixtureOutput = self.frm[str(layer)](tokens)
-            mixed.append(MixtureUse(f"frm{layer}", result, kinds.repeat_interleave(tokens.shape[1])))
+            uses.append(MixtureUse(f"frm{layer}", result, kinds.repeat_interleave(tokens.shape[1])))
             return result.tokens
 
-        return {layer: partial(refine, layer) for layer in self.frm_layers}
+        replaced: dict[int, Replacement] = {layer: partial(refine, layer) for layer in self.frm_layers}
+        return self.image_tower.encode(tokens, replaced, class_only, start, stop), uses
 
-    def _balance(self, mixed: list[MixtureUse]) -> Tensor:
-        """FFM's two mixtures (mean or last of their calls) times their factor, plus FRM's."""
+    def _balance(self, uses: list[MixtureUse]) -> Tensor:
+        """The sum of FFM's terms (mean or last of their calls) times `ffm_factor`, and of FRM's terms."""
         config = self.config.balance
         terms = []
-        for used in mixed:
-            calls = used.calls if config.ffm_calls == "mean" else used.calls[-1:]
-            each = [balance_loss(used.result.routing[call], config.load_of) for call in calls]
-            factor = config.ffm_factor if used.name.startswith("ffm") else 1.0
+        for use in uses:
+            calls = use.calls if config.ffm_calls == "mean" else use.calls[-1:]
+            each = [balance_loss(use.result.routing[call], config.load_of) for call in calls]
+            factor = config.ffm_factor if use.name.startswith("ffm") else 1.0
             terms.append(factor * torch.stack(each).mean())
         return torch.stack(terms).sum()
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.models.mixer.modality_alleviation import ModalityAlleviation
-from reid.nn.precision import full
+from reid.nn.precision import full_precision
 
 Layout = Literal["e_rv_ri", "e_r_base", "e_r", "e"]
 Part = Literal["erased", "related", "base"]
@@ -64,7 +64,7 @@ class GeM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """In float32."""
-        pooled: Tensor = full(x).clamp_min(self.epsilon).pow(self.power).mean((2, 3))
+        pooled: Tensor = full_precision(x).clamp_min(self.epsilon).pow(self.power).mean((2, 3))
         return pooled.pow(1 / self.power)
 
 
@@ -73,7 +73,7 @@ class AveragePool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """In float32."""
-        return full(x).mean((2, 3))
+        return full_precision(x).mean((2, 3))
 
 
 class Branches(nn.Module):
@@ -148,7 +148,7 @@ class Branches(nn.Module):
         maps = self.stages[name](x)
         if self.mam is not None:
             maps = self.mam(maps)
-        return full(cast(Tensor, self.pool(maps)))
+        return full_precision(cast(Tensor, self.pool(maps)))
 
     def _projected(self, part: Part, feature: Tensor) -> Tensor:
         """P P^T of the part's half of the basis, on (b, D)."""

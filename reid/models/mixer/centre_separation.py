@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reid.nn.losses.triplet import euclidean
-from reid.nn.precision import full
+from reid.nn.precision import full_precision
 
 PULL, PUSH = 0.01, 0.7
 
@@ -18,7 +18,7 @@ def centre_separation(features: Tensor, labels: Tensor, pull: float = PULL, push
     features (N, D), labels (N,). The mean over rows of [d - pull]+ plus the mean over pairs of classes of
     [push - d]+; one class alone pushes nothing.
     """
-    unit = F.normalize(full(features), dim=1)
+    unit = F.normalize(full_precision(features), dim=1)
     classes, own = labels.unique(return_inverse=True)
     member = F.one_hot(own, len(classes)).to(unit.dtype)  # (N, classes)
     centres = (member.T @ unit) / member.sum(0)[:, None]

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reid.nn.losses.triplet import euclidean
-from reid.nn.precision import full
+from reid.nn.precision import full_precision
 
 Negatives = Literal["any", "each"]
 
@@ -33,7 +33,7 @@ def mixed_cross_modal_triplet(
     nearest negative: of any modality, or (`each`) of the modality of the positive. `margin` None: soft,
     log(1 + exp(d_p - d_n)). Anchors without such a positive or negative are left out of that mean.
     """
-    unit = F.normalize(full(features), dim=1)
+    unit = F.normalize(full_precision(features), dim=1)
     distance = euclidean(unit, unit)
     same_label = labels[:, None] == labels[None, :]
     same_kind = kinds[:, None] == kinds[None, :]

@@ -25,7 +25,7 @@ from reid.models.mixer.orthogonality import orthogonality, orthonormality
 from reid.nn.distributed import gather_rows
 from reid.nn.losses.classification import smoothed_cross_entropy
 from reid.nn.losses.triplet import batch_hard_triplet
-from reid.nn.precision import full
+from reid.nn.precision import full_precision
 
 Features = dict[Part, Tensor]
 """(N, D) of the pictures of all ranks."""
@@ -177,7 +177,7 @@ class MixerHead(nn.Module):
         """
         device = visible.device.type
         with torch.autocast(device, enabled=False):
-            own = full(views.stacked())  # (n, parts, D)
+            own = full_precision(views.stacked())  # (n, parts, D)
             everywhere = torch.cat([gather_rows(own[: views.visible]), gather_rows(own[views.visible :])])
             raw = dict(zip(self.kinds, everywhere.unbind(1), strict=True))
             rows = len(visible)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid.nn.precision import full
+from reid.nn.precision import full_precision
 
 
 class Neck(nn.Module):
@@ -36,6 +36,6 @@ class Neck(nn.Module):
         return torch.cat(normed)
 
     def _pairs(self, features: Tensor, visible: int) -> list[tuple[nn.BatchNorm1d, Tensor]]:
-        features = full(features)
+        features = full_precision(features)
         parts = [features] if len(self.norms) == 1 else [features[:visible], features[visible:]]
         return [(norm, x) for norm, x in zip(self.norms, parts, strict=True)]  # type: ignore[misc]

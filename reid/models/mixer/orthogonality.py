@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reid.nn.precision import full
+from reid.nn.precision import full_precision
 
 Form = Literal["abs", "squared", "correlation"]
 
@@ -24,7 +24,7 @@ def orthogonality(a: Tensor, b: Tensor, form: Form = "abs") -> Tensor:
     correlations between a's and b's channels over the batch (the Frobenius norm of that matrix over D).
     """
     with torch.autocast(a.device.type, enabled=False):
-        a, b = full(a), full(b)
+        a, b = full_precision(a), full_precision(b)
         if form == "correlation":
             return _correlation(a, b)
         cosine = F.cosine_similarity(a, b, dim=1)
@@ -41,6 +41,6 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
 def orthonormality(matrix: Tensor) -> Tensor:
     """|P^T P - I| (Frobenius) of a square matrix: how far its columns are from orthonormal. A scalar."""
     with torch.autocast(matrix.device.type, enabled=False):
-        p = full(matrix)
+        p = full_precision(matrix)
         gap = p.T @ p - torch.eye(p.shape[1], device=p.device)
         return gap.square().sum().clamp_min(1e-12).sqrt()

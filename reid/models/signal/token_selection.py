@@ -19,7 +19,7 @@ Projections = Literal["frozen", "learned", "identity"]
 Drop = Literal["zero", "mask"]
 
 
-def top(scores: Tensor, k: int | Tensor) -> Tensor:
+def top_mask(scores: Tensor, k: int | Tensor) -> Tensor:
     """Bool mask of the k largest along the last axis, ties by position; k may differ by row, as (..., 1)."""
     order = scores.argsort(dim=-1, descending=True, stable=True)
     chosen = (torch.arange(scores.shape[-1], device=scores.device) < k).expand_as(order)
@@ -31,7 +31,7 @@ def intra_selection(cls: Tensor, patches: Tensor, k: int) -> Tensor:
 
     The published softmax and scale keep the order of the scores, so they are left out.
     """
-    return top(torch.einsum("bmd,bmnd->bmn", cls, patches), k)
+    return top_mask(torch.einsum("bmd,bmnd->bmn", cls, patches), k)
 
 
 def inter_selection(queries: Tensor, keys: Tensor, k: int, present: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def inter_selection(queries: Tensor, keys: Tensor, k: int, present: Tensor) -> T
     others = ~torch.eye(keys.shape[1], dtype=torch.bool, device=keys.device)
     usable = present[:, :, None] & present[:, None, :] & others  # (B, query, modality looked into)
     scores = scores.masked_fill(~usable[..., None], -torch.inf)
-    chosen = top(scores.flatten(2), k * usable.sum(2, keepdim=True))
+    chosen = top_mask(scores.flatten(2), k * usable.sum(2, keepdim=True))
     picked: Tensor = chosen.unflatten(2, keys.shape[1:3]).any(1)
     return picked
 

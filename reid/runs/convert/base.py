@@ -26,19 +26,19 @@ SHOWN = 5
 """Misfits that an error spells out."""
 
 
-def same(given: Tensor, shape: Size) -> Tensor:
+def unchanged(given: Tensor, shape: Size) -> Tensor:
     """Nothing to change."""
     return given
 
 
-def one_of_all(given: Tensor, shape: Size) -> Tensor:
+def repeat_for_experts(given: Tensor, shape: Size) -> Tensor:
     """What all experts share, (H,), (H, D) or a convolution's (H, D, 1) -> (E, H) or (E, H, D)."""
     kernel = given.dim() == len(shape) and given.shape[-1] == 1
     row = given.squeeze(-1) if kernel else given
     return row.expand(shape) if row.shape == shape[1:] else given
 
 
-def flat_table(given: Tensor, shape: Size) -> Tensor:
+def flatten_table(given: Tensor, shape: Size) -> Tensor:
     """A table of rows (n, 1, D) -> (n, D)."""
     return given.squeeze(1) if given.dim() == 3 else given
 
@@ -53,7 +53,7 @@ class TensorSource:
     """Where a tensor of ours comes from."""
 
     key: str
-    adapt: Adapt = same
+    adapt: Adapt = unchanged
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def system_of(model: str) -> PublicSystem:
     return known[model]
 
 
-def counts(state: State, system: PublicSystem, where: str) -> tuple[int, int]:
+def label_counts(state: State, system: PublicSystem, where: str) -> tuple[int, int]:
     """(identities, cameras) that a checkpoint was trained on; 0 cameras without a camera embedding.
 
     Raises WeightsError for another system's checkpoint and for one without classifiers.

@@ -19,7 +19,7 @@ from reid.models.base import ReIDModel
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
 from reid.nn.towers.weights import read_state
-from reid.runs.convert.base import convert, counts, system_of
+from reid.runs.convert.base import convert, label_counts, system_of
 from reid.runs.describe import PUBLISHED
 from reid.runs.folder import RunFolder, write_run
 from reid.runs.identities import LabelMap, training_labels
@@ -61,7 +61,7 @@ def prepare(config: Config, checkpoint: str) -> PreparedRun:
     system = system_of(config.model.name)
     where = storage.absolute(checkpoint)
     state = read_state(where)
-    classes, cameras = counts(state, system, where)
+    classes, cameras = label_counts(state, system, where)
     labels, shards = _labels(config, classes, cameras)
     values = {"workdir": storage.absolute(config.workdir)}
     if shards is not None:

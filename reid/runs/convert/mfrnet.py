@@ -10,8 +10,15 @@ from collections.abc import Collection
 from itertools import permutations
 
 from reid.modality import CAMERA
-from reid.runs.convert.base import IgnoredTensor, PublicSystem, State, TensorPlan, TensorSource, one_of_all
-from reid.runs.convert.parts import INITIALS, both, depth, identity_heads, tower_sources
+from reid.runs.convert.base import (
+    IgnoredTensor,
+    PublicSystem,
+    State,
+    TensorPlan,
+    TensorSource,
+    repeat_for_experts,
+)
+from reid.runs.convert.parts import INITIALS, identity_heads, tower_depth, tower_sources, weight_and_bias
 
 BACKBONE = "BACKBONE"
 BASE = f"{BACKBONE}.base"
@@ -22,29 +29,33 @@ GENERATORS = ("gfmoe", "gfmoe_2")
 def mixture(ours: str, public: str, down: str, up: str) -> dict[str, TensorSource]:
     """A router and its experts; `down` and `up` are the experts' public 1x1 convolutions."""
     scorer, gate = f"{ours}.router.scorer", f"{public}.gates.0"
-    found = both(f"{scorer}.project", f"{gate}.cosine_projector")
+    found = weight_and_bias(f"{scorer}.project", f"{gate}.cosine_projector")
     found[f"{scorer}.directions"] = TensorSource(f"{gate}.sim_matrix")
     found[f"{scorer}.log_scale"] = TensorSource(f"{gate}.temperature")  # a logarithm there, too
     for name, layer in (("down", down), ("up", up)):
-        found[f"{ours}.experts.{name}"] = TensorSource(f"{public}.experts.{layer}.weight", one_of_all)
-        found[f"{ours}.experts.{name}_bias"] = TensorSource(f"{public}.experts.{layer}.bias", one_of_all)
+        found[f"{ours}.experts.{name}"] = TensorSource(f"{public}.experts.{layer}.weight", repeat_for_experts)
+        found[f"{ours}.experts.{name}_bias"] = TensorSource(
+            f"{public}.experts.{layer}.bias", repeat_for_experts
+        )
     return found
 
 
 def plan(ours: Collection[str], public: Collection[str]) -> TensorPlan:
     """See `PublicSystem.plan`."""
-    last = depth(ours) - 1
+    last = tower_depth(ours) - 1
     found = tower_sources(ours, BACKBONE)
     for i, name in enumerate(GENERATORS):
         found |= mixture(f"ffm.generators.{i}", f"{BASE}.{name}", "conv_1", "conv_2")
     for source, target in permutations(CAMERA, 2):
         direction = INITIALS[source] + INITIALS[target]
-        found |= both(f"ffm.weights.{source.value}_to_{target.value}", f"{BASE}.glw_{direction}.0.lw")
+        found |= weight_and_bias(
+            f"ffm.weights.{source.value}_to_{target.value}", f"{BASE}.glw_{direction}.0.lw"
+        )
     found |= mixture(f"frm.{last}", f"{BLOCKS}.{last}.smoe", "conv_A", "conv_B")
     for modality in CAMERA:
         reduce = f"{modality.value}_reduce"
-        found |= both(f"reduce.{modality.value}.norm", f"{reduce}.0")
-        found |= both(f"reduce.{modality.value}.linear", f"{reduce}.1")
+        found |= weight_and_bias(f"reduce.{modality.value}.norm", f"{reduce}.0")
+        found |= weight_and_bias(f"reduce.{modality.value}.linear", f"{reduce}.1")
     heads, hints = identity_heads(ours, public)
     ignored = [
         IgnoredTensor(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from reid.errors import WeightsError
 from reid.modality import CAMERA, Modality
-from reid.runs.convert.base import TensorSource, flat_table
+from reid.runs.convert.base import TensorSource, flatten_table
 
 TOWER = "image_tower.visual."
 BLOCKS = TOWER + "transformer.resblocks."
@@ -21,7 +21,7 @@ _SPELLED = {
 _NUMBERED = ({"0", "1", "2"}, {"1", "2", "3"})
 
 
-def both(ours: str, public: str) -> dict[str, TensorSource]:
+def weight_and_bias(ours: str, public: str) -> dict[str, TensorSource]:
     """Weight and bias of a layer."""
     return {f"{ours}.{part}": TensorSource(f"{public}.{part}") for part in ("weight", "bias")}
 
@@ -33,15 +33,15 @@ def tower_sources(ours: Collection[str], backbone: str) -> dict[str, TensorSourc
         for name in ours
         if name.startswith(TOWER)
     }
-    return found | {"class_bias.camera": TensorSource(f"{backbone}.cv_embed", flat_table)}
+    return found | {"class_bias.camera": TensorSource(f"{backbone}.cv_embed", flatten_table)}
 
 
-def depth(ours: Collection[str]) -> int:
+def tower_depth(ours: Collection[str]) -> int:
     """Blocks of the tower."""
     return len({name.removeprefix(BLOCKS).partition(".")[0] for name in ours if name.startswith(BLOCKS)})
 
 
-def head(ours: str, neck: str, classifier: str) -> dict[str, TensorSource]:
+def head_sources(ours: str, neck: str, classifier: str) -> dict[str, TensorSource]:
     """A batch norm and its classifier."""
     found = {f"heads.{ours}.norm.{part}": TensorSource(f"{neck}.{part}") for part in NORM}
     return found | {f"heads.{ours}.classifier.weight": TensorSource(f"{classifier}.weight")}
@@ -57,12 +57,12 @@ def identity_heads(
     necks, classifiers = (_by_modality(public, stem, other) for stem in ("bottleneck", "classifier"))
     if any(name.startswith("heads.joint.") for name in ours):
         hint = "It has a head on each modality, as model.heads=each."
-        return head("joint", "bottleneck", "classifier"), [hint] if necks else []
+        return head_sources("joint", "bottleneck", "classifier"), [hint] if necks else []
     found: dict[str, TensorSource] = {}
     for modality, initial in INITIALS.items():
         suffix = f"_{initial.lower()}"
         neck = necks.get(modality, f"bottleneck{suffix}")
-        found |= head(modality.value, neck, classifiers.get(modality, f"classifier{suffix}"))
+        found |= head_sources(modality.value, neck, classifiers.get(modality, f"classifier{suffix}"))
     hint = "It has one head on all modalities, as model.heads=joint."
     return found, [hint] if "bottleneck.weight" in public else []
 

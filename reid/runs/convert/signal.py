@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from reid.runs.convert.base import IgnoredTensor, PublicSystem, TensorPlan, TensorSource, scalar
-from reid.runs.convert.parts import INITIALS, both, head, identity_heads, tower_sources
+from reid.runs.convert.parts import INITIALS, head_sources, identity_heads, tower_sources, weight_and_bias
 
 BACKBONE = "clip_vision_encoder"
 INTERACTION = "_var"
@@ -16,19 +16,19 @@ def plan(ours: Collection[str], public: Collection[str]) -> TensorPlan:
     """See `PublicSystem.plan`."""
     found = tower_sources(ours, BACKBONE)
     for name, letter in (("query", "q"), ("key", "k"), ("value", "v")):
-        found |= both(f"sim.selection.{name}", f"SIM.token_selection.W_{letter}")
+        found |= weight_and_bias(f"sim.selection.{name}", f"SIM.token_selection.W_{letter}")
     inner = "SIM.modal_interactive"
     for part in ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"):
         found[f"sim.attention.{part}"] = TensorSource(f"{inner}.cross_attn.{part}")
     for layer in ("ffn.0", "ffn.2", "norm1", "norm2"):
-        found |= both(f"sim.{layer}", f"{inner}.{layer}")
+        found |= weight_and_bias(f"sim.{layer}", f"{inner}.{layer}")
     found["gam.temperature"] = TensorSource("AlignM.contra_temp", scalar)
     for modality, initial in INITIALS.items():
         sampler, das = f"lam.samplers.{modality.value}", f"AlignM.DAS_{initial.lower()}"
-        found |= both(f"{sampler}.query", f"{das}.proj_q")
+        found |= weight_and_bias(f"{sampler}.query", f"{das}.proj_q")
         for layer in ("0", "2", "4"):  # the last has no bias
-            found |= both(f"{sampler}.offset.{layer}", f"{das}.conv_offset.{layer}")
-    found |= head("interaction", f"bottleneck{INTERACTION}", f"classifier{INTERACTION}")
+            found |= weight_and_bias(f"{sampler}.offset.{layer}", f"{das}.conv_offset.{layer}")
+    found |= head_sources("interaction", f"bottleneck{INTERACTION}", f"classifier{INTERACTION}")
     heads, hints = identity_heads(ours, public, other=[INTERACTION])
     ignored = []
     if "sim.selection.query.weight" in ours:

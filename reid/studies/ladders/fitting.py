@@ -12,7 +12,7 @@ from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
 
 
-def shell(config: Config) -> ReIDModel:
+def untrained_model(config: Config) -> ReIDModel:
     """The model for its names and abilities, without memory for its weights where that is possible."""
     data = config.data
     context = ModelContext(2, 2, data.height, data.width, data.modalities)
@@ -28,7 +28,7 @@ def used_groups(config: Config) -> set[str]:
     matches = [group.match for group in config.train.optim.groups]
     if not matches:
         return set()
-    names = [name for name, p in shell(config).named_parameters() if p.requires_grad]
+    names = [name for name, p in untrained_model(config).named_parameters() if p.requires_grad]
     return {found for name in names if (found := next((m for m in matches if re.search(m, name)), None))}
 
 

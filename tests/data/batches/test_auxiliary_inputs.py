@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reid.config import AugmentConfig
-from reid.data.batches.auxiliary_inputs import attach, decode_mask
+from reid.data.batches.auxiliary_inputs import attach_auxiliary, decode_mask
 from reid.data.batches.batch import join
 from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.batches.collate import Collator
@@ -146,11 +146,11 @@ def sample(captions: int = 3, mask: bool = True) -> Sample:
 
 def test_a_row_takes_the_inputs_of_its_sample() -> None:
     bare = BatchRow({})
-    whole = attach(bare, sample())
+    whole = attach_auxiliary(bare, sample())
     assert whole.caption is not None and whole.caption.content == "caption 0"
     assert whole.mask == encode_mask(shape(0, 0))
-    assert attach(bare, sample(), 2).caption.content == "caption 2"  # type: ignore[union-attr]
-    lacking = attach(whole, sample(0, mask=False))
+    assert attach_auxiliary(bare, sample(), 2).caption.content == "caption 2"  # type: ignore[union-attr]
+    lacking = attach_auxiliary(whole, sample(0, mask=False))
     assert lacking.caption is lacking.mask is None
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from reid.data.batches.read_ahead import ahead
+from reid.data.batches.read_ahead import read_ahead
 from reid.data.shards.shard_set import ShardSet
 from tests.support.streams import CountingShards, names, once_over, stream
 
@@ -19,7 +19,7 @@ def test_items_come_in_order(limit: float, threads: int) -> None:
         time.sleep(0.002 * (group % 3))
         return group * 10
 
-    found = list(ahead(list(range(20)), read, lambda _: 1, limit, threads))
+    found = list(read_ahead(list(range(20)), read, lambda _: 1, limit, threads))
     assert found == [group * 10 for group in range(20)]
 
 
@@ -33,7 +33,7 @@ def test_reading_goes_on_while_an_item_is_used_up_to_the_limit() -> None:
             ready.set()
         return group
 
-    source = ahead(list(range(50)), read, lambda _: 2.0, 8, 2)
+    source = read_ahead(list(range(50)), read, lambda _: 2.0, 8, 2)
     assert next(source) == 0
     assert ready.wait(5), "three more wait while the first is used: 8 bytes are 4 items"
     time.sleep(0.05)
@@ -44,7 +44,7 @@ def test_reading_goes_on_while_an_item_is_used_up_to_the_limit() -> None:
 
 
 def test_an_item_larger_than_the_limit_is_read_alone() -> None:
-    assert list(ahead([1, 2], lambda group: group, lambda _: 100, 1, 2)) == [1, 2]
+    assert list(read_ahead([1, 2], lambda group: group, lambda _: 100, 1, 2)) == [1, 2]
 
 
 def test_an_error_is_raised_in_its_turn() -> None:
@@ -53,7 +53,7 @@ def test_an_error_is_raised_in_its_turn() -> None:
             raise ValueError("two")
         return group
 
-    source = ahead(list(range(5)), read, lambda _: 1, 4, 2)
+    source = read_ahead(list(range(5)), read, lambda _: 1, 4, 2)
     assert [next(source), next(source)] == [0, 1]
     with pytest.raises(ValueError, match="two"):
         next(source)

@@ -187,4 +187,5 @@ def test_the_protocol_leaves_out_the_identity_in_the_querys_own_camera(root: Pat
         ("test_vis/cam1/0003", "test_nir/cam1/0003/0003_c01_s18_f30_nir"),
         ("test_vis/cam1/0003", "test_nir/cam1/0003/0003_c01_s18_f31_nir"),
     ]
-    assert [len(trial) for trial in protocol.draws(gallery)] == [2] * 10  # one picture a camera and identity
+    trials = protocol.gallery_trials(gallery)
+    assert [len(trial) for trial in trials] == [2] * 10  # one picture a camera and identity

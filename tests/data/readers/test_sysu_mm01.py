@@ -222,7 +222,7 @@ def test_permutations_go_by_the_numbers_of_the_names(root: Path) -> None:
     protocol = get_protocol(
         protocol_config(compose({"extends": "sysu_all", "gallery": {"sampling": sampling}}))
     )
-    (drawn,) = protocol.draws(gallery)
+    (drawn,) = protocol.gallery_trials(gallery)
     assert [gallery[i].item_id for i in drawn] == [
         "cam1/0002/0007",
         "cam2/0002/0001",

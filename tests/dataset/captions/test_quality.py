@@ -14,10 +14,10 @@ from reid.dataset.captions.quality import (
     COUNTED,
     CaptionTally,
     CaptionVerdict,
+    apply_policy,
     contradictions,
-    improve,
-    judge,
-    judge_all,
+    judge_caption,
+    judge_captions,
     token_lengths,
 )
 from reid.errors import ConfigError
@@ -26,7 +26,7 @@ POLICY = CaptionPolicy(min_confidence=0.5)
 
 
 def codes(text: str, confidence: float | None = None, *attributes: SampleAttribute) -> list[str]:
-    return [r.code for r in judge(Caption(text, confidence), attributes, POLICY).reasons]
+    return [r.code for r in judge_caption(Caption(text, confidence), attributes, POLICY).reasons]
 
 
 @pytest.mark.parametrize(
@@ -109,17 +109,17 @@ def test_sure_sources_that_differ_contradict() -> None:
 def test_many_are_judged_like_one_by_one() -> None:
     texts = ["a hat", "", "unknown", "word " * 80]
     captions = [Caption(t) for t in texts]
-    assert judge_all(captions, [()] * 4, POLICY) == [judge(c, (), POLICY) for c in captions]
+    assert judge_captions(captions, [()] * 4, POLICY) == [judge_caption(c, (), POLICY) for c in captions]
 
 
 def test_some_unknown_may_be_allowed() -> None:
     two = Caption("The hat is unknown and the bag is not visible.")
-    assert not judge(two, (), CaptionPolicy(max_unknown=1)).ok
-    assert judge(two, (), CaptionPolicy(max_unknown=2)).ok
+    assert not judge_caption(two, (), CaptionPolicy(max_unknown=1)).ok
+    assert judge_caption(two, (), CaptionPolicy(max_unknown=2)).ok
 
 
 def look(_: int, text: str) -> CaptionVerdict:
-    return judge(Caption(text), (), POLICY)
+    return judge_caption(Caption(text), (), POLICY)
 
 
 def never(indices: Sequence[int], attempt: int) -> list[str]:
@@ -128,7 +128,7 @@ def never(indices: Sequence[int], attempt: int) -> list[str]:
 
 def test_keep_leaves_all_and_counts_the_bad() -> None:
     made = ["a hat", "unknown"]
-    values, verdicts, tally = improve(made, never, look, CaptionPolicy(on_bad="keep"))
+    values, verdicts, tally = apply_policy(made, never, look, CaptionPolicy(on_bad="keep"))
     assert values == made
     assert [v.ok for v in verdicts] == [True, False]
     assert tally == CaptionTally(made=2, good=1, kept=1, reasons=tally.reasons)
@@ -136,7 +136,7 @@ def test_keep_leaves_all_and_counts_the_bad() -> None:
 
 
 def test_drop_takes_the_bad_away() -> None:
-    values, _, tally = improve(["a hat", "unknown"], never, look, CaptionPolicy(on_bad="drop"))
+    values, _, tally = apply_policy(["a hat", "unknown"], never, look, CaptionPolicy(on_bad="drop"))
     assert values == ["a hat", None]
     assert (tally.good, tally.dropped) == (1, 1)
 
@@ -149,7 +149,7 @@ def test_regenerate_makes_only_the_bad_again_and_drops_what_stays_bad() -> None:
         return ["a coat" if i == 1 else "still unknown" for i in indices]
 
     policy = CaptionPolicy(on_bad="regenerate", tries=3)
-    values, verdicts, tally = improve(["a hat", "unknown", "n/a?"], remake, look, policy)
+    values, verdicts, tally = apply_policy(["a hat", "unknown", "n/a?"], remake, look, policy)
     assert asked == [([1, 2], 1), ([2], 2), ([2], 3)]
     assert values == ["a hat", "a coat", None]
     assert [v.ok for v in verdicts] == [True, True, False]

@@ -14,7 +14,7 @@ from PIL import Image as PILImage
 from reid.data.images import encode_mask
 from reid.data.shards.schema import Caption, Image, Labels, Mask, Sample, SampleAttribute
 from reid.data.shards.shard_set import ShardSet
-from reid.dataset.report.preview import TINT, choose, render_preview
+from reid.dataset.report.preview import TINT, choose_preview, render_preview
 from reid.errors import DataError
 from reid.modality import Modality
 from tests.support.shards import flat_picture, make_identities, make_shards
@@ -28,11 +28,11 @@ def plain(tmp_path: Path) -> ShardSet:
 
 
 def names(shards: ShardSet, *args: object, **fields: object) -> list[str]:
-    return [s.labels.sample_id for s in choose(shards, *args, **fields).samples]  # type: ignore[arg-type]
+    return [s.labels.sample_id for s in choose_preview(shards, *args, **fields).samples]  # type: ignore[arg-type]
 
 
 def test_rows_are_drawn_over_the_whole_set_and_repeat_with_the_seed(plain: ShardSet) -> None:
-    assert choose(plain, 6).rows == 24
+    assert choose_preview(plain, 6).rows == 24
     assert names(plain, 6) == names(plain, 6)
     assert len(set(names(plain, 6))) == 6
     assert len({tuple(names(plain, 6, seed=seed)) for seed in range(5)}) > 1
@@ -47,22 +47,22 @@ def test_only_the_row_groups_of_drawn_rows_are_read(plain: ShardSet, monkeypatch
     monkeypatch.setattr(
         ShardSet, "read_group", lambda self, group: (read.append(group.rows), whole(self, group))[1]
     )
-    choose(plain, 1)
+    choose_preview(plain, 1)
     assert len(read) == 1
 
 
 def test_a_split_can_be_chosen_and_an_empty_one_is_told(plain: ShardSet) -> None:
-    assert {s.labels.split for s in choose(plain, 4, "test").samples} == {"test"}
+    assert {s.labels.split for s in choose_preview(plain, 4, "test").samples} == {"test"}
     with pytest.raises(DataError, match="no row in split 'val'; splits with rows: train, test"):
-        choose(plain, 4, "val")
+        choose_preview(plain, 4, "val")
 
 
 def test_by_identity_shows_rows_of_few_identities_together(plain: ShardSet) -> None:
-    chosen = choose(plain, 8, "train", by_identity=True).samples
+    chosen = choose_preview(plain, 8, "train", by_identity=True).samples
     pids = [s.labels.pid for s in chosen]
     assert len(pids) == 8 and len(set(pids)) <= 4
     assert len({s.labels.sample_id for s in chosen}) == 8
-    page = render_preview(plain, choose(plain, 8, "train", by_identity=True), by_identity=True)
+    page = render_preview(plain, choose_preview(plain, 8, "train", by_identity=True), by_identity=True)
     assert len(re.findall(r"<h2>Identity \d+</h2>", page)) == len(set(pids))
 
 
@@ -90,7 +90,7 @@ def rich(broken: bool = False) -> Sample:
 
 def page_of(tmp_path: Path, sample: Sample) -> str:
     shards = make_shards(tmp_path / "set", [[sample]])
-    return render_preview(shards, choose(shards, 5))
+    return render_preview(shards, choose_preview(shards, 5))
 
 
 def pictures(page: str) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from reid import storage
 from reid.config import load
-from reid.doctor.data.examination import Extent, Report, choose, examine, examine_config
+from reid.doctor.data.examination import Extent, Report, choose_examined, examine, examine_config
 from reid.doctor.data.source import ExaminedSample
 from reid.doctor.finding import Finding
 from reid.errors import ConfigError, DataError
@@ -138,8 +138,8 @@ def test_a_sample_is_read_and_all_files_on_demand(tmp_path: Path) -> None:
 def test_half_of_a_sample_is_whole_test_identities_and_the_draw_repeats() -> None:
     samples = make_identities([4] * 20, split="train") + make_identities([4] * 20, split="test")
     entries = [ExaminedSample(s) for s in samples]
-    chosen = choose(entries, Extent(sample=40))
-    assert len(set(chosen)) == 40 and chosen == sorted(chosen) == choose(entries, Extent(sample=40))
+    chosen = choose_examined(entries, Extent(sample=40))
+    assert len(set(chosen)) == 40 and chosen == sorted(chosen) == choose_examined(entries, Extent(sample=40))
     tested = [entries[i].identity for i in chosen if entries[i].split == "test"]
     assert sum(tested.count(who) == 4 for who in set(tested)) >= 5
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from reid.data.images import encode_jpeg, encode_png
-from reid.doctor.data.pictures import look
+from reid.doctor.data.pictures import picture_stats
 from tests.support.doctor import pattern
 from tests.support.examined_samples import RGB
 
@@ -15,7 +15,7 @@ def test_a_recoded_or_scaled_picture_keeps_its_hash_and_another_has_its_own() ->
     pixels = np.asarray(pattern(1))
     small = np.asarray(pattern(1).resize((24, 48), PILImage.Resampling.BICUBIC))
     first, jpeg, scaled, other = (
-        look(0, RGB, data, "x")
+        picture_stats(0, RGB, data, "x")
         for data in (
             encode_png(pixels),
             encode_jpeg(pixels, quality=60),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reid.errors import ConfigError
-from reid.evaluate.protocols.choice import Choice, choose_protocol, sides_of
+from reid.evaluate.protocols.choice import ProtocolChoice, choose_protocol, sides_of
 from reid.evaluate.protocols.items import Provenance, SampleLabels
 from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.protocols.protocol import get_protocol
@@ -42,7 +42,7 @@ def test_auto_is_what_the_cameras_allow(seen: list[Seen], protocol: str, note: s
 
 
 def test_a_named_protocol_stays_and_its_sides_are_those_of_auto() -> None:
-    assert choose_protocol("mix", rows((1, 0))) == Choice(get_protocol("mix"))
+    assert choose_protocol("mix", rows((1, 0))) == ProtocolChoice(get_protocol("mix"))
     auto = sides_of("auto").config
     for name in ("cross_camera", "roles"):
         other = get_protocol(name).config
@@ -62,18 +62,18 @@ def test_labels_that_cannot_bear_a_protocol_are_refused(
     protocol: str, seen: list[Seen], words: tuple[str, ...]
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_support(Choice(get_protocol(protocol)), rows(*seen), field="F", what="the split")
+        check_support(ProtocolChoice(get_protocol(protocol)), rows(*seen), field="F", what="the split")
     assert str(caught.value).startswith(f"F: under {protocol} no query of the split has a right answer: ")
     for word in words:
         assert word in str(caught.value)
 
 
 def test_one_answer_of_one_identity_is_enough() -> None:
-    check_support(Choice(get_protocol("cross_camera")), rows((1, 0), (2, 1), (3, 0), (3, 1)))
+    check_support(ProtocolChoice(get_protocol("cross_camera")), rows((1, 0), (2, 1), (3, 0), (3, 1)))
 
 
 def test_the_pairings_of_a_model_are_asked_and_an_empty_side_is_another_fault() -> None:
-    across = Choice(get_protocol("cross_camera"))
+    across = ProtocolChoice(get_protocol("cross_camera"))
     labels = rows((1, 0), (1, 1)) + rows((2, 0), (2, 0), modality=NIR)
     check_support(across, labels)
     with pytest.raises(ConfigError):

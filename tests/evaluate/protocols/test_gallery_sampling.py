@@ -12,7 +12,7 @@ from scipy.io import savemat
 
 from reid.config.protocols.spec import ProtocolConfig, SamplingConfig
 from reid.errors import DataError
-from reid.evaluate.protocols.gallery_sampling import draws
+from reid.evaluate.protocols.gallery_sampling import gallery_trials
 from reid.evaluate.protocols.items import GalleryItem, SampleLabels
 from reid.evaluate.protocols.protocol import Protocol, get_protocol
 from reid.modality import Modality
@@ -66,18 +66,18 @@ def names(pool: tuple[GalleryItem, ...], drawn: list[int]) -> list[str]:
 
 
 def test_single_shot_galleries_are_those_of_agw_trial_by_trial(pool: tuple[GalleryItem, ...]) -> None:
-    drawn = get_protocol("sysu_all").draws(pool)
+    drawn = get_protocol("sysu_all").gallery_trials(pool)
     assert [names(pool, one) for one in drawn] == [agw(trial) for trial in range(10)]
     assert len({tuple(one) for one in drawn}) > 1
 
 
 def test_another_seed_starts_the_trials_elsewhere(pool: tuple[GalleryItem, ...]) -> None:
-    drawn = draws(SamplingConfig(trials=2, seed=4), pool)
+    drawn = gallery_trials(SamplingConfig(trials=2, seed=4), pool)
     assert [names(pool, one) for one in drawn] == [agw(4), agw(5)]
 
 
 def test_several_shots_are_distinct_and_a_small_cell_gives_all(pool: tuple[GalleryItem, ...]) -> None:
-    drawn = names(pool, draws(SamplingConfig(shots=5, trials=1), pool)[0])
+    drawn = names(pool, gallery_trials(SamplingConfig(shots=5, trials=1), pool)[0])
     count = {key: sum(name.startswith("/".join(key)) for name in drawn) for key in FOLDERS}
     assert count == {key: min(5, size) for key, size in FOLDERS.items()}
     assert len(set(drawn)) == len(drawn)
@@ -85,14 +85,14 @@ def test_several_shots_are_distinct_and_a_small_cell_gives_all(pool: tuple[Galle
 
 def test_no_shots_are_one_trial_of_everything(pool: tuple[GalleryItem, ...]) -> None:
     everything = [list(range(len(pool)))]
-    assert draws(None, pool) == draws(SamplingConfig(shots=None), pool) == everything
+    assert gallery_trials(None, pool) == gallery_trials(SamplingConfig(shots=None), pool) == everything
 
 
 def test_a_cell_may_be_one_modality_of_a_camera() -> None:
     labels = [row("a", 0, 1), infrared("b", 0, 1), infrared("c", 0, 1), row("d", 0, None), row("e", 0, None)]
     pool = get_protocol("llcm_mix").mixed_gallery(labels, [(RGB,), (NIR,)]).items
-    by_modality = draws(SamplingConfig(per=("pid", "camid", "modality"), trials=1), pool)[0]
-    by_camera = draws(SamplingConfig(trials=20), pool)
+    by_modality = gallery_trials(SamplingConfig(per=("pid", "camid", "modality"), trials=1), pool)[0]
+    by_camera = gallery_trials(SamplingConfig(trials=20), pool)
     assert len(by_modality) == 3  # infrared and RGB of the camera, one of no known camera
     assert {len(one) for one in by_camera} == {2}
     assert len({pool[one[1]].item_id for one in by_camera}) == 3  # all three pictures of the camera come
@@ -101,17 +101,17 @@ def test_a_cell_may_be_one_modality_of_a_camera() -> None:
 def test_the_same_number_in_two_data_sets_is_two_cells() -> None:
     labels = [row("a", 0, 1), row("b", 0, 1, dataset="other")]
     pool = get_protocol("all").gallery(labels, [RGB]).items
-    assert len(draws(SamplingConfig(trials=1), pool)[0]) == 2
+    assert len(gallery_trials(SamplingConfig(trials=1), pool)[0]) == 2
 
 
 def test_names_sort_as_files_do_even_in_a_mixed_gallery() -> None:
     labels = [row(name, 0, 1, images={RGB: CAPTURED, NIR: CAPTURED}) for name in ("x/12", "x/1")]
     protocol = Protocol(ProtocolConfig(gallery={"mixed": True}))
     pool = protocol.mixed_gallery(labels, [(RGB,), (NIR,)]).items
-    picked = {pool[draws(SamplingConfig(trials=1, seed=s), pool)[0][0]].item_id for s in range(30)}
+    picked = {pool[gallery_trials(SamplingConfig(trials=1, seed=s), pool)[0][0]].item_id for s in range(30)}
     assert picked == {"x/1:nir", "x/1:rgb", "x/12:nir", "x/12:rgb"}
     first = random.Random(0).choice(["x/1:nir", "x/1:rgb", "x/12:nir", "x/12:rgb"])
-    assert pool[draws(SamplingConfig(trials=1), pool)[0][0]].item_id == first
+    assert pool[gallery_trials(SamplingConfig(trials=1), pool)[0][0]].item_id == first
 
 
 PERMUTATIONS = {
@@ -136,7 +136,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_permutation_file_decides_by_camera_identity_and_trial(
     file: Path, pool: tuple[GalleryItem, ...]
 ) -> None:
-    drawn = draws(by_file(file), pool)
+    drawn = gallery_trials(by_file(file), pool)
     assert names(pool, drawn[0]) == [
         "cam1/0006/0002",
         "cam1/0010/0012",
@@ -146,7 +146,7 @@ def test_a_permutation_file_decides_by_camera_identity_and_trial(
         "cam5/0010/0004",
     ]
     assert names(pool, drawn[1])[0] == "cam1/0006/0003"
-    two = names(pool, draws(by_file(file, shots=2, trials=1), pool)[0])
+    two = names(pool, gallery_trials(by_file(file, shots=2, trials=1), pool)[0])
     assert two[:4] == ["cam1/0006/0002", "cam1/0006/0001", "cam1/0010/0012", "cam1/0010/0002"]
 
 
@@ -160,25 +160,25 @@ def test_the_published_mat_file_is_read_like_the_json(file: Path, pool: tuple[Ga
         cameras[camera, 0] = cells
     mat = file.with_suffix(".mat")
     savemat(mat, {"rand_perm_cam": cameras})
-    assert draws(by_file(mat), pool) == draws(by_file(file), pool)
+    assert gallery_trials(by_file(mat), pool) == gallery_trials(by_file(file), pool)
 
 
 def test_bytes_that_are_no_mat_file_are_told(tmp_path: Path, pool: tuple[GalleryItem, ...]) -> None:
     (tmp_path / "x.mat").write_bytes(b"x")
     with pytest.raises(DataError, match=r"permutations: .*x\.mat is no permutation file"):
-        draws(by_file(tmp_path / "x.mat"), pool)
+        gallery_trials(by_file(tmp_path / "x.mat"), pool)
 
 
 def test_a_file_that_does_not_fit_is_told(file: Path, pool: tuple[GalleryItem, ...]) -> None:
     with pytest.raises(DataError, match=r"no permutation for trial 2 of camera 0, identity 6; it has 2"):
-        draws(by_file(file, trials=3), pool)
+        gallery_trials(by_file(file, trials=3), pool)
     file.write_text('{"cam1": []}')
     with pytest.raises(DataError, match=r"permutations: .*json is no permutation file"):
-        draws(by_file(file), pool)
+        gallery_trials(by_file(file), pool)
     file.write_text(json.dumps(PERMUTATIONS))
     unnumbered = get_protocol("all").gallery([row("cam1/0006/front", 6, 0)], [RGB]).items
     with pytest.raises(DataError, match="no file number"):
-        draws(by_file(file), unnumbered)
+        gallery_trials(by_file(file), unnumbered)
 
 
 def test_how_galleries_were_drawn_is_told_in_the_summary(file: Path) -> None:

@@ -29,11 +29,11 @@ def test_each_side_may_be_limited_to_cameras() -> None:
 
 def test_sides_may_be_of_different_splits() -> None:
     labels = [row("a", 0, split="val"), row("b", 0, split="test"), row("c", 0, split="train")]
-    named = protocol(query={"split": "val"}).within("test")
+    named = protocol(query={"split": "val"}).with_split("test")
     assert [q.query_id for q in named.queries(labels, [RGB]).items] == ["a"]
     assert [g.item_id for g in named.gallery(labels, [RGB]).items] == ["b"]
     assert named.splits == ("val", "test")
-    assert protocol().within("test").splits == ("test",)
+    assert protocol().with_split("test").splits == ("test",)
 
 
 def test_text_asks_once_a_caption_or_once_an_image() -> None:

@@ -10,7 +10,14 @@ import pytest
 from reid.data.shards.schema import SampleAttribute
 from reid.errors import ConfigError
 from reid.generate.caption.attribute_files import load_schema
-from reid.generate.caption.merging import faults, fitted, merge, sentence, tokens, trusted
+from reid.generate.caption.merging import (
+    above_confidence,
+    attribute_sentence,
+    fitting_sentence,
+    merge_attributes,
+    sentence_faults,
+    token_length,
+)
 from reid.generate.caption.shipped_attributes import PERSON, SHIPPED, VEHICLE
 
 EQUAL: dict[str, float] = {}
@@ -26,24 +33,24 @@ def test_persons_have_thirteen_attributes_and_vehicles_six() -> None:
 
 def test_the_most_confident_source_states_an_attribute() -> None:
     records = [SampleAttribute("gender", "male", 0.6, "RGB"), SampleAttribute("gender", "female", 0.8, "TI")]
-    assert merge(records, PERSON, EQUAL)["gender"].value == "female"
+    assert merge_attributes(records, PERSON, EQUAL)["gender"].value == "female"
 
 
 def test_a_source_weighs_as_it_is_set_to() -> None:
     records = [SampleAttribute("gender", "male", 0.6, "RGB"), SampleAttribute("gender", "female", 0.8, "TI")]
-    assert merge(records, PERSON, {"TI": 0.5})["gender"].value == "male"
+    assert merge_attributes(records, PERSON, {"TI": 0.5})["gender"].value == "male"
 
 
 def test_ties_go_to_all_before_rgb_before_near_before_thermal_infrared() -> None:
     order = ["TI", "NI", "RGB", "ALL"]
     for i in range(1, 4):
         records = [SampleAttribute("gender", "male", 0.5, s) for s in order[: i + 1]]
-        assert merge(records, PERSON, EQUAL)["gender"].source == order[i]
+        assert merge_attributes(records, PERSON, EQUAL)["gender"].source == order[i]
 
 
 def test_an_attribute_that_nobody_is_sure_of_is_left_out_of_the_sentence() -> None:
     merged = said(gender="male") | {"glasses": SampleAttribute("glasses", "yes", 0.29, "ALL")}
-    assert set(trusted(merged, 0.3)) == {"gender"}
+    assert set(above_confidence(merged, 0.3)) == {"gender"}
 
 
 def test_the_sentence_says_all_there_is_and_skips_what_is_not() -> None:
@@ -62,13 +69,13 @@ def test_the_sentence_says_all_there_is_and_skips_what_is_not() -> None:
         glasses="no",
         carried_object="umbrella",
     )
-    assert sentence(whole, PERSON) == (
+    assert attribute_sentence(whole, PERSON) == (
         "An adult woman with long hair, wearing an orange coat, blue jeans, white trainers, carrying an "
         "umbrella, seen from the back in daylight."
     )
-    assert sentence(said(lower_type="shorts"), PERSON) == "A person, shorts."
-    assert sentence(said(colour="red", type="SUV", make="other"), VEHICLE) == "A red SUV."
-    assert sentence(said(type="SUV"), VEHICLE) == "An SUV."
+    assert attribute_sentence(said(lower_type="shorts"), PERSON) == "A person, shorts."
+    assert attribute_sentence(said(colour="red", type="SUV", make="other"), VEHICLE) == "A red SUV."
+    assert attribute_sentence(said(type="SUV"), VEHICLE) == "An SUV."
 
 
 @pytest.mark.parametrize("name", list(SHIPPED))
@@ -78,32 +85,32 @@ def test_every_value_of_a_shipped_schema_is_said_alone_and_with_all_others(name:
     for attribute in schema.attributes:
         for value in attribute.values:
             for stated in (said(**{attribute.name: value}), said(**{**first, attribute.name: value})):
-                text = sentence(stated, schema)
-                assert faults(text, stated, schema) == []
+                text = attribute_sentence(stated, schema)
+                assert sentence_faults(text, stated, schema) == []
 
 
 def test_the_least_sure_attributes_go_until_the_sentence_fits() -> None:
     whole = said(gender="female", upper_type="coat", upper_colour="red")
     whole["upper_colour"] = SampleAttribute("upper_colour", "red", 0.4, "ALL")
-    text, kept = fitted(whole, PERSON, limit=tokens("A woman, wearing a coat."))
+    text, kept = fitting_sentence(whole, PERSON, limit=token_length("A woman, wearing a coat."))
     assert text == "A woman, wearing a coat."
     assert set(kept) == {"gender", "upper_type"}
 
 
 def test_tokens_are_counted_with_start_and_end_and_beyond_the_context() -> None:
-    assert tokens("a man") == 4
-    assert tokens("a! man!") == 6  # the byte pair of '!' has the number 0
-    assert tokens("man " * 75) == 77
-    assert tokens("man " * 100) == 102
+    assert token_length("a man") == 4
+    assert token_length("a! man!") == 6  # the byte pair of '!' has the number 0
+    assert token_length("man " * 75) == 77
+    assert token_length("man " * 100) == 102
 
 
 def test_a_sentence_is_faulted_for_what_it_lacks_and_for_what_it_must_not_have() -> None:
     stated = said(gender="male", upper_type="coat")
-    assert faults("A man in a coat.", stated, PERSON) == []
-    assert faults("A man.", stated, PERSON) == ["it does not say 'coat'"]
-    assert faults("A man in a coat of unknown colour.", stated, PERSON) == ["it says 'unknown'"]
-    assert "over 77" in faults("A man in a coat" + " and a coat" * 40, stated, PERSON)[0]
-    assert faults("", {}, PERSON) == ["it is empty"]
+    assert sentence_faults("A man in a coat.", stated, PERSON) == []
+    assert sentence_faults("A man.", stated, PERSON) == ["it does not say 'coat'"]
+    assert sentence_faults("A man in a coat of unknown colour.", stated, PERSON) == ["it says 'unknown'"]
+    assert "over 77" in sentence_faults("A man in a coat" + " and a coat" * 40, stated, PERSON)[0]
+    assert sentence_faults("", {}, PERSON) == ["it is empty"]
 
 
 # Schemas of one's own
@@ -122,7 +129,7 @@ def write(path: Path, **changed: str) -> str:
 
 def test_a_schema_of_ones_own_is_read_from_yaml(tmp_path: Path) -> None:
     schema = load_schema(write(tmp_path / "dog.yaml"))
-    assert sentence(said(coat="black"), schema) == "A black dog."
+    assert attribute_sentence(said(coat="black"), schema) == "A black dog."
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 from reid.config import GenerateConfig
 from reid.data.images import Pixels
 from reid.errors import ConfigError, DataError, WeightsError
-from reid.generate.caption.attribute_question import parse, question
-from reid.generate.caption.merging import tokens
+from reid.generate.caption.attribute_question import attribute_prompt, parse_answer
+from reid.generate.caption.merging import token_length
 from reid.generate.caption.shipped_attributes import PERSON, VEHICLE
 from reid.generate.caption.views import composite, views
 from reid.generate.caption.vlm_attributes import CapVlm
@@ -67,7 +67,7 @@ def test_each_modality_is_shown_alone_and_all_together_in_order() -> None:
 
 
 def test_the_question_lists_every_value_and_forbids_to_decline() -> None:
-    text = question(VEHICLE, "TI", with_confidence=True)
+    text = attribute_prompt(VEHICLE, "TI", with_confidence=True)
     assert (
         "thermal" in text
         and "confidence is a number from 0 to 1" in text
@@ -85,7 +85,7 @@ def test_a_held_answer_is_of_the_schema_whatever_the_model_would_say(llava: str)
     assert len(first.attributes) == 13
     assert {a.source for a in second.attributes} == {"NI"}
     for m in (first, second):
-        assert tokens(m.text) <= 77 and m.text.endswith(".") and m.confidence is not None
+        assert token_length(m.text) <= 77 and m.text.endswith(".") and m.confidence is not None
 
 
 def test_pictures_are_captioned_in_a_batch_as_they_are_alone(llava: str) -> None:
@@ -191,7 +191,7 @@ def test_a_sentence_by_the_model_is_taken_when_it_keeps_the_facts(llava: str) ->
 )
 def test_an_answer_of_another_form_is_refused_by_what_is_wrong(answer: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        parse(answer, PERSON, "RGB")
+        parse_answer(answer, PERSON, "RGB")
 
 
 # Loading

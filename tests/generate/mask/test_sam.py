@@ -15,7 +15,7 @@ from torch import nn
 from reid.config import GenerateConfig
 from reid.data.images import Pixels
 from reid.errors import DataError, WeightsError
-from reid.generate.mask.candidates import choose, fuse
+from reid.generate.mask.candidates import choose_candidate, fuse_masks
 from reid.generate.mask.prompts import Prompt, prompt_for
 from reid.generate.mask.sam import MaskSam
 from reid.generate.mask.segmenters import Candidates, SegmentAnything, TransformersSam
@@ -61,7 +61,7 @@ def test_a_vehicle_is_pointed_at_in_its_centre_only() -> None:
 
 def test_the_best_scored_plausible_mask_is_chosen() -> None:
     masks = np.stack([disc(0.02), disc(0.3), disc(0.5), disc(1.0)])
-    made = choose(masks, np.array([0.99, 0.7, 0.8, 0.98]))
+    made = choose_candidate(masks, np.array([0.99, 0.7, 0.8, 0.98]))
     assert made is not None and made.score == pytest.approx(0.8)
     assert np.array_equal(made.mask, masks[2])
 
@@ -69,16 +69,16 @@ def test_the_best_scored_plausible_mask_is_chosen() -> None:
 def test_a_mask_beside_the_centre_or_of_no_score_never_fits() -> None:
     beside = disc(0.3)
     beside[20, 20] = False
-    assert choose(np.stack([beside, disc(0.3)]), np.array([0.9, np.nan])) is None
+    assert choose_candidate(np.stack([beside, disc(0.3)]), np.array([0.9, np.nan])) is None
 
 
 def test_masks_of_several_modalities_are_fused_as_asked() -> None:
     small, large = GeneratedMask(disc(0.2), 0.5), GeneratedMask(disc(0.6), 0.9)
-    assert fuse([small, large], "first") is small
-    assert fuse([small, large], "best_score") is large
-    assert np.array_equal(fuse([small, large], "union").mask, large.mask)
-    assert np.array_equal(fuse([small, large, small], "majority").mask, small.mask)
-    assert fuse([small, large], "union").score == pytest.approx(0.7)
+    assert fuse_masks([small, large], "first") is small
+    assert fuse_masks([small, large], "best_score") is large
+    assert np.array_equal(fuse_masks([small, large], "union").mask, large.mask)
+    assert np.array_equal(fuse_masks([small, large, small], "majority").mask, small.mask)
+    assert fuse_masks([small, large], "union").score == pytest.approx(0.7)
 
 
 # The generator, with a segmenter that is told what to find

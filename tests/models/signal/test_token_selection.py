@@ -17,7 +17,7 @@ from reid.models.signal.token_selection import (
     TokenSelection,
     inter_selection,
     intra_selection,
-    top,
+    top_mask,
 )
 from tests.support.places import GOLDEN_FOLDER
 
@@ -74,8 +74,8 @@ def test_the_kept_patches_are_the_union_of_both() -> None:
 
 
 def test_top_takes_exactly_k_and_ties_by_position() -> None:
-    assert top(torch.tensor([[1.0, 3.0, 3.0, 3.0]]), 2).tolist() == [[False, True, True, False]]
-    each = top(torch.tensor([[4.0, 3.0, 2.0], [4.0, 3.0, 2.0]]), torch.tensor([[0], [2]]))
+    assert top_mask(torch.tensor([[1.0, 3.0, 3.0, 3.0]]), 2).tolist() == [[False, True, True, False]]
+    each = top_mask(torch.tensor([[4.0, 3.0, 2.0], [4.0, 3.0, 2.0]]), torch.tensor([[0], [2]]))
     assert each.tolist() == [[False] * 3, [True, True, False]]
 
 

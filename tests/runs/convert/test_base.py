@@ -16,7 +16,7 @@ from reid.config import load
 from reid.errors import ConfigError, StorageError, WeightsError
 from reid.models.base import ModelContext
 from reid.models.registry import build_model
-from reid.runs.convert.base import convert, counts, system_of, systems
+from reid.runs.convert.base import convert, label_counts, system_of, systems
 from reid.runs.convert.folder import PreparedRun, prepare
 from tests.support import public_checkpoints
 from tests.support.places import GOLDEN_FOLDER
@@ -204,7 +204,7 @@ def test_at_real_size_every_public_tensor_has_its_place(name: str) -> None:
     counted = [t.shape for key, t in state.items() if key.rsplit(".")[-1] not in GOLDEN["buffers"]]
     assert sum(prod(shape) for shape in counted) == GOLDEN[name]["parameters"]
     config, system = load(f"{name}/rgbnt201-official"), system_of(name)
-    identities, cameras = counts(state, system, "public")
+    identities, cameras = label_counts(state, system, "public")
     assert (identities, cameras) == (171, 4)
     data = config.data
     with torch.device("meta"):

@@ -17,7 +17,7 @@ from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
 from reid.runs.describe import PUBLISHED
 from reid.studies.ladders import LadderRow, apply, differences, ladders, load_ladder
-from reid.studies.ladders.fitting import shell, used_groups, without_idle_groups
+from reid.studies.ladders.fitting import untrained_model, used_groups, without_idle_groups
 from reid.train.optimizer import build_optimizer
 
 BASE = "baseline/synthetic"
@@ -120,9 +120,9 @@ def test_a_model_whose_constructor_reads_values_is_built_for_real(monkeypatch: p
         return build_model(section, context)
 
     monkeypatch.setattr(reid.studies.ladders.fitting, "build_model", reading)
-    assert next(shell(load(BASE)).parameters()).device.type == "cpu"
+    assert next(untrained_model(load(BASE)).parameters()).device.type == "cpu"
     monkeypatch.undo()
-    assert next(shell(load(BASE)).parameters()).device.type == "meta"
+    assert next(untrained_model(load(BASE)).parameters()).device.type == "meta"
 
 
 # Shipped ladders
@@ -167,7 +167,7 @@ def test_the_ladders_of_the_papers_are_shipped() -> None:
 @pytest.mark.parametrize(("ladder", "preset", "row"), SHIPPED)
 def test_every_shipped_row_makes_a_model_and_its_optimiser(ladder: str, preset: str, row: str) -> None:
     config = resolved(preset, ladder, row)
-    optimizer = build_optimizer(shell(config), config.train.optim)
+    optimizer = build_optimizer(untrained_model(config), config.train.optim)
     assert sum(len(group["params"]) for group in optimizer.param_groups) > 0
 
 
