@@ -106,7 +106,7 @@ class ReIDModel(nn.Module, ABC):
     def answers(cls, query: Subset, gallery: Subset) -> str | None:
         """How to configure this system so that it compares these two subsets; None when it never does.
 
-        "" means as it is. Asked of every system when another one cannot answer: see `registry.who_answers`.
+        "" means as it is. Asked of every system when another one cannot answer: see `registry.suggest_systems`.
         """
         return None
 
