@@ -12,12 +12,12 @@ from reid.config import Config
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.sample_rows import sample_part
 from reid.evaluate.evaluator import PairingScores, stack_features
-from reid.evaluate.metrics.similarity_histograms import Similarities, similarities
 from reid.evaluate.protocols.items import ProtocolQuery, SampleLabels
 from reid.evaluate.protocols.protocol import Protocol
 from reid.evaluate.report.projection import Projection, project
 from reid.evaluate.report.results import SubsetResult
 from reid.evaluate.report.routing_map import RoutingMap
+from reid.evaluate.report.similarity_histograms import Similarities, similarities
 from reid.runs.run import Run
 
 ROUTED = 6

@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reid.evaluate.metrics.similarity_histograms import Similarities
 from reid.evaluate.report.pages import image_uri
 from reid.evaluate.report.projection import Projection
 from reid.evaluate.report.results import Evaluation, percent
 from reid.evaluate.report.routing_map import RoutingMap
+from reid.evaluate.report.similarity_histograms import Similarities
 from reid.modality import ORDER
 
 WIDTH, HEIGHT = 460.0, 280.0

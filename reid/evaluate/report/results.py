@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from reid.config.protocols.spec import RANKS
 from reid.evaluate.metrics.retrieval import RetrievalMetrics
-from reid.evaluate.metrics.similarity_histograms import Similarities
 from reid.evaluate.metrics.trials import TrialMetrics
 from reid.evaluate.report.projection import Projection
 from reid.evaluate.report.published import PublishedRow
 from reid.evaluate.report.routing_map import RoutingMap
+from reid.evaluate.report.similarity_histograms import Similarities
 from reid.modality import Modality
 
 VERSION = 1

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from reid.data.images import encode_png
-from reid.evaluate.metrics.similarity_histograms import Similarities
 from reid.evaluate.metrics.trials import over_trials
 from reid.evaluate.report.figures import (
     cmc_chart,
@@ -26,6 +25,7 @@ from reid.evaluate.report.published import published_rows
 from reid.evaluate.report.rendering import render_json, render_markdown
 from reid.evaluate.report.results import Evaluation, RankedList, SubsetResult
 from reid.evaluate.report.routing_map import RoutingMap
+from reid.evaluate.report.similarity_histograms import Similarities
 from reid.modality import Modality
 from tests.support.reports import Page, evaluation_of, metrics
 

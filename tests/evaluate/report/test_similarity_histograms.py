@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from reid.evaluate.metrics.retrieval import cosine
-from reid.evaluate.metrics.similarity_histograms import count_similarities
 from reid.evaluate.protocols.items import GalleryItem, ProtocolQuery, QueryPart
 from reid.evaluate.protocols.label_arrays import LabelArrays, label_arrays_of
+from reid.evaluate.report.similarity_histograms import count_similarities
 from reid.modality import Modality
 from tests.support.evaluation_rows import row
 
