@@ -1,0 +1,262 @@
+"""Who may import whom: one table for all rooms of the product (design, section 1).
+
+A room is a folder or a module right below `reid` or `pipelines`; `jobs` is one room. What a row does not
+name, its room does not import, in functions neither. A name that is longer than a room's allows no more
+than that part of it. A new room needs a row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tests.support.architecture.source import Module, Rule, imports, is_below, is_ours, product
+
+GROUND = ("reid.errors", "reid.modality")
+BASE = (*GROUND, "reid.storage", "reid.config")
+"""Below everything that has a subject."""
+
+RUNNING = ("pipelines.devices", "pipelines.progress", "pipelines.resources", "pipelines.waiting")
+"""How any pipeline runs on Ray: what it asks for, what it says and what it does while it waits."""
+
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "reid.errors": (),
+    "reid.modality": ("reid.errors",),
+    "reid.storage": ("reid.errors",),
+    "reid.config": (*GROUND, "reid.storage"),  # addresses: where outputs go
+    "reid.data": BASE,
+    "reid.nn": (
+        *BASE,
+        "reid.data.batches.batch",  # the class bias takes the cameras of a batch
+    ),
+    "reid.generate": (
+        *BASE,
+        "reid.data",
+        "reid.nn.unet",  # the networks of generators are blocks like others,
+        "reid.nn.towers.weights",  # and their weights come the same ways
+    ),
+    "reid.evaluate": (*BASE, "reid.data"),
+    "reid.dataset": (
+        *BASE,
+        "reid",  # the version that a set was built with
+        "reid.data",
+        "reid.generate",
+        "reid.evaluate.report.pages",  # pages of a set look like pages of a report
+    ),
+    "reid.gallery": (*GROUND, "reid.storage"),
+    "reid.models": (
+        *GROUND,
+        "reid.config",
+        "reid.data.batches.batch",
+        "reid.nn",
+    ),
+    "reid.runs": (
+        *BASE,
+        "reid.data",
+        "reid.evaluate.calibration",  # a run folder keeps its calibration
+        "reid.models",
+        "reid.nn.parameters",
+        "reid.nn.towers.weights",  # public checkpoints are read like any weights
+    ),
+    "reid.train": (
+        *BASE,
+        "reid.data",
+        "reid.evaluate",  # validation and calibration
+        "reid.models",
+        "reid.nn",
+        "reid.runs",
+    ),
+    "reid.retrieve": (
+        *BASE,
+        "reid.data",
+        "reid.evaluate.calibration",  # how sure a hit is
+        "reid.gallery",
+        "reid.generate.registry",  # masks and captions of queries are made as those of the training set
+        "reid.runs",
+    ),
+    "reid.studies": (
+        *BASE,
+        "reid.data",
+        "reid.dataset",
+        "reid.evaluate",
+        "reid.models",
+        "reid.nn",
+        "reid.runs",
+    ),
+    "reid.doctor": (
+        *BASE,
+        "reid.data",
+        "reid.evaluate",
+        "reid.nn.towers.weights",  # which weights are at hand
+        "reid.runs.identities",  # the doctor refuses what training would refuse,
+        "reid.train.checks",  # by the same functions
+    ),
+    "reid": (  # the public face: it shows what others make
+        *BASE,
+        "reid.data",
+        "reid.gallery",
+        "reid.retrieve",
+        "reid.runs",
+        "reid.train",
+    ),
+    "pipelines.progress": (),
+    "pipelines.context": (),
+    "pipelines.cells": (),
+    "pipelines.resources": ("reid.errors",),
+    "pipelines.devices": ("reid.config", "reid.errors"),
+    "pipelines.waiting": ("pipelines.progress", "pipelines.resources", "reid.config", "reid.errors"),
+    "pipelines.attempts": (*RUNNING, "reid.config", "reid.errors"),
+    "pipelines.dataset": (
+        *BASE,
+        *RUNNING,
+        "pipelines.cells",
+        "pipelines.context",
+        "reid.data",
+        "reid.dataset",
+    ),
+    "pipelines.train": (
+        *BASE,
+        *RUNNING,
+        "pipelines.attempts",
+        "reid.data",
+        "reid.evaluate.protocols.choice",
+        "reid.runs",
+        "reid.train",
+    ),
+    "pipelines.tune": (
+        *BASE,
+        *RUNNING,
+        "pipelines.train",
+        "reid.data",
+        "reid.train",
+    ),
+    "pipelines.embed": (
+        *BASE,
+        *RUNNING,
+        "pipelines.context",
+        "reid.data",
+        "reid.evaluate",
+        "reid.runs",
+    ),
+    "pipelines.evaluation": (
+        *BASE,
+        *RUNNING,
+        "pipelines.embed",
+        "reid.data",
+        "reid.evaluate",
+        "reid.models.base",  # which pairings a model can answer
+        "reid.runs",
+    ),
+    "pipelines.index": (
+        *BASE,
+        *RUNNING,
+        "pipelines.embed",
+        "reid.data",
+        "reid.evaluate",
+        "reid.gallery",
+        "reid.models.base",  # which subsets a model can embed
+        "reid.runs",
+    ),
+    "pipelines.ablate": (
+        *BASE,
+        *RUNNING,
+        "pipelines.embed",
+        "pipelines.evaluation",
+        "pipelines.train",
+        "reid.evaluate",
+        "reid.runs",
+        "reid.studies.ladders",
+        "reid.train",
+    ),
+    "pipelines.serve": (
+        *BASE,
+        *RUNNING,
+        "reid.data",
+        "reid.gallery",
+        "reid.retrieve",
+        "reid.runs",
+    ),
+    "jobs": (  # verbs ask rooms with a subject; tensors are not their business
+        *BASE,
+        "pipelines",
+        "reid.data",
+        "reid.dataset",
+        "reid.doctor",
+        "reid.evaluate",
+        "reid.gallery",
+        "reid.retrieve",
+        "reid.runs",
+        "reid.studies",
+        "reid.train",
+    ),
+}
+
+# Libraries that are somebody else's business.
+FOREIGN = {"reid": ("ray",)}
+
+
+def room_of(name: str) -> str:
+    """The room that a module of ours stands in."""
+    return ".".join(name.split(".")[: 1 if is_below(name, "jobs") else 2])
+
+
+def _allows(allowed: str, target: str) -> bool:
+    # `reid` is the face, the module itself; below it is everything.
+    return target == "reid" if allowed == "reid" else is_below(target, allowed)
+
+
+def _arrows(modules: Sequence[Module]) -> Iterator[tuple[Module, int, str]]:
+    """(module, line, what it imports) for each import across rooms; `target` is a module of ours."""
+    known = {m.name for m in modules} | set(ALLOWED)
+    for m in product(modules):
+        for i in imports(m):
+            for target in i.meant(known):
+                if is_ours(target) and room_of(target) != room_of(m.name):
+                    yield m, i.line, target
+
+
+def arrows(modules: Sequence[Module]) -> list[str]:
+    """Every import between rooms is in the table."""
+    rows = {room_of(m.name): m for m in product(modules) if m.name != "pipelines"}
+    return [
+        f"{m.where}: the room {room} has no row in tests/support/architecture/arrows.py"
+        for room, m in rows.items()
+        if room not in ALLOWED
+    ] + [
+        f"{m.where}:{line}: {room_of(m.name)} must not import {target}"
+        for m, line, target in _arrows(modules)
+        if not any(_allows(a, target) for a in ALLOWED.get(room_of(m.name), ()))
+    ]
+
+
+def unused(modules: Sequence[Module]) -> list[str]:
+    """What the table allows and no import needs any more; groups and the face excepted."""
+    used = {
+        (room_of(m.name), a)
+        for m, _, t in _arrows(modules)
+        for a in ALLOWED[room_of(m.name)]
+        if _allows(a, t)
+    }
+    rooms = {room_of(m.name) for m in modules}
+    return [f"no room {room}: delete its row" for room in ALLOWED if room not in rooms] + [
+        f"{room} imports no {allowed}: delete it from its row"
+        for room, row in ALLOWED.items()
+        for allowed in row
+        if (room, allowed) not in used and allowed not in (*BASE, *RUNNING) and room != "reid"
+    ]
+
+
+def libraries(forbidden: dict[str, tuple[str, ...]]) -> Rule:
+    """No importer may import its forbidden libraries, at the top or inside a function."""
+
+    def rule(modules: Sequence[Module]) -> list[str]:
+        return [
+            f"{m.where}:{i.line}: {m.name} must not import {library}"
+            for m in modules
+            for importer, names in forbidden.items()
+            if is_below(m.name, importer)
+            for i in imports(m)
+            for library in names
+            if any(is_below(spelling, library) for spelling in i.spellings())
+        ]
+
+    return rule
