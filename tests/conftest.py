@@ -8,6 +8,7 @@ import random
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ import torch
 
 from tests.support.places import ROOT
 from tests.support.s3 import Relay
+
+if TYPE_CHECKING:
+    from tests.support.world import World
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,6 +55,14 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip("no real images: set ANYREID_TEST_DATA to the folder with grocery/ and tno/")
     return root
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A small finished project that nobody changes: shards, a run, a gallery, two pictures."""
+    from tests.support.world import make_world
+
+    return make_world(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import doctest
 import importlib
-from pathlib import Path
 
 import pytest
 
 from tests.support.places import ROOT
-from tests.support.world import World, make_world, namespace
+from tests.support.world import World, namespace
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -19,11 +18,6 @@ def modules_with_examples() -> list[str]:
     files = [path for path in sorted((ROOT / "reid").rglob("*.py")) if ">>> " in path.read_text("utf-8")]
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files]
     return [name.removesuffix(".__init__") for name in names]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("world"))
 
 
 @pytest.mark.parametrize("name", modules_with_examples())
@@ -47,8 +41,8 @@ def test_the_face_has_examples() -> None:
     assert face | {"reid.train.shard_data"} <= set(modules_with_examples())
 
 
-def test_a_wrong_example_is_told(tmp_path: Path) -> None:
-    (test,) = [doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", None, 0)]
+def test_a_wrong_example_is_told() -> None:
+    test = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", None, 0)
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     runner.run(test, out=lambda _: None)
     assert runner.failures == 1

@@ -28,6 +28,8 @@ _UPRIGHT = {
     8: PILImage.Transpose.ROTATE_90,
 }
 """EXIF orientation -> what turns the picture upright."""
+_ORIENTATION_NOTES = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
+"""Where Pillow looks for it."""
 
 
 def open_image(data: bytes, source: str, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
@@ -89,7 +91,12 @@ def _frames(image: PILImage.Image) -> int | None:
 
 def _upright(image: PILImage.Image) -> PILImage.Image:
     turn = _UPRIGHT.get(_orientation(image))
-    return image if turn is None else image.transpose(turn)
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    for name in _ORIENTATION_NOTES:  # Pillow copies them; whoever turned it by them again would spoil it
+        turned.info.pop(name, None)
+    return turned
 
 
 def _eight_bit(image: PILImage.Image) -> PILImage.Image:

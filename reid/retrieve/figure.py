@@ -105,7 +105,7 @@ def _draw(hits: SearchResult, query: Content | None, pid: int | None) -> PILImag
     tiles = [] if query is None else _query_tiles(query)
     tiles += [_hit_tile(rank, hit, pid) for rank, hit in enumerate(hits, 1)]
     width, height = TILE[0] + GAP, TILE[1] + TEXT + GAP
-    across = max(1, min(COLUMNS, len(tiles)))
+    across = max(3, min(COLUMNS, len(tiles)))  # wide enough for the title
     rows = -(-len(tiles) // across)
     notes = [line for note in hits.warnings for line in textwrap.wrap(note, across * width // 7)]
     sheet = PILImage.new("RGB", (across * width + GAP, TITLE + rows * height + GAP + 16 * len(notes)), WHITE)

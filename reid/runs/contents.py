@@ -80,17 +80,17 @@ def _by_modality(content: Any, where: str) -> dict[Modality, Any]:
         found: dict[Modality, Any] = {}
         for name, value in content.items():
             if not isinstance(name, str):
-                raise UsageError(f"{_at(where)}modality {name!r}: give its name, e.g. 'rgb', or a Modality.")
+                raise UsageError(f"{_at(where)}Modality {name!r}: give its name, e.g. 'rgb', or a Modality.")
             modality = parse_modality(name)
             if modality in found:
                 raise UsageError(f"{_at(where)}{modality.value} is given twice.")
             found[modality] = value
         if not found:
-            raise UsageError(f"{_at(where)}an empty mapping; give at least one modality, e.g. {{'rgb': …}}.")
+            raise UsageError(f"{_at(where)}An empty mapping; give at least one modality, e.g. {{'rgb': …}}.")
         return found
     if isinstance(content, str) and not is_file(content):
         if not content.strip():
-            raise UsageError(f"{_at(where)}an empty string is neither a file nor a sentence.")
+            raise UsageError(f"{_at(where)}An empty string is neither a file nor a sentence.")
         return {Modality.TEXT: content}
     return {Modality.RGB: content}
 
@@ -115,9 +115,10 @@ def _part(modality: Modality, value: Any, where: str) -> RowPart:
 def _read(file: str | Path, name: str) -> bytes:
     uri = storage.absolute(file)
     if not storage.is_remote(uri) and not os.path.isfile(uri):
-        what = "a folder, not a picture" if os.path.isdir(uri) else "no such file"
+        folder = os.path.isdir(uri)
+        what = "a folder, not a picture." if folder else f"no such file.{_nearest_file(uri)}"
         sentence = " A sentence is {'text': …}." if isinstance(file, str) else ""
-        raise DataError(f"{name}: {file}: {what}.{_nearest_file(uri)}{sentence}")
+        raise DataError(f"{name}: {file}: {what}{sentence}")
     return storage.read_bytes(uri)
 
 
@@ -157,7 +158,7 @@ def _encode_array(pixels: npt.NDArray[Any], name: str) -> bytes:
 def _kind(value: Any) -> str:
     kind = type(value)
     named = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-    return "None" if value is None else f"a {named}"
+    return "None" if value is None else f"an object of type {named}"
 
 
 def _at(where: str) -> str:

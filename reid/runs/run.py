@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import numpy as np
 import torch
@@ -113,7 +113,8 @@ class Run:
         """
         check_side(side)
         if not _is_list(contents):
-            return self._embed([self._row(contents, side, "")], side, batch_size)[0]
+            vector: Vectors = self._embed([self._row(cast(Content, contents), side, "")], side, 1)[0]
+            return vector
         found = [np.zeros((0, self.dim), np.float32)]
         chunk = 8 * batch_size  # rows hold their encoded pictures
         for start in range(0, len(contents), chunk):
@@ -174,7 +175,7 @@ class Run:
         if stray := [m for m in parts if m not in known]:
             bare = " A bare picture is taken as rgb." if not isinstance(content, Mapping) else ""
             raise UsageError(
-                f"{where + ': ' if where else ''}this model does not take {subset_name(stray)} on the {side} "
+                f"{where + ': ' if where else ''}This model does not take {subset_name(stray)} on the {side} "
                 f"side; it takes any subset of {subset_name(known)}.{bare}"
             )
         return BatchRow(parts, caption=caption)

@@ -11,6 +11,7 @@ from PIL import Image as PILImage
 from reid.config import ResizeFilter
 from reid.data.images import (
     decode_rgb,
+    encode_image,
     encode_jpeg,
     encode_mask,
     encode_png,
@@ -282,3 +283,12 @@ def test_a_thumbnail_keeps_the_aspect_and_never_grows() -> None:
     data = encode_png(np.zeros((40, 80, 3), np.uint8))
     assert open_image(thumbnail(data, "x", 20), "x").size == (20, 10)
     assert open_image(thumbnail(data, "x", 200), "x").size == (80, 40)
+
+
+def test_a_picture_that_was_turned_upright_does_not_say_that_it_lies() -> None:
+    lying = PILImage.new("RGB", (6, 4), "red")
+    exif = PILImage.Exif()
+    exif[0x0112] = 6
+    once = open_image(file_bytes(lying, "JPEG", exif=exif), "photo")
+    assert once.size == (4, 6) and once.getexif().get(0x0112, 1) == 1
+    assert PILImage.open(io.BytesIO(encode_image(once, "photo"))).size == (4, 6)

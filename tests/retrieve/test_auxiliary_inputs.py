@@ -15,7 +15,7 @@ from pipelines.serve.core import LocalCore
 from reid.config import GenerateConfig, ServeConfig, load
 from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.images import encode_mask
-from reid.errors import UnsupportedPairing
+from reid.errors import UnsupportedPairing, UsageError
 from reid.gallery.store import Gallery
 from reid.generate.registry import bind
 from reid.modality import Modality, Target
@@ -240,3 +240,18 @@ def test_a_model_without_auxiliary_inputs_says_that_a_mask_is_not_used(tmp_path:
     ]
     assert found.warnings == ("Not used: the mask; this model takes none.",)
     assert not found.degraded
+
+
+def test_embedding_outside_a_gallery_takes_a_caption_and_tells_what_it_was_not_given(
+    free_run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "a red tin with a white label"
+    captioned = free_run.embed({RGB: picture(3), Modality.TEXT: text})
+    assert "stmi also uses a mask, which it is not given here" in caplog.text
+    row = BatchRow({RGB: RowPart(picture(3), "rgb")}, caption=RowPart(text, "text"))
+    np.testing.assert_allclose(captioned, free_run.embed_rows([row], "query")[0], atol=1e-6)
+    bare = free_run.embed(picture(3))
+    assert "uses a caption and a mask" in caplog.text
+    assert not np.allclose(bare, captioned, atol=1e-4)
+    with pytest.raises(UsageError, match=r"does not take text on the query side; .*rgb\+nir"):
+        free_run.embed(text)

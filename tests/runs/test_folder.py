@@ -225,7 +225,7 @@ def test_a_camera_outside_training_counts_as_unknown(
 
 def test_a_picture_that_cannot_be_decoded_is_named(finished: tuple[str, ReIDModel]) -> None:
     run = load_run(finished[0])
-    with pytest.raises(DataError, match="nir: not an image"):
+    with pytest.raises(DataError, match="Row 0, nir: not an image"):
         run.embed([{Modality.RGB: picture(0), Modality.NIR: b"no picture at all"}], "query")
 
 

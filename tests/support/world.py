@@ -77,14 +77,14 @@ def world_config(folder: Path, shards: ShardSet, *overrides: str, **sections: An
     return load(tree | sections, overrides)
 
 
-def make_world(folder: Path) -> World:
+def make_world(folder: Path, *overrides: str) -> World:
     """Make the project in an empty folder; a second or two."""
     train_split = [make_sample(pid, n, MODALITIES, camid=n) for pid in range(8) for n in range(2)]
     test_split = [
         make_sample(pid, n, MODALITIES, camid=n, split="test") for pid in range(20, 24) for n in range(2)
     ]
     shards = make_shards(folder / "runs/shards/mine/5eed", [train_split, test_split], dataset="mine")
-    config = world_config(folder, shards)
+    config = world_config(folder, shards, *overrides)
     train(config, str(folder / "runs/train/mine/0001"))
     run = load_run(str(folder / "runs/train/mine"))
     gallery = Gallery.create(

@@ -12,7 +12,7 @@ import torch
 
 from reid.config import Config
 from reid.data.shards.shard_set import ShardSet
-from reid.errors import ConfigError, DataError, WeightsError
+from reid.errors import ConfigError, UsageError, WeightsError
 from reid.modality import Modality
 from reid.runs.run import load_run
 from reid.train.loop import train
@@ -88,7 +88,7 @@ def test_sentences_may_be_empty_or_too_long_and_a_part_must_be_there(
     assert np.isfinite(vectors).all()
     assert np.array_equal(vectors[1], vectors[2])  # cut after 77 tokens
     assert np.abs(vectors[0] - vectors[3]).max() > 1e-4
-    with pytest.raises(DataError, match=r"Row 0 has none of this model's modalities \(rgb\+nir\+text\)"):
+    with pytest.raises(UsageError, match="Row 0: An empty mapping"):
         run.embed([{}], "query")
 
 
@@ -96,7 +96,7 @@ def test_a_model_without_text_refuses_a_sentence(configure: Configure, tmp_path:
     config = flexireid(configure, "train.epochs=0", "data.modalities=rgb+nir", freeze_backbone=False)
     train(config, str(tmp_path / "run"))
     run = load_run(str(tmp_path / "run"))
-    with pytest.raises(DataError, match=r"Row 0 has none of this model's modalities \(rgb\+nir\)"):
+    with pytest.raises(UsageError, match=r"Row 0: This model does not take text .* any subset of rgb\+nir"):
         run.embed([{Modality.TEXT: "a red coat"}], "query")
 
 
