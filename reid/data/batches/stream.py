@@ -166,7 +166,7 @@ class BatchStream:
         gone, live = plan.arrived(), plan.live()
         wanted = set(live.values())
         kept = [group for group in gone if group in wanted]
-        limit = self.config.prefetch_mib * 2**20 if share.ahead else 0
+        limit = self.config.prefetch_mib * 2**20 if share.read_ahead else 0
         order = [*kept, *share.groups[len(gone) :]]
         source = read_ahead(order, share.read, self.index.size, limit, self.config.prefetch_threads)
         try:
@@ -205,12 +205,12 @@ class BatchStream:
         rng, world, rank = self._rng(_ASSIGN, epoch), self.place.world, self.place.rank
         if not self._small:
             mine = assign(self.index.group_chunks(), world, rank, rng)
-            return _RankShare(mine, self.index.entries, self._read, ahead=True)
+            return _RankShare(mine, self.index.entries, self._read, read_ahead=True)
         everybody = self._everybody
         mine = assign([entry.chunks for entry in everybody], world, rank, rng)
         own = [everybody[i] for i in mine]
         return _RankShare(
-            [0], lambda _: own, lambda _: {e.label: self._resident[e.label] for e in own}, ahead=False
+            [0], lambda _: own, lambda _: {e.label: self._resident[e.label] for e in own}, read_ahead=False
         )
 
     @cached_property
