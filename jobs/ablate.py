@@ -1,7 +1,14 @@
-"""Train and evaluate every row of a ladder with several seeds; a table with mean ± std. Resumes by itself.
+"""Train and evaluate variants of a system with several seeds, and print one table.
 
-python -m jobs.ablate --preset mfrnet/synthetic 'ablate.seeds=[0, 1, 2]'
-python -m jobs.ablate --config mine.yaml ablate.ladder=ladder.yaml 'ablate.rows=[baseline, mine]'
+Reads a built shard set, and a ladder: a list of variants with the fields that each changes. Most systems
+have one; ablate.ladder=FILE.yaml names another. Writes a run folder for every variant and seed to
+<workdir>/train, and the table (mean and standard deviation over seeds) to <workdir>/ablate. The same
+command goes on where it stopped. --dry-run lists the runs and which are finished.
+
+Example:
+
+  python -m jobs.ablate --preset mfrnet/synthetic 'ablate.seeds=[0, 1, 2]'
+  python -m jobs.ablate --config mine.yaml ablate.ladder=ladder.yaml 'ablate.rows=[baseline, mine]'
 """
 
 from __future__ import annotations
@@ -9,24 +16,23 @@ from __future__ import annotations
 from jobs.common import (
     ConfigOption,
     DebugOption,
-    DryRunOption,
     JsonOption,
     OverridesArgument,
     PresetOption,
     first_cause,
     load_config,
-    print_dry_run,
     run_verb,
     show,
     start_ray,
 )
+from jobs.dry_run import DryRunOption, print_dry_run
 
 
 def ablate(
     overrides: OverridesArgument = None,
     config: ConfigOption = None,
     preset: PresetOption = None,
-    dry_run: DryRunOption = False,
+    dry_run: DryRunOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -37,7 +43,7 @@ def ablate(
     settings = load_config(config, preset, overrides)
     plan = plan_ablation(settings)
     if dry_run:
-        print_dry_run(settings, ablate=plan.to_dict())
+        print_dry_run(settings, config or preset, dry_run, as_json, ablate=plan.to_dict())
         return
     campaign = prepare(plan)
     if campaign.needs_ray:

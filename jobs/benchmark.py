@@ -1,10 +1,14 @@
-"""Measure speed as ratios taken in one run: `model`, `sharing`, `moe`, `evaluate`, `stream` and `build`.
+"""Measure speed and memory here, as ratios to a plain reference in the same run.
 
-python -m jobs.benchmark model --system mfrnet
-python -m jobs.benchmark sharing --rows 2           # all six systems: shared passes, training steps
-python -m jobs.benchmark evaluate                  # minutes: two large evaluations for their memory
-python -m jobs.benchmark stream                    # training batches, row groups by size
-python -m jobs.benchmark build                     # shards on Ray against a plain loop
+GROUP says what to measure. model: training and embedding steps of the systems. sharing: subsets of
+modalities from shared passes. moe: mixtures of experts. evaluate: large evaluations (minutes). stream:
+training batches from disk. build: shards made on Ray against a plain loop. Reads and writes nothing that
+stays. A line for each measurement: its value, the reference, the ratio, and whether the target is met.
+
+Example:
+
+  python -m jobs.benchmark model --system mfrnet
+  python -m jobs.benchmark sharing --rows 2
 """
 
 from __future__ import annotations
@@ -16,8 +20,6 @@ from typing import Annotated
 import typer
 
 from jobs.common import DebugOption, JsonOption, run_verb, start_ray
-from reid.config import RayConfig
-from reid.config.typed import did_you_mean
 from reid.errors import UsageError
 
 GROUPS = ("model", "sharing", "moe", "evaluate", "stream", "build")
@@ -36,6 +38,8 @@ def benchmark(
     """Print one line a measurement: value, reference, ratio and whether its target is met."""
     import torch
 
+    from reid.config import RayConfig
+    from reid.config.typed import did_you_mean
     from reid.studies.benchmarks.build import build_rows
     from reid.studies.benchmarks.evaluate import evaluate_rows
     from reid.studies.benchmarks.model import SYSTEMS, model_rows

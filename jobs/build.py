@@ -1,7 +1,15 @@
-"""Build a shard set: raw samples -> generated modalities -> identity-sorted Parquet shards.
+"""Build a shard set: read raw pictures and captions, make what is missing, write Parquet.
 
-python -m jobs.build --preset baseline/synthetic
-python -m jobs.build verify runs/shards/synthetic/0123456789ab    # or compact, preview, stats, import, export
+Reads the raw data set that data.reader names. Modalities that build.generate lists are made where a capture
+has none. Writes a shard set (Parquet files and MANIFEST.json) to <workdir>/shards/<data set>/<fingerprint>
+and prints that folder. Bad files are set aside with their reasons. What is finished is not done again; a
+stopped build goes on. Verbs for a built set: build verify, compact, preview, stats and export; build import
+reads a tree of plain files.
+
+Example:
+
+  python -m jobs.build --preset baseline/synthetic
+  python -m jobs.build verify runs/shards/synthetic/0123456789ab
 """
 
 from __future__ import annotations
@@ -14,17 +22,15 @@ from collections.abc import Callable, Sequence
 from jobs.common import (
     ConfigOption,
     DebugOption,
-    DryRunOption,
     JsonOption,
     OverridesArgument,
     PresetOption,
     load_config,
-    print_dry_run,
     run_verb,
     show,
     start_ray,
 )
-from reid.config.typed import did_you_mean
+from jobs.dry_run import DryRunOption, print_dry_run
 from reid.errors import UsageError
 
 SUB_VERBS = ("verify", "compact", "preview", "stats", "import", "export")
@@ -36,7 +42,7 @@ def build(
     overrides: OverridesArgument = None,
     config: ConfigOption = None,
     preset: PresetOption = None,
-    dry_run: DryRunOption = False,
+    dry_run: DryRunOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -51,7 +57,7 @@ def build(
     check_words(overrides or ())
     settings = load_config(config, preset, overrides)
     if dry_run:
-        print_dry_run(settings, build=describe_build(settings))
+        print_dry_run(settings, config or preset, dry_run, as_json, build=describe_build(settings))
         return
     result = build_shards(settings, ready=lambda: start_ray(settings.ray))
     manifest = result.shards.manifest
@@ -91,6 +97,8 @@ def build(
 
 def check_words(words: Sequence[str]) -> None:
     """Raise UsageError for a word that is neither key=value nor a sub-verb in its place."""
+    from reid.config.typed import did_you_mean
+
     for word in words:
         if word in SUB_VERBS:
             raise UsageError(f"{word!r} must be the first word: python -m jobs.build {word} …")
@@ -106,11 +114,11 @@ def sub_verb(word: str) -> Callable[..., None]:
     return verb
 
 
-def main() -> None:
-    """`build`, or the sub-verb that the first word names."""
+def main(program: str = "python -m jobs.build") -> None:
+    """`build`, or the sub-verb that the first word names; `program` is how the usage line calls it."""
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     if word not in SUB_VERBS:
-        run_verb(build)
+        run_verb(build, program)
         return
     sys.argv = [f"{sys.argv[0]} {word}", *sys.argv[2:]]
     try:
@@ -118,7 +126,7 @@ def main() -> None:
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    run_verb(verb)
+    run_verb(verb, f"{program} {word}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,11 @@
-"""Rewrite a built set with other file and row-group sizes, e.g. many small files as few large ones.
+"""Copy a shard set into files of another size, e.g. many small ones into few large ones.
 
-python -m jobs.build compact runs/shards/people/0123456789ab s3://bucket/people --rows-per-shard 4096
+Reads the shard set URI. Writes the same rows as a new shard set to TO; the old set stays. Then train with
+data.shards=TO. The same command goes on where it stopped.
+
+Example:
+
+  python -m jobs.build compact runs/shards/people/0123456789ab s3://bucket/people --rows-per-shard 4096
 """
 
 from __future__ import annotations
@@ -10,7 +15,6 @@ from typing import Annotated
 import typer
 
 from jobs.common import DebugOption, JsonOption, run_verb, show, start_ray
-from reid.config import RayConfig
 
 
 def main_compact(
@@ -29,6 +33,8 @@ def main_compact(
 
     shards = ShardSet.open(uri)
     if workers:
+        from reid.config import RayConfig
+
         start_ray(RayConfig(num_cpus=workers))
     from pipelines.dataset.compact import compact
 

@@ -1,6 +1,12 @@
-"""Write a shard set as a tree of plain files: pictures, masks, captions.json, manifest.jsonl, lists of texts.
+"""Write a shard set as plain files: pictures, masks, captions and lists.
 
-python -m jobs.build export runs/shards/synthetic/2a7bda001c3b --to exported
+Reads a shard set: its folder, or the one that a configuration builds. Writes a tree of folders to --to,
+with the tables that other tools read (captions.json, manifest.jsonl). The same command goes on where it
+stopped.
+
+Example:
+
+  python -m jobs.build export runs/shards/synthetic/2a7bda001c3b --to exported
 """
 
 from __future__ import annotations

@@ -1,7 +1,13 @@
-"""Build a shard set from a tree of plain files: what an export wrote, or imgs/ with imgs-sketch/ … beside it.
+"""Build a shard set from a tree of plain files, e.g. from what an export wrote.
 
-python -m jobs.build import exported
-python -m jobs.build import exported --preset flexireid/grocery train.epochs=3
+Reads FOLDER as its manifest.jsonl says. Without one, a folder is one identity, and the pictures of other
+modalities lie in imgs-sketch/ and so on beside imgs/. Writes a shard set as build does, to
+<workdir>/shards. Nothing is generated unless a configuration or an override says so.
+
+Example:
+
+  python -m jobs.build import exported
+  python -m jobs.build import exported --preset flexireid/grocery train.epochs=3
 """
 
 from __future__ import annotations
@@ -12,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jobs.build import build
-from jobs.common import ConfigOption, DebugOption, DryRunOption, JsonOption, PresetOption, run_verb
+from jobs.common import ConfigOption, DebugOption, JsonOption, PresetOption, run_verb
+from jobs.dry_run import DryRunOption
 from reid.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,11 +29,11 @@ if TYPE_CHECKING:
 def main_import(
     folder: Annotated[str, typer.Argument(help="The tree: a folder or s3:// prefix.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Dotted overrides, as for build.", metavar="[KEY=VALUE]...")
+        list[str] | None, typer.Argument(help="Dotted overrides, as for build.", metavar="KEY=VALUE")
     ] = None,
     config: ConfigOption = None,
     preset: PresetOption = None,
-    dry_run: DryRunOption = False,
+    dry_run: DryRunOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:

@@ -1,6 +1,11 @@
-"""Look at a shard set: one page with some of its rows, every modality of each.
+"""Make a web page of some rows of a shard set, with every modality of each.
 
-python -m jobs.build preview runs/shards/synthetic/2a7bda001c3b --samples 24
+Reads a shard set: its folder, or the one that a configuration builds. Writes one HTML file that needs no
+other (preview.html in the set, or --out): pictures, masks, captions, attributes, and what generated each.
+
+Example:
+
+  python -m jobs.build preview runs/shards/synthetic/2a7bda001c3b --samples 24
 """
 
 from __future__ import annotations

@@ -1,6 +1,11 @@
-"""Count what a shard set holds: identities, cameras, modalities, sizes, captions, what was set aside.
+"""Count what a shard set holds: identities, cameras, modalities, sizes, captions.
 
-python -m jobs.build stats runs/shards/synthetic/2a7bda001c3b
+Reads the tables of a shard set, not its pictures: its folder, or the one that a configuration builds.
+Prints the numbers and what was set aside. Writes stats.html and stats.json to the set, or to --out.
+
+Example:
+
+  python -m jobs.build stats runs/shards/synthetic/2a7bda001c3b
 """
 
 from __future__ import annotations

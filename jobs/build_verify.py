@@ -1,6 +1,11 @@
-"""Re-check a built set: checksums, schema, order, identities, counts, and that its pictures decode.
+"""Check a shard set: checksums, order of rows, identities, counts, pictures.
 
-python -m jobs.build verify runs/shards/people/0123456789ab
+Reads the shard set URI and compares it with its manifest. Writes nothing, except that --repair marks
+damaged shards to be made again by the next build. Exit code 1 when anything is wrong.
+
+Example:
+
+  python -m jobs.build verify runs/shards/people/0123456789ab
 """
 
 from __future__ import annotations
@@ -10,7 +15,6 @@ from typing import Annotated
 import typer
 
 from jobs.common import DebugOption, JsonOption, run_verb, show, start_ray
-from reid.config import RayConfig
 from reid.errors import DataError
 
 
@@ -34,6 +38,8 @@ def main_verify(
 
     shards = ShardSet.open(uri)
     if workers:
+        from reid.config import RayConfig
+
         start_ray(RayConfig(num_cpus=workers))
     from pipelines.dataset.verify import verify
 

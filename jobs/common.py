@@ -1,66 +1,81 @@
-"""What every verb shares: options, config loading, starting Ray, and errors as one clear message."""
+"""What every verb shares: options, config loading, starting Ray, and errors as one clear message.
+
+Nothing heavy is imported here or at the top of a verb: `--help` must answer at once.
+"""
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
 import re
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import reid.errors
-from reid import storage
-from reid.config import Config, RayConfig, load
-from reid.data.shards.manifest import MANIFEST
+from jobs.dry_run import with_value
+from jobs.interrupts import INTERRUPTED, TERMINATED, end_on_sigterm
 from reid.errors import AnyReIDError, UsageError
 
-ConfigOption = Annotated[str | None, typer.Option("--config", help="YAML file with the configuration.")]
+if TYPE_CHECKING:
+    from reid.config import Config, RayConfig
+
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="YAML file with the configuration.")
+]
 PresetOption = Annotated[
-    str | None, typer.Option("--preset", help="Shipped preset, e.g. baseline/synthetic.")
+    str | None, typer.Option("--preset", metavar="NAME", help="Shipped preset, e.g. baseline/synthetic.")
 ]
 OverridesArgument = Annotated[
-    list[str] | None, typer.Argument(help="Dotted overrides, e.g. train.epochs=2.", metavar="[KEY=VALUE]...")
+    list[str] | None,
+    typer.Argument(help="Fields of the configuration to change, e.g. train.epochs=2.", metavar="KEY=VALUE"),
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray in the entry point of a submitted job."""
-INTERRUPTED = 130
-"""Exit code after Ctrl-C; Typer turns KeyboardInterrupt into it."""
 
 
-def run_verb(verb: Callable[..., None]) -> None:
-    """Run a Typer command: exit 0 when fine, 1 for a failure, 2 for wrong usage; no traceback by default."""
+def run_verb(verb: Callable[..., None], program: str | None = None) -> None:
+    """Run a Typer command with the arguments of this process; `program` is its name in the usage line.
+
+    Exit codes: 0 when fine, 1 for a failure, 2 for wrong usage, 130 and 143 after Ctrl-C and SIGTERM. No
+    traceback without --debug. The help text is the docstring of the verb's module.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(verb)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command(help=_help(sys.modules[verb.__module__].__doc__ or ""))(verb)
     debug = "--debug" in sys.argv
+    end_on_sigterm()
     try:
-        app()
+        app(with_value(sys.argv[1:]), prog_name=program)
     except AnyReIDError as error:
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except SystemExit as ended:
-        if ended.code == INTERRUPTED:
-            print("stopped; run the same command again to go on from here", file=sys.stderr)
+        if ended.code in (INTERRUPTED, TERMINATED):
+            print("stopped; run the same command again to go on", file=sys.stderr)
         raise
     except Exception as error:
         if debug:
             raise
         print(f"error: {first_cause(error)} (--debug shows more)", file=sys.stderr)
         sys.exit(1)
+
+
+def _help(text: str) -> str:
+    """A docstring whose indented paragraphs (commands) keep their lines, which `\\b` asks for."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(f"\b\n{part}" if part.startswith("  ") else part for part in paragraphs)
 
 
 def first_cause(error: Exception) -> str:
@@ -81,6 +96,9 @@ def _from_worker(error: Exception) -> bool:
 
 def load_config(config: str | None, preset: str | None, overrides: list[str] | None) -> Config:
     """The configuration that the common options name."""
+    from reid import storage
+    from reid.config import load
+
     if (config is None) == (preset is None):
         raise UsageError(
             "Give exactly one of --config FILE.yaml and --preset NAME (e.g. baseline/synthetic)."
@@ -96,21 +114,6 @@ def load_config(config: str | None, preset: str | None, overrides: list[str] | N
             "outputs get lost; give an absolute path that all nodes share, or s3://…."
         )
     return settings
-
-
-def print_dry_run(config: Config, **extra: Any) -> None:
-    """The resolved configuration, as JSON."""
-    print(json.dumps({**extra, "config": config.model_dump(mode="json")}, indent=1))
-
-
-def checked(check: Callable[[], Sequence[str]], built: str) -> dict[str, Any]:
-    """For a dry run: what a verb would check before it starts, as far as its data set is built.
-
-    Raises what the verb itself would raise.
-    """
-    if not storage.exists(storage.join(built, MANIFEST)):
-        return {"checks": [f"not checked: no shard set at {built}"]}
-    return {"checks": list(check())}
 
 
 def start_ray(config: RayConfig, dashboard: bool = False) -> None:
@@ -144,6 +147,7 @@ def start_ray(config: RayConfig, dashboard: bool = False) -> None:
                 log_to_driver=debug,
                 runtime_env={"env_vars": worker_environment()},
             )
+    end_on_sigterm()  # Ray has put a handler of its own in place
     configure_data_context(config.profile)
 
 
@@ -180,21 +184,6 @@ def stop_serving() -> None:
     stop()
     if not os.environ.get("RAY_ADDRESS"):
         ray.shutdown()
-
-
-def stop_asked() -> threading.Event:
-    """What the first Ctrl-C or SIGTERM from now on sets; a second one ends the process as usual, at once."""
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    asked = threading.Event()
-
-    def told(*_: Any) -> None:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-        asked.set()
-
-    for number in usual:
-        signal.signal(number, told)
-    return asked
 
 
 def run_uri_of(config: Config) -> str:

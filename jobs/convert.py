@@ -1,7 +1,12 @@
-"""Convert a public checkpoint of MFRNet or Signal into a run folder, for `run=` of the other verbs.
+"""Convert a public checkpoint of MFRNet or Signal into a run folder.
 
-python -m jobs.convert --preset mfrnet/rgbnt201-official --checkpoint best.pth
-python -m jobs.evaluate --preset mfrnet/rgbnt201-official run=<the folder that it prints>
+Reads the state dict --checkpoint, checks that every tensor has its place in the model of the configuration,
+and writes a run folder to <workdir>/train, or to --to. Give that folder to other verbs as run=FOLDER.
+
+Example:
+
+  python -m jobs.convert --preset mfrnet/rgbnt201-official --checkpoint best.pth
+  python -m jobs.evaluate --preset mfrnet/rgbnt201-official run=<the folder that it prints>
 """
 
 from __future__ import annotations
@@ -13,15 +18,14 @@ import typer
 from jobs.common import (
     ConfigOption,
     DebugOption,
-    DryRunOption,
     JsonOption,
     OverridesArgument,
     PresetOption,
     load_config,
-    print_dry_run,
     run_verb,
     show,
 )
+from jobs.dry_run import DryRunOption, print_dry_run
 
 
 def convert(
@@ -34,7 +38,7 @@ def convert(
     to: Annotated[
         str | None, typer.Option("--to", help="Run folder to write; default: in workdir, named by content.")
     ] = None,
-    dry_run: DryRunOption = False,
+    dry_run: DryRunOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -45,7 +49,7 @@ def convert(
     prepared = prepare(settings, checkpoint)
     summary = prepared.summary
     if dry_run:
-        print_dry_run(settings, convert=summary)
+        print_dry_run(settings, config or preset, dry_run, as_json, convert=summary)
         return
     folder, written = write(prepared, to)
     known = "" if summary["labels"] == "shards" else " (identities and cameras get placeholder labels)"

@@ -1,21 +1,30 @@
-"""The whole product in a few minutes on a laptop: build, train, evaluate, tune, index, serve, three queries.
+"""Run everything once on rendered data: build, train, evaluate, tune, index, serve.
 
-make demo          (python -m jobs.demo)
-make serve         (python -m jobs.demo --serve): leaves the endpoint running with its page
+Reads nothing; the pictures are rendered. Writes all that the single verbs write, to runs/. Takes some
+minutes on a laptop without a GPU. In the end it asks the endpoint three questions and prints the answers.
+--serve leaves the endpoint running with its page until Ctrl-C or SIGTERM, and then ends with code 0.
+
+Example:
+
+  python -m jobs.demo
+  python -m jobs.demo --serve --port 8000
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from jobs.common import DebugOption, OverridesArgument, run_verb, start_ray, stop_asked, stop_serving
+from jobs.common import DebugOption, OverridesArgument, run_verb, start_ray, stop_serving
+from jobs.interrupts import stop_asked
 from pipelines.progress import duration, say
-from reid.config import Config, load
 from reid.modality import Modality, subset_name
+
+if TYPE_CHECKING:
+    from reid.config import Config
 
 PRESET = "baseline/demo"
 QUERIES = ((Modality.RGB,), (Modality.TEXT,), (Modality.NIR, Modality.TIR))
@@ -36,6 +45,7 @@ def demo(
     from pipelines.serve.app import run as deploy
     from pipelines.train import train_run
     from pipelines.tune import tune_runs
+    from reid.config import load
     from reid.runs.run import load_run
 
     chosen = port if port >= 0 else (8000 if serve else 0)

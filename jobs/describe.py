@@ -1,6 +1,11 @@
-"""Describe a configuration: resolved values, parameters by module, and multiply-accumulates per sample.
+"""Print the size of a model: parameters by module, multiply-accumulates per sample.
 
-python -m jobs.describe --preset baseline/rgbnt201 --json
+Reads the configuration. The numbers of identities and cameras are those of --classes and --cameras, else of
+the data set, if it is built or a known public one. Writes nothing.
+
+Example:
+
+  python -m jobs.describe --preset baseline/rgbnt201 --json
 """
 
 from __future__ import annotations

@@ -1,7 +1,14 @@
 """Look for faults before they cost hours: in a data set, or in this machine.
 
-python -m jobs.doctor data /data/mine
-python -m jobs.doctor env
+`data` reads a raw data set or a built shard set: a PATH, or what --config or --preset reads. `env` looks at
+Python and packages, PyTorch, memory and disk, the storage of --workdir, pretrained weights, and Ray. `ray`
+is only the check of Ray. Prints each fault with an example and its remedy; writes nothing. Exit code 1 when
+there is an error.
+
+Example:
+
+  python -m jobs.doctor data /data/mine
+  python -m jobs.doctor env
 """
 
 from __future__ import annotations
@@ -29,8 +36,6 @@ from jobs.common import (
     show,
     start_ray,
 )
-from reid.config import RayConfig
-from reid.config.typed import did_you_mean
 from reid.doctor.finding import Check, ProgressBar
 from reid.errors import UsageError
 
@@ -68,6 +73,8 @@ def doctor(
     `data` takes a PATH, or --config or --preset to look at what a configuration reads. `env` looks at Python
     and packages, PyTorch, memory and disk, the storage of --workdir, pretrained weights, and Ray.
     """
+    from reid.config.typed import did_you_mean
+
     if what not in WHAT:
         raise UsageError(f"Unknown {what!r}.{did_you_mean(what, WHAT)}")
     given = arguments or []
@@ -158,6 +165,8 @@ def _watch() -> ProgressBar:
 def try_ray() -> Check:
     """Start a small Ray, or join the one of RAY_ADDRESS, and run one task. May hang: see `bounded_ray`."""
     import ray
+
+    from reid.config import RayConfig
 
     started = time.monotonic()
     start_ray(RayConfig(num_cpus=1, object_store_mib=80))

@@ -1,8 +1,13 @@
-"""Evaluate a run: retrieval metrics by protocol and modality subset, with a report.
+"""Measure how well a run retrieves, for each subset of modalities, and write a report.
 
-python -m jobs.evaluate --preset baseline/synthetic
-python -m jobs.evaluate --preset baseline/demo evaluate.subsets='[sketch, "text->rgb"]'
-python -m jobs.evaluate --compare runs/train/a/1f0c --compare runs/train/b/77aa --out a-and-b
+Reads a shard set and a run folder: the one that this configuration trained, or run=FOLDER. Writes
+report.html, report.json and report.md to the run folder, in evaluate/. --compare reads finished reports
+instead and writes one page that sets them side by side.
+
+Example:
+
+  python -m jobs.evaluate --preset baseline/demo evaluate.subsets='[sketch, "text->rgb"]'
+  python -m jobs.evaluate --compare runs/train/a/1f0c --compare runs/train/b/77aa --out a-and-b
 """
 
 from __future__ import annotations
@@ -14,18 +19,16 @@ import typer
 from jobs.common import (
     ConfigOption,
     DebugOption,
-    DryRunOption,
     JsonOption,
     OverridesArgument,
     PresetOption,
-    checked,
     load_config,
-    print_dry_run,
     run_uri_of,
     run_verb,
     show,
     start_ray,
 )
+from jobs.dry_run import DryRunOption, checked, print_dry_run
 from reid.errors import UsageError
 
 CompareOption = Annotated[
@@ -43,7 +46,7 @@ def evaluate(
     overrides: OverridesArgument = None,
     config: ConfigOption = None,
     preset: PresetOption = None,
-    dry_run: DryRunOption = False,
+    dry_run: DryRunOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
     compare: CompareOption = None,
@@ -65,7 +68,13 @@ def evaluate(
 
     settings = load_config(config, preset, overrides)
     if dry_run:
-        print_dry_run(settings, **checked(lambda: plan_evaluation(settings).lines, shards_uri(settings)))
+        print_dry_run(
+            settings,
+            config or preset,
+            dry_run,
+            as_json,
+            **checked(lambda: plan_evaluation(settings).lines, shards_uri(settings)),
+        )
         return
     run = load_run(run_uri_of(settings), device_beside_actors(settings))
     plan = plan_evaluation(settings)

@@ -1,6 +1,11 @@
-"""Index a split of a shard set into the durable gallery of a run.
+"""Put the gallery side of a shard set into the gallery of a run, to be searched.
 
-python -m jobs.index --preset baseline/synthetic
+Reads a shard set and a run folder. Writes vectors and thumbnails to <workdir>/gallery, or to index.gallery.
+Items that are there already are not added again.
+
+Example:
+
+  python -m jobs.index --preset baseline/synthetic
 """
 
 from __future__ import annotations
@@ -8,24 +13,23 @@ from __future__ import annotations
 from jobs.common import (
     ConfigOption,
     DebugOption,
-    DryRunOption,
     JsonOption,
     OverridesArgument,
     PresetOption,
     load_config,
-    print_dry_run,
     run_uri_of,
     run_verb,
     show,
     start_ray,
 )
+from jobs.dry_run import DryRunOption, print_dry_run
 
 
 def index(
     overrides: OverridesArgument = None,
     config: ConfigOption = None,
     preset: PresetOption = None,
-    dry_run: DryRunOption = False,
+    dry_run: DryRunOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -36,7 +40,7 @@ def index(
 
     settings = load_config(config, preset, overrides)
     if dry_run:
-        print_dry_run(settings)
+        print_dry_run(settings, config or preset, dry_run, as_json)
         return
     run = load_run(run_uri_of(settings), device_beside_actors(settings))
     if settings.evaluate.actors:

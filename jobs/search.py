@@ -1,6 +1,11 @@
-"""Search a gallery with any modalities at hand, in this process, without Ray.
+"""Find the gallery items most like the pictures and the sentence that are given.
 
-python -m jobs.search --preset baseline/grocery --rgb photo.jpg --text "a green apple" --top-k 5
+Reads a run folder and its gallery, in this process, without Ray. Prints the best hits; writes nothing
+except their pictures to --thumbnails.
+
+Example:
+
+  python -m jobs.search --preset baseline/grocery --rgb photo.jpg --text "a green apple" --top-k 5
 """
 
 from __future__ import annotations

@@ -1,6 +1,12 @@
-"""Serve a run's gallery over HTTP, with a page to try it in a browser.
+"""Answer searches over HTTP, with a page to try it in a browser.
 
-python -m jobs.serve --preset baseline/synthetic serve.port=8000
+Reads a run folder and its gallery. Writes to the gallery what requests with the token add and delete.
+Serves until Ctrl-C or SIGTERM. Then it refuses new requests, answers those in flight, and ends with code 0:
+that is how an endpoint stops. A second signal ends it at once.
+
+Example:
+
+  python -m jobs.serve --preset baseline/synthetic serve.port=8000
 """
 
 from __future__ import annotations
@@ -8,24 +14,23 @@ from __future__ import annotations
 from jobs.common import (
     ConfigOption,
     DebugOption,
-    DryRunOption,
     OverridesArgument,
     PresetOption,
     load_config,
-    print_dry_run,
     run_uri_of,
     run_verb,
     start_ray,
-    stop_asked,
     stop_serving,
 )
+from jobs.dry_run import DryRunOption, print_dry_run
+from jobs.interrupts import stop_asked
 
 
 def serve(
     overrides: OverridesArgument = None,
     config: ConfigOption = None,
     preset: PresetOption = None,
-    dry_run: DryRunOption = False,
+    dry_run: DryRunOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Deploy the endpoint and serve until Ctrl-C or SIGTERM; requests in flight are still answered."""
@@ -33,7 +38,7 @@ def serve(
 
     settings = load_config(config, preset, overrides)
     if dry_run:
-        print_dry_run(settings)
+        print_dry_run(settings, config or preset, dry_run)
         return
     run = run_uri_of(settings)
     start_ray(settings.ray)

@@ -1,6 +1,12 @@
-"""Train a model on a built shard set; the same configuration again resumes, or returns the finished run.
+"""Train a model on a built shard set.
 
-python -m jobs.train --preset baseline/synthetic train.epochs=2
+Reads the shard set that the configuration builds, or data.shards. Writes a run folder to
+<workdir>/train/<name>/<fingerprint>: weights, configuration, metrics and checkpoints. The same command
+resumes from the last checkpoint; when the run is finished, it only prints it.
+
+Example:
+
+  python -m jobs.train --preset baseline/synthetic train.epochs=2
 """
 
 from __future__ import annotations
@@ -8,24 +14,22 @@ from __future__ import annotations
 from jobs.common import (
     ConfigOption,
     DebugOption,
-    DryRunOption,
     JsonOption,
     OverridesArgument,
     PresetOption,
-    checked,
     load_config,
-    print_dry_run,
     run_verb,
     show,
     start_ray,
 )
+from jobs.dry_run import DryRunOption, checked, print_dry_run
 
 
 def train(
     overrides: OverridesArgument = None,
     config: ConfigOption = None,
     preset: PresetOption = None,
-    dry_run: DryRunOption = False,
+    dry_run: DryRunOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -38,7 +42,13 @@ def train(
 
     settings = load_config(config, preset, overrides)
     if dry_run:
-        print_dry_run(settings, **checked(lambda: check_run(settings), shards_uri(settings)))
+        print_dry_run(
+            settings,
+            config or preset,
+            dry_run,
+            as_json,
+            **checked(lambda: check_run(settings), shards_uri(settings)),
+        )
         return
     resolved, uri = resolve_run(settings)
     if settings.train.workers and not storage.exists(storage.join(uri, RUN_FILE)):

@@ -1,26 +1,24 @@
-"""Train a translator of photos to infrared on aligned pairs, for the generator `ir_unet`.
+"""Train a network that turns photos into infrared, for the generator ir_unet.
 
-python -m jobs.translate pairs=runs/…/shards target=nir out=runs/to-nir epochs=50 decay_epochs=50
-The same command again goes on from the last saved epoch.
+Reads aligned pairs: a built shard set, or a folder with one folder for each modality. Writes weights,
+metrics and the state to resume from to out=FOLDER. The same command goes on from the last saved epoch. The
+fields are pairs, source, target, out, epochs and others: with pairs and out given, --dry-run=full lists them.
+
+Example:
+
+  python -m jobs.translate pairs=runs/shards/mine/0123456789ab target=nir out=runs/to-nir epochs=50
 """
 
 from __future__ import annotations
 
-from jobs.common import (
-    ConfigOption,
-    DebugOption,
-    DryRunOption,
-    JsonOption,
-    OverridesArgument,
-    run_verb,
-    show,
-)
+from jobs.common import ConfigOption, DebugOption, JsonOption, OverridesArgument, run_verb, show
+from jobs.dry_run import DryRunOption, print_dry_section
 
 
 def translate(
     overrides: OverridesArgument = None,
     config: ConfigOption = None,
-    dry_run: DryRunOption = False,
+    dry_run: DryRunOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -31,7 +29,7 @@ def translate(
 
     settings = load_translate(config, overrides or [])
     if dry_run:
-        print(settings.model_dump_json(indent=1))
+        print_dry_section(settings, dry_run, as_json)
         return
     total = settings.epochs + settings.decay_epochs
     progress = Progress("translate", total, "epochs")

@@ -1,7 +1,13 @@
-"""Search over config fields; calling it again goes on with an unfinished campaign.
+"""Search for good values of any fields of the configuration.
 
-    python -m jobs.tune --preset baseline/synthetic tune.trials=6 \\
-        'tune.space={train.optim.lr: {loguniform: [1e-4, 1e-2]}, model.id_weight: {choice: [0.25, 1.0]}}'
+Reads a built shard set, and tune.space: the fields with the values to draw from. Trains tune.trials short
+runs and stops bad ones early. Writes the trials and a table to <workdir>/tune. The same command goes on
+where it stopped.
+
+Example:
+
+  python -m jobs.tune --preset baseline/synthetic tune.trials=6 \\
+      'tune.space={train.optim.lr: {loguniform: [1e-4, 1e-2]}, model.id_weight: {choice: [0.25, 1.0]}}'
 """
 
 from __future__ import annotations
@@ -9,24 +15,22 @@ from __future__ import annotations
 from jobs.common import (
     ConfigOption,
     DebugOption,
-    DryRunOption,
     JsonOption,
     OverridesArgument,
     PresetOption,
-    checked,
     load_config,
-    print_dry_run,
     run_verb,
     show,
     start_ray,
 )
+from jobs.dry_run import DryRunOption, checked, print_dry_run
 
 
 def tune(
     overrides: OverridesArgument = None,
     config: ConfigOption = None,
     preset: PresetOption = None,
-    dry_run: DryRunOption = False,
+    dry_run: DryRunOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -38,7 +42,13 @@ def tune(
     settings = load_config(config, preset, overrides)
     check_space(settings)
     if dry_run:
-        print_dry_run(settings, **checked(lambda: check_run(settings), shards_uri(settings)))
+        print_dry_run(
+            settings,
+            config or preset,
+            dry_run,
+            as_json,
+            **checked(lambda: check_run(settings), shards_uri(settings)),
+        )
         return
     check_run(settings)  # before Ray takes its seconds; tune_runs tells its lines
     start_ray(settings.ray)

@@ -21,6 +21,7 @@ from reid.config.typed import check, did_you_mean
 from reid.errors import ConfigError, UsageError
 
 PRESETS = "reid.config.presets"
+_YAML = (".yaml", ".yml")
 
 
 def presets() -> list[str]:
@@ -41,7 +42,7 @@ def load(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> 
     A YAML may say `extends: <preset>`; its own keys win. Raises ConfigError naming the field, with the
     nearest known name, and UsageError for an unknown preset.
     """
-    tree = dict(source) if isinstance(source, dict) else _read_tree(str(source))
+    tree = dict(source) if isinstance(source, dict) else read_tree(str(source))
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
@@ -54,33 +55,61 @@ def load(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> 
     return _config(tree)
 
 
-def _read_tree(source: str, trail: tuple[str, ...] = ()) -> dict[str, Any]:
-    if source.endswith((".yaml", ".yml")):
+def preset_of(source: str) -> str | None:
+    """The shipped preset that a source is, or extends by way of its files. None where there is none."""
+    seen: list[str] = []
+    while source not in presets():
+        seen.append(source)
+        base = _base(source, _read(source))
+        if base is None or base in seen:
+            return None
+        source = base
+    return source
+
+
+def read_tree(source: str, trail: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The mapping of a preset or a file with all that it extends, not yet validated."""
+    tree = _read(source)
+    base = _base(source, tree)
+    own = {key: value for key, value in tree.items() if key != "extends"}
+    if base is None:
+        return own
+    if base in trail:
+        raise ConfigError(f"{_where(source)}: extends goes in a circle ({' -> '.join([*trail, base])}).")
+    return merge(read_tree(base, (*trail, base)), own)
+
+
+def _where(source: str) -> str:
+    return source if source.endswith(_YAML) else f"preset {source}"
+
+
+def _base(source: str, tree: dict[str, Any]) -> str | None:
+    """What a tree extends: a preset's name, or a file, which is named from the folder of its own file."""
+    base = tree.get("extends")
+    if base is None:
+        return None
+    return str(Path(source).parent / str(base)) if str(base).endswith(_YAML) else str(base)
+
+
+def _read(source: str) -> dict[str, Any]:
+    """The mapping of one file or preset as it is written, `extends` too."""
+    if source.endswith(_YAML):
         path = Path(source)
         if not path.is_file():
             raise UsageError(f"{source}: no such config file.")
-        text, where = path.read_text(encoding="utf-8"), source
+        text = path.read_text(encoding="utf-8")
     else:
         if source not in presets():
             raise UsageError(f"Unknown preset {source!r}.{did_you_mean(source, presets())}")
         system, name = source.split("/")
         text = (importlib.resources.files(PRESETS) / system / f"{name}.yaml").read_text(encoding="utf-8")
-        where = f"preset {source}"
     try:
         tree = strict_yaml.parse(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not valid YAML ({error}).") from None
+        raise ConfigError(f"{_where(source)}: not valid YAML ({error}).") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"{where}: expected a mapping of sections.")
-    base = tree.pop("extends", None)
-    if base is None:
-        return tree
-    base = str(base)
-    if base.endswith((".yaml", ".yml")):
-        base = str(Path(source).parent / base)
-    if base in trail:
-        raise ConfigError(f"{where}: extends goes in a circle ({' -> '.join([*trail, base])}).")
-    return merge(_read_tree(base, (*trail, base)), tree)
+        raise ConfigError(f"{_where(source)}: expected a mapping of sections.")
+    return tree
 
 
 def override(config: Config, values: dict[str, Any]) -> Config:

@@ -27,13 +27,36 @@ def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dic
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3}$"),
-    list("-+.0123456789"),
-)
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper whose text `parse` reads as what it was, e.g. '1e-3' in quotes when it is a string."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True  # a value that occurs twice is written twice
+
+
+def _sequence(dumper: _Dumper, values: list[Any] | tuple[Any, ...]) -> yaml.Node:
+    plain = not any(isinstance(v, dict | list | tuple) or " " in str(v) for v in values)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=plain)
+
+
+_Dumper.add_representer(list, _sequence)
+_Dumper.add_representer(tuple, _sequence)
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(  # type: ignore[attr-defined]
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3}$"),
+        list("-+.0123456789"),
+    )
 
 
 def parse(text: str) -> Any:
     """The value of a YAML document. Raises yaml.YAMLError."""
     return yaml.load(text, _Loader)
+
+
+def dump(value: Any) -> str:
+    """YAML text that `parse` reads as the same value: keys keep their order, plain lists take one line."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return text

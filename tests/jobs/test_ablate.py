@@ -67,7 +67,7 @@ def test_a_failed_run_exits_1_after_the_table(call: Call, tiny_run: Run, world: 
 
 def test_a_dry_run_writes_nothing_and_needs_no_data(call: Call, ladder: Path, tmp_path: Path) -> None:
     given = ("--preset", "mfrnet/synthetic", f"workdir={tmp_path / 'work'}", "ablate.seeds=[0, 1]")
-    outcome = call(ablate.ablate, *given, "--dry-run")
+    outcome = call(ablate.ablate, *given, "--dry-run", "--json")
     assert (outcome.code, outcome.err) == (0, "")
     tree = json.loads(outcome.out)
     assert tree["config"]["name"] == "mfrnet-synthetic"

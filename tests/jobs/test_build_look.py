@@ -71,7 +71,7 @@ def test_export_says_how_to_come_back(call: Call, made: Path, tmp_path: Path) ->
 def test_import_builds_what_was_exported(call: Call, made: Path, tmp_path: Path, ray_session: None) -> None:
     tree, back = tmp_path / "tree", tmp_path / "back"
     call(main_export, str(made), "--to", str(tree))
-    dry = call(main_import, str(tree), "--dry-run")
+    dry = call(main_import, str(tree), "--dry-run", "--json")
     config = json.loads(dry.out)["config"]
     assert config["data"]["name"] == "made"
     assert config["data"]["modalities"] == ["rgb", "text"]
@@ -89,10 +89,10 @@ def test_import_takes_a_configuration_and_trees_without_a_manifest(call: Call, t
     for file in ("imgs/1/a.png", "imgs/2/a.png", "imgs-sketch/1/a.png"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_bytes(flat_picture((1, 2, 3)))
-    config = json.loads(call(main_import, str(tmp_path), "--dry-run").out)["config"]
+    config = json.loads(call(main_import, str(tmp_path), "--dry-run", "--json").out)["config"]
     assert config["data"]["reader"]["name"] == "folder"
     assert config["data"]["modalities"] == ["rgb", "sketch"]
-    given = ("--preset", "baseline/grocery", "data.reader.test_fraction=0", "--dry-run")
+    given = ("--preset", "baseline/grocery", "data.reader.test_fraction=0", "--dry-run", "--json")
     config = json.loads(call(main_import, str(tmp_path), *given).out)["config"]
     assert (config["data"]["reader"]["path"], config["data"]["name"]) == (str(tmp_path), "grocery")
     assert config["build"]["generate"], "as the preset says"

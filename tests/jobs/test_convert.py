@@ -65,7 +65,7 @@ def test_a_dry_run_tells_the_mapping_and_writes_nothing(
     call: Call, given: tuple[str, ...], tmp_path: Path
 ) -> None:
     before = sorted(tmp_path.rglob("*"))
-    tree = json.loads(call(convert.convert, *given, "--dry-run").out)
+    tree = json.loads(call(convert.convert, *given, "--dry-run", "--json").out)
     assert tree["config"]["name"] == "tiny-mfrnet"
     summary = tree["convert"]
     ignored = sum(rule["count"] for rule in summary["ignored"])

@@ -36,7 +36,7 @@ def test_the_command_to_build_works(call: Call, tmp_path: Path) -> None:
     told = json.loads(call(doctor, "data", healthy(tmp_path / "own").write(), "--json").out)
     python, _, module, *arguments = shlex.split(told["next"])
     assert (python, module) == ("python", "jobs.build")
-    dry = call(build.build, *arguments, f"workdir={tmp_path / 'work'}", "--dry-run")
+    dry = call(build.build, *arguments, f"workdir={tmp_path / 'work'}", "--dry-run", "--json")
     assert dry.code == 0, dry.err
     assert json.loads(dry.out)["build"]["rows"] == {"train": 6, "test": 6}
 

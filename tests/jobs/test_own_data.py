@@ -71,7 +71,7 @@ def test_pictures_of_one_camera_train_evaluate_index_and_answer(
 ) -> None:
     given = ("--config", str(draw(tmp_path, 1)), *HERE)
     ok(call(build.build, *given))
-    checks = json.loads(ok(call(train.train, *given, "--dry-run")).out)["checks"]
+    checks = json.loads(ok(call(train.train, *given, "--dry-run", "--json")).out)["checks"]
     assert checks[-1].startswith("validation: one camera: train.val.protocol=auto is the protocol roles")
     told = ok(call(train.train, *given)).err
     assert all(f"train: {line}" in told for line in checks)

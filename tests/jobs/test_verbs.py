@@ -2,62 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 
 import pytest
 
-from jobs import build, describe, evaluate, index, search, serve, train, tune
+from jobs import build, describe, evaluate, index, search, train
 from reid.data.shards.shard_set import ShardSet
 from reid.nn.parameters import parameter_counts
 from reid.runs.run import Run
-from tests.support.tiny_configs import write_yaml
-from tests.support.verbs import Call, Verb
-
-FOLDER = Path(build.__file__).parent
-FILES = {p.stem for p in FOLDER.glob("*.py")} - {"__init__", "common"}
-SUB_VERBS = sorted(name for name in FILES if name.startswith("build_"))
-VERBS = sorted(FILES - set(SUB_VERBS))
-
-
-@pytest.mark.parametrize("name", VERBS)
-def test_help_of_every_verb(call: Call, name: str) -> None:
-    module = importlib.import_module(f"jobs.{name}")
-    outcome = call(getattr(module, name), "--help")
-    assert outcome.code == 0
-    assert "Usage" in outcome.out and "--debug" in outcome.out
-    assert outcome.err == ""
-
-
-@pytest.mark.parametrize("name", SUB_VERBS)
-def test_help_of_every_sub_verb_of_build(call: Call, name: str) -> None:
-    word = name.removeprefix("build_")
-    assert word in build.SUB_VERBS
-    outcome = call(build.sub_verb(word), "--help")
-    assert outcome.code == 0 and "Usage" in outcome.out and outcome.err == ""
-
-
-@pytest.mark.parametrize(
-    "verb", [build.build, train.train, evaluate.evaluate, tune.tune, index.index, serve.serve]
-)
-def test_dry_run_prints_the_resolved_configuration_and_writes_nothing(
-    call: Call, verb: Verb, tmp_path: Path
-) -> None:
-    given = ("--config", write_yaml(tmp_path), "train.epochs=7", "tune.space={seed: {choice: [1, 2]}}")
-    outcome = call(verb, *given, "--dry-run")
-    assert (outcome.code, outcome.err) == (0, "")
-    config = json.loads(outcome.out)["config"]
-    assert config["train"]["epochs"] == 7
-    assert config["train"]["optim"]["name"] == "adamw"  # a default
-    assert config["model"]["tower"]["width"] == 32
-    assert [p.name for p in tmp_path.iterdir()] == ["tiny.yaml"]
-
-
-def test_dry_run_of_a_build_says_what_it_would_do(call: Call, tiny_run: Run, world: Path) -> None:
-    plan = json.loads(call(build.build, "--config", str(world / "tiny.yaml"), "--dry-run").out)["build"]
-    assert plan["rows"] == {"train": 16, "test": 16}
-    assert plan["planned"] == plan["finished"] == 4
+from tests.support.verbs import Call
 
 
 def test_building_again_tells_the_counts_and_that_nothing_was_done(
