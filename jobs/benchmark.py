@@ -2,8 +2,9 @@
 
 GROUP says what to measure. model: training and embedding steps of the systems. sharing: subsets of
 modalities from shared passes. moe: mixtures of experts. evaluate: large evaluations (minutes). stream:
-training batches from disk. build: shards made on Ray against a plain loop. Reads and writes nothing that
-stays. A line for each measurement: its value, the reference, the ratio, and whether the target is met.
+training batches from disk. build: shards made on Ray against a plain loop. Reads no data
+and writes nothing that stays. Prints a line for each measurement: its value, the reference, the ratio, and
+whether the target is met.
 
 Example:
 

@@ -44,7 +44,7 @@ def _sequence(dumper: _Dumper, values: list[Any] | tuple[Any, ...]) -> yaml.Node
 _Dumper.add_representer(list, _sequence)
 _Dumper.add_representer(tuple, _sequence)
 for _kind in (_Loader, _Dumper):
-    _kind.add_implicit_resolver(  # type: ignore[attr-defined]
+    _kind.add_implicit_resolver(
         "tag:yaml.org,2002:float",
         re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d{1,3}$"),
         list("-+.0123456789"),

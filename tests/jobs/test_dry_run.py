@@ -85,7 +85,12 @@ def test_what_extending_cannot_say_is_told_by_the_defaults(call: Call, tmp_path:
 
 
 def test_another_model_comes_as_a_whole(call: Call, tmp_path: Path) -> None:
-    given = ("--preset", "mfrnet/synthetic", "model={name: baseline, id_weight: 0.125}", f"workdir={tmp_path}")
+    given = (
+        "--preset",
+        "mfrnet/synthetic",
+        "model={name: baseline, id_weight: 0.125}",
+        f"workdir={tmp_path}",
+    )
     tree, file = told(call(train.train, *given, "--dry-run").out, tmp_path)
     assert tree["model"] == {"name": "baseline", "id_weight": 0.125}
     assert load(file) == load(given[1], given[2:])
