@@ -17,19 +17,24 @@ from reid.config.typed import Section
 class Config(Section):
     """Everything a verb can need."""
 
-    name: str = Field(description="names the runs, e.g. baseline-synthetic")
-    workdir: str = "runs"
-    seed: int = Field(0, ge=0)
+    name: str = Field(description="name of the experiment, used in run folders, e.g. baseline-synthetic")
+    workdir: str = Field("runs", description="folder below which shard sets, runs and galleries are written")
+    seed: int = Field(0, ge=0, description="random seed of training")
     run: str | None = Field(
-        None, description="run folder to evaluate/index/serve; default: this config's own"
+        None,
+        description="run folder to evaluate, index or serve; default: the run that this configuration trains",
     )
-    data: DataConfig
-    build: BuildConfig = BuildConfig()
-    model: ModelSection
-    train: TrainConfig = TrainConfig()
-    evaluate: EvaluateConfig = EvaluateConfig()
-    tune: TuneConfig = TuneConfig()
-    ablate: AblateConfig = AblateConfig()
-    index: IndexConfig = IndexConfig()
-    serve: ServeConfig = ServeConfig()
-    ray: RayConfig = RayConfig()
+    data: DataConfig = Field(description="the data set and what the model sees of it")
+    build: BuildConfig = Field(BuildConfig(), description="how the data set becomes a shard set")
+    model: ModelSection = Field(description="the model: its name and the fields of that system")
+    train: TrainConfig = Field(TrainConfig(), description="one training run")
+    evaluate: EvaluateConfig = Field(EvaluateConfig(), description="what is measured, and how")
+    tune: TuneConfig = Field(TuneConfig(), description="the search for hyper-parameters")
+    ablate: AblateConfig = Field(
+        AblateConfig(), description="the ablation: which changed fields are trained and compared"
+    )
+    index: IndexConfig = Field(IndexConfig(), description="how the gallery is built")
+    serve: ServeConfig = Field(ServeConfig(), description="the HTTP endpoint")
+    ray: RayConfig = Field(
+        RayConfig(), description="how Ray is started, and how long verbs wait for resources"
+    )

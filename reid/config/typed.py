@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reid.errors import AnyReIDError, ConfigError
 
@@ -22,7 +22,7 @@ class Section(BaseModel):
 class Plugin(Section):
     """A section whose remaining fields are those of the module that `name` picks."""
 
-    name: str
+    name: str = Field(description="name of the module that defines the remaining fields")
 
 
 _NO_PLUGINS = {"base", "registry", "shared"}

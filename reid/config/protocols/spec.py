@@ -39,14 +39,17 @@ class SideConfig(Section):
     cameras: Annotated[tuple[int, ...], BeforeValidator(_one_or_many)] | None = Field(
         None, min_length=1, description="only captures of these cameras (camid); default: all"
     )
-    split: Split | None = Field(None, description="default: evaluate.split")
+    split: Split | None = Field(
+        None, description="split that this side is read from; default: evaluate.split"
+    )
 
 
 class QueryConfig(SideConfig):
     """Who asks."""
 
     one_per: Literal["caption", "image"] = Field(
-        "caption", description="text queries: one a caption, or the first caption of each image"
+        "caption",
+        description="how many queries captions make: one each, or one for each image (its first caption)",
     )
 
 
@@ -54,15 +57,25 @@ class SamplingConfig(Section):
     """Galleries drawn at random from all gallery items; numbers are means over the trials."""
 
     per: tuple[Literal["pid", "camid", "modality"], ...] = Field(
-        ("pid", "camid"), min_length=1, description="items are drawn within each of these cells"
+        ("pid", "camid"),
+        min_length=1,
+        description="labels whose combinations form the cells that items are drawn from; pid comes first",
     )
-    shots: int | None = Field(1, ge=1, description="items of a cell, all where it has fewer; null: all")
-    trials: int = Field(10, ge=1)
-    seed: int = Field(0, ge=0, description="choice: trial t is drawn with seed + t")
+    shots: int | None = Field(
+        1, ge=1, description="items drawn from each cell, all where it has fewer; null: every item"
+    )
+    trials: int = Field(
+        10, ge=1, description="number of galleries that are drawn; the results are means over them"
+    )
+    seed: int = Field(0, ge=0, description="random seed of method choice; trial t is drawn with seed + t")
     method: Literal["choice", "permutation"] = Field(
-        "choice", description="Python's random.choice in sorted cells (AGW), or SYSU's permutation file"
+        "choice",
+        description="how items are drawn: choice: Python's random.choice over sorted cells (AGW's "
+        "code); permutation: SYSU-MM01's published permutations",
     )
-    permutations: str | None = Field(None, description="rand_perm_cam.mat, or the same as JSON")
+    permutations: str | None = Field(
+        None, description="file of method permutation: rand_perm_cam.mat, or the same numbers as JSON"
+    )
 
     @field_validator("per")
     @classmethod
@@ -84,9 +97,11 @@ class GalleryConfig(SideConfig):
     """What can be found."""
 
     mixed: bool = Field(
-        False, description="items of each camera modality on their own, all in one gallery: rgb|nir"
+        False, description="one gallery of single-modality items of every camera modality (rgb|nir)"
     )
-    sampling: SamplingConfig | None = Field(None, description="default: every item, one trial")
+    sampling: SamplingConfig | None = Field(
+        None, description="random sampling of galleries; default: one gallery with every item"
+    )
 
 
 class PairConfig(Section):
@@ -99,39 +114,53 @@ class PairConfig(Section):
     donor: Annotated[Modality, BeforeValidator(as_validator(parse_modality))] = Field(
         Modality.RGB,
         validation_alias=AliasChoices("from", "donor"),
-        description="`from`: the modality whose rows give text and sketch",
+        description="modality whose rows provide the text and sketch of a query; spelled `from` in YAML",
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="random seed for choosing the row that provides text and sketch")
 
 
 class ProtocolConfig(Section):
     """A way to evaluate: who asks, what can be found, and which pairs do not count."""
 
     name: str = Field(
-        "custom", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="part of the report's path"
+        "custom",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="name of the protocol; it becomes part of the report's path",
     )
-    extends: str | None = Field(None, description="registered protocol that this one changes")
+    extends: str | None = Field(None, description="registered protocol that this one starts from")
     summary: str | None = Field(
-        None, description="one sentence for the report; default: the extended one's, and what is changed"
+        None,
+        description="one sentence for the report; default: the extended protocol's summary and the "
+        "changed fields",
     )
     asked: Asked = Field(
         "model",
-        description="the pairings measured unless evaluate.subsets names some: what the model answers, all "
-        "but RGB against RGB, each camera modality against each other one, or each against itself",
+        description="pairings measured when evaluate.subsets is null: model: all that the model "
+        "supports; to_rgb: all but RGB against RGB; both: each camera modality against "
+        "each other one; same: each against itself",
     )
-    query: QueryConfig = QueryConfig()
-    gallery: GalleryConfig = GalleryConfig()
+    query: QueryConfig = Field(QueryConfig(), description="which samples are queries")
+    gallery: GalleryConfig = Field(GalleryConfig(), description="which samples are gallery items")
     exclude: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = Field(
-        ("same_sample",), description="rules by name: pairs that are dropped from the ranking"
+        ("same_sample",), description="names of the rules that remove pairs from the ranking"
     )
     leakage: Leakage = Field(
         "always",
-        description="drop the source of generated query parts: for every query, for all but queries of text "
-        "alone, or for none",
+        description="for which queries the source of a generated part is removed from the ranking: "
+        "always, visual_only (not for queries of text alone), never",
     )
-    cmc: CmcList = Field("images", description="CMC on the list of images, or of identities (SYSU-MM01)")
-    ranks: tuple[Annotated[int, Field(ge=1)], ...] = Field(RANKS, min_length=1)
-    pair: PairConfig | None = None
+    cmc: CmcList = Field(
+        "images",
+        description="list on which CMC is counted: all gallery images, or each identity once at its "
+        "best image (SYSU-MM01)",
+    )
+    ranks: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        RANKS, min_length=1, description="ranks k at which CMC@k is reported"
+    )
+    pair: PairConfig | None = Field(
+        None,
+        description="combine modalities of different samples into one query; null: parts of one sample only",
+    )
 
     @field_validator("exclude")
     @classmethod

@@ -19,9 +19,9 @@ class StageConfig(Section):
     """Where a stage of the build runs; its result does not depend on it."""
 
     concurrency: int | None = Field(
-        None, ge=1, description="parallel tasks; default: build.concurrency, else as many as there are CPUs"
+        None, ge=1, description="parallel tasks; default: build.concurrency, or the number of CPUs"
     )
-    cpus: float = Field(1.0, gt=0, description="logical CPUs that a task takes")
+    cpus: float = Field(1.0, gt=0, description="logical CPUs of each task")
 
 
 class GenerateConfig(Section):
@@ -31,17 +31,21 @@ class GenerateConfig(Section):
     processes of its own, which `concurrency`, `cpus` and `gpus` describe.
     """
 
-    generator: str
-    params: dict[str, float | int | str | bool] = Field({})
+    generator: str = Field(description="registered name of the generator")
+    params: dict[str, float | int | str | bool] = Field(
+        {}, description="parameters of the generator by name; others keep their defaults"
+    )
     missing_only: bool = Field(
-        True, description="keep captured images and masks; generate only where there is none"
+        True, description="keep captured images and masks, and generate only what is missing"
     )
-    batch_size: int = Field(16, ge=1, description="captures handed over at once, at most")
+    batch_size: int = Field(16, ge=1, description="largest number of captures in one call of the generator")
     concurrency: int | None = Field(
-        None, ge=1, description="networks only: processes that hold it; default: 1"
+        None, ge=1, description="processes that hold the network (networks only); default: 1"
     )
-    cpus: float | None = Field(None, gt=0, description="networks only: logical CPUs of a process; default: 1")
-    gpus: float = Field(0, ge=0, description="networks only: GPUs of a process; 0 runs on the CPU")
+    cpus: float | None = Field(
+        None, gt=0, description="logical CPUs of each process (networks only); default: 1"
+    )
+    gpus: float = Field(0, ge=0, description="GPUs of each process (networks only); 0 runs on the CPU")
 
     def content(self) -> dict[str, Any]:
         """The fields that what is made depends on."""
@@ -54,31 +58,42 @@ _CONTENT = ("rows_per_shard", "rows_per_group", "max_pixels", "seed")
 class BuildConfig(Section):
     """How raw samples become a shard set."""
 
-    generate: dict[Target, GenerateConfig] = Field({})
-    rows_per_shard: int = Field(512, ge=1)
+    generate: dict[Target, GenerateConfig] = Field(
+        {}, description="generators by target modality (rgb, nir, tir, sketch, text) or mask"
+    )
+    rows_per_shard: int = Field(512, ge=1, description="largest number of rows in a Parquet file")
     rows_per_group: int = Field(
-        64, ge=1, description="target; an identity is never split over two row groups"
+        64, ge=1, description="target number of rows in a row group; an identity is never split over two"
     )
     max_bad_fraction: float = Field(
-        0.5, ge=0, le=1, description="fail when more rows than this are set aside"
+        0.5, ge=0, le=1, description="largest share of rejected rows; the build fails above it"
     )
-    max_pixels: int = Field(64_000_000, ge=1, le=64_000_000, description="larger images are set aside unread")
-    seed: int = Field(0, ge=0, description="of the generators; `seed` itself is training's")
+    max_pixels: int = Field(
+        64_000_000,
+        ge=1,
+        le=64_000_000,
+        description="largest number of pixels of an image; larger ones are rejected unread",
+    )
+    seed: int = Field(0, ge=0, description="random seed of the generators; training has its own (`seed`)")
     duplicates: Literal["keep", "warn", "quarantine"] = Field(
         "warn",
-        description="equal pictures of different identities: say nothing, warn, or set all of them aside",
+        description="what happens to equal pictures of different identities: kept, kept with a "
+        "warning, or put into quarantine",
     )
     clean: Literal["never", "stray", "superseded"] = Field(
         "stray",
-        description="after a build, delete what killed builds left half-done (stray), and also finished "
-        "shards that the new manifest does not name (superseded: nobody may be reading the old set)",
+        description="what is deleted after a build: never: nothing; stray: unfinished files of "
+        "killed builds; superseded: also finished shards that the new manifest does not "
+        "list (no other process may be reading the old set)",
     )
-    clean_after_s: float = Field(3600, ge=0, description="delete only files that are older, in seconds")
-    captions: CaptionPolicy = Field(CaptionPolicy(), description="what becomes of bad generated captions")
-    concurrency: int | None = Field(None, ge=1, description="parallel shard tasks; default: one a CPU")
-    read: StageConfig = Field(StageConfig(), description="reading and checking raw files")
-    light: StageConfig = Field(StageConfig(), description="generators that are functions")
-    write: StageConfig = Field(StageConfig(), description="writing shards")
+    clean_after_s: float = Field(3600, ge=0, description="least age in seconds of files that are deleted")
+    captions: CaptionPolicy = Field(
+        CaptionPolicy(), description="when a generated caption is bad, and what happens to it"
+    )
+    concurrency: int | None = Field(None, ge=1, description="parallel shard tasks; default: one for each CPU")
+    read: StageConfig = Field(StageConfig(), description="resources for reading and checking raw files")
+    light: StageConfig = Field(StageConfig(), description="resources for generators that are functions")
+    write: StageConfig = Field(StageConfig(), description="resources for writing shards")
 
     def content(self) -> dict[str, Any]:
         """The fields that a set's rows depend on: they name it; resources and limits do not."""

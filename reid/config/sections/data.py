@@ -12,14 +12,22 @@ class DataConfig(Section):
     """What is read, and what a model sees of it."""
 
     name: str = Field(description="name of the data set; part of paths and of every sample")
-    reader: ReaderSection
-    shards: str | None = Field(None, description="shard set; default: a content-addressed folder in workdir")
-    modalities: Modalities = Field(description="modalities that training and evaluation use")
-    height: int = Field(256, ge=8)
-    width: int = Field(128, ge=8)
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
-    resize: ResizeFilter = Field(
-        "bicubic", description="resampling to height x width outside training; training: train.augment.resize"
+    reader: ReaderSection = Field(description="the reader of the raw data: its name and its own fields")
+    shards: str | None = Field(
+        None, description="shard set to read; default: the one that this configuration builds in workdir"
     )
-    cache_mib: int = Field(1024, ge=0, description="decoded-image cache a process may hold")
+    modalities: Modalities = Field(description="modalities that training and evaluation use")
+    height: int = Field(256, ge=8, description="height in pixels of the model's input images")
+    width: int = Field(128, ge=8, description="width in pixels of the model's input images")
+    mean: tuple[float, float, float] = Field(
+        (0.5, 0.5, 0.5), description="mean of each colour channel that is subtracted, on a scale of 0 to 1"
+    )
+    std: tuple[Positive, Positive, Positive] = Field(
+        (0.5, 0.5, 0.5),
+        description="standard deviation by which each colour channel is divided, on a scale of 0 to 1",
+    )
+    resize: ResizeFilter = Field(
+        "bicubic",
+        description="interpolation filter for resizing outside training (training: train.augment.resize)",
+    )
+    cache_mib: int = Field(1024, ge=0, description="largest cache of decoded images in each process, in MiB")

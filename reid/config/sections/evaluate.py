@@ -15,36 +15,50 @@ from reid.modality import parse_subset
 class RerankConfig(Section):
     """k-reciprocal re-ranking; the defaults are its paper's."""
 
-    k1: int = Field(20, ge=1, description="neighbours that are looked at")
-    k2: int = Field(6, ge=1, description="neighbours whose descriptions are averaged; 1: none")
-    lambda_value: float = Field(0.3, ge=0, le=1, description="weight of the original distance")
+    k1: int = Field(20, ge=1, description="number of neighbours that describe an image")
+    k2: int = Field(
+        6, ge=1, description="number of neighbours whose descriptions are averaged; 1: none but its own"
+    )
+    lambda_value: float = Field(
+        0.3, ge=0, le=1, description="weight of the original distance against the Jaccard distance"
+    )
 
 
 class EvaluateConfig(Section):
     """What is measured. A subset spells its query side, or both: "sketch", "text->rgb", "nir->rgb|nir"."""
 
-    split: Literal["train", "val", "test"] = "test"
+    split: Literal["train", "val", "test"] = Field("test", description="split whose samples are ranked")
     protocol: ProtocolSection = Field(
         DEFAULT_PROTOCOL,
-        description="auto: cross_camera where an identity was seen by two cameras, else roles; a registered "
-        "name; or a mapping that composes one (extends: <name>)",
+        description="name of a protocol, or a mapping that composes one (extends: <name>); auto: "
+        "cross_camera where an identity was seen by two cameras, else roles",
     )
     subsets: tuple[str, ...] | None = Field(
-        None, description="default: what the protocol asks, or every subset that the model answers"
+        None,
+        description="pairings to measure, e.g. text->rgb; default: those of the protocol, or all "
+        "that the model supports",
     )
     gallery: str | None = Field(
-        None, description="gallery modalities, rgb|nir for a mixed gallery; default: the model's"
+        None,
+        description="modalities of gallery items, e.g. rgb, or rgb|nir for a mixed gallery; "
+        "default: the model's",
     )
     missing: Literal["query", "gallery", "both"] | None = Field(
-        None, description="every subset of this side (of both alike) against the full other one"
+        None,
+        description="side on which modalities are missing: each of its subsets is measured against "
+        "the full other side; both: the same subset on both sides",
     )
-    rerank: RerankConfig | None = Field(None, description="k-reciprocal re-ranking before exclusions")
-    batch_size: int = Field(64, ge=1)
-    actors: int = Field(1, ge=0, description="embedding actors; 0 embeds in this process")
-    gpus_per_actor: float = Field(0, ge=0, description="GPUs of an actor; 0 embeds on the CPU")
-    ranks_shown: int = Field(10, ge=1)
-    queries_shown: int = Field(12, ge=0)
-    histogram: bool = Field(True, description="also rank by colour histogram, as an orientation")
+    rerank: RerankConfig | None = Field(
+        None, description="k-reciprocal re-ranking, applied before exclusions; null: none"
+    )
+    batch_size: int = Field(64, ge=1, description="number of samples embedded together")
+    actors: int = Field(1, ge=0, description="number of Ray actors that embed; 0 embeds in this process")
+    gpus_per_actor: float = Field(0, ge=0, description="GPUs of each actor; 0 embeds on the CPU")
+    ranks_shown: int = Field(
+        10, ge=1, description="number of gallery items shown for each query in the report"
+    )
+    queries_shown: int = Field(12, ge=0, description="number of queries whose rankings the report shows")
+    histogram: bool = Field(True, description="also rank by colour histogram, as a simple baseline")
 
     @field_validator("subsets", mode="before")
     @classmethod

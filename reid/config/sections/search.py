@@ -13,34 +13,46 @@ from reid.modality import parse_subset
 class TuneConfig(Section):
     """A search. `space` maps a dotted config field to {choice|uniform|loguniform|randint: [...]}."""
 
-    space: dict[str, dict[Literal["choice", "uniform", "loguniform", "randint"], list[Any]]] = Field({})
-    trials: int = Field(8, ge=1)
-    concurrent: int | None = Field(None, ge=1)
-    metric: str = "val/mAP"
-    mode: Literal["max", "min"] = "max"
-    epochs: int | None = Field(None, ge=1, description="epochs of a trial; default train.epochs")
-    steps_per_epoch: int | None = Field(None, ge=1, description="of a trial; default: training's")
-    grace_epochs: int = Field(1, ge=1)
-    reduction: int = Field(3, ge=2)
+    space: dict[str, dict[Literal["choice", "uniform", "loguniform", "randint"], list[Any]]] = Field(
+        {}, description="search space: dotted field -> {choice, uniform, loguniform or randint: [...]}"
+    )
+    trials: int = Field(8, ge=1, description="number of configurations that are tried")
+    concurrent: int | None = Field(
+        None, ge=1, description="largest number of trials that run at once; default: as many as fit"
+    )
+    metric: str = Field("val/mAP", description="validation metric that trials are compared by")
+    mode: Literal["max", "min"] = Field("max", description="whether the metric is maximised or minimised")
+    epochs: int | None = Field(None, ge=1, description="epochs of each trial; default: train.epochs")
+    steps_per_epoch: int | None = Field(
+        None, ge=1, description="steps in each epoch of a trial; default: train.steps_per_epoch"
+    )
+    grace_epochs: int = Field(
+        1, ge=1, description="epochs that every trial runs before it can be stopped early"
+    )
+    reduction: int = Field(
+        3, ge=2, description="successive halving: one of this many trials goes on to the next stage"
+    )
 
 
 class AblateConfig(Section):
     """A ladder: rows of changed fields, each trained and evaluated with several training seeds."""
 
     ladder: str | None = Field(
-        None, description="shipped ladder, or a YAML file of rows; default: model.name"
+        None, description="name of a shipped ladder, or a YAML file of rows; default: model.name"
     )
     rows: tuple[str, ...] | None = Field(
-        None, min_length=1, description="rows by name, compared with the first of them; default: all"
+        None,
+        min_length=1,
+        description="names of the rows to run, compared with the first of them; default: all",
     )
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (0, 1, 2), min_length=1, description="values of `seed`; the data stay the same"
+        (0, 1, 2), min_length=1, description="training seeds; the data stay the same"
     )
     metrics: tuple[Literal["mAP", "R1", "R5", "R10", "mINP"], ...] = Field(
-        ("mAP", "R1"), min_length=1, description="shown in the table, differences for the first"
+        ("mAP", "R1"), min_length=1, description="metrics in the table; differences are shown for the first"
     )
     subset: str | None = Field(
-        None, description="which evaluated pairing is shown; default: the one with most modalities"
+        None, description="evaluated pairing that the table shows; default: the one with most modalities"
     )
 
     @field_validator("rows", "metrics", mode="before")

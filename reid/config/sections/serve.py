@@ -12,47 +12,60 @@ from reid.config.typed import Section
 class IndexConfig(Section):
     """The durable gallery."""
 
-    gallery: str | None = Field(None, description="where; default: a folder in workdir named by the run")
-    split: Literal["train", "val", "test"] = "test"
-    subsets: tuple[str, ...] | None = Field(
-        None, description="gallery subsets to embed; default: the model's"
+    gallery: str | None = Field(
+        None, description="where the gallery is stored; default: a folder in workdir named after the run"
     )
-    thumbnail: int = Field(128, ge=16, description="longest side of stored thumbnails, pixels")
-    search: Literal["exact", "ann"] = "exact"
-    batch_size: int = Field(64, ge=1)
+    split: Literal["train", "val", "test"] = Field("test", description="split whose samples are indexed")
+    subsets: tuple[str, ...] | None = Field(
+        None, description="modality subsets whose vectors are stored; default: those that the model needs"
+    )
+    thumbnail: int = Field(128, ge=16, description="longest side of stored thumbnails in pixels")
+    search: Literal["exact", "ann"] = Field(
+        "exact", description="exact search, or approximate nearest neighbours (ann)"
+    )
+    batch_size: int = Field(64, ge=1, description="number of samples embedded together")
 
 
 class ServeConfig(Section):
     """The endpoint. Mutating routes need the token; `auth: all` guards searching too."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
-    route_prefix: str = "/"
-    auth: Literal["mutating", "all"] = "mutating"
-    token_env: str = "ANYREID_TOKEN"
-    max_upload_mib: float = Field(8.0, gt=0)
-    max_pixels: int = Field(20_000_000, gt=0)
-    max_text_chars: int = Field(1000, gt=0)
-    max_top_k: int = Field(100, ge=1)
-    requests_per_minute: int = Field(600, ge=1, description="per client address, per replica")
-    batch_size: int = Field(8, ge=1)
-    batch_wait_s: float = Field(0.005, ge=0)
+    host: str = Field("127.0.0.1", description="address that the HTTP server listens on")
+    port: int = Field(8000, ge=0, le=65535, description="port that the HTTP server listens on")
+    route_prefix: str = Field("/", description="path below which all routes lie")
+    auth: Literal["mutating", "all"] = Field(
+        "mutating", description="routes that need the token: those that change the gallery, or all"
+    )
+    token_env: str = Field("ANYREID_TOKEN", description="environment variable that holds the token")
+    max_upload_mib: float = Field(8.0, gt=0, description="largest request body in MiB")
+    max_pixels: int = Field(20_000_000, gt=0, description="largest number of pixels of an uploaded image")
+    max_text_chars: int = Field(1000, gt=0, description="largest number of characters of a text query")
+    max_top_k: int = Field(100, ge=1, description="largest number of results of one search")
+    requests_per_minute: int = Field(
+        600, ge=1, description="largest number of requests in a minute for each client address and replica"
+    )
+    batch_size: int = Field(8, ge=1, description="largest number of requests embedded together")
+    batch_wait_s: float = Field(
+        0.005, ge=0, description="longest time in seconds to wait for a batch to fill"
+    )
     max_ongoing_requests: int = Field(
         256,
         ge=1,
-        description="requests that a replica holds at once (never under twice batch_size); as many more "
-        "wait in the proxy, the rest get 503",
+        description="requests that a replica holds at once, at least twice batch_size; as many more "
+        "wait in the proxy, others get 503",
     )
     request_timeout_s: float = Field(
-        60, gt=0, description="a request unanswered for so long is ended with 408"
+        60, gt=0, description="seconds after which an unanswered request ends with 408"
     )
-    replicas: int = Field(1, ge=1)
-    gpus_per_replica: float = Field(0, ge=0, description="GPUs of an embedder; 0 embeds on the CPU")
+    replicas: int = Field(1, ge=1, description="number of copies of the endpoint")
+    gpus_per_replica: float = Field(
+        0, ge=0, description="GPUs of each replica's embedder; 0 embeds on the CPU"
+    )
     prior: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="chance that an item is the query's object before looking; default: 1 / (items + 1)",
+        description="prior probability that a gallery item shows the query's object; default: 1 / "
+        "(items + 1)",
     )
 
 
@@ -60,13 +73,17 @@ class RayConfig(Section):
     """How Ray is started and set when there is no cluster to join (RAY_ADDRESS is honoured), and how long
     verbs wait for room on either."""
 
-    profile: Literal["small", "cluster"] = "small"
+    profile: Literal["small", "cluster"] = Field(
+        "small", description="settings of Ray Data: small for one machine, cluster for several"
+    )
     num_cpus: int | None = Field(None, ge=1, description="logical CPUs of a local Ray; default: cores + 1")
-    object_store_mib: int = Field(512, ge=80)
+    object_store_mib: int = Field(512, ge=80, description="memory of a local Ray's object store in MiB")
     wait_s: float = Field(
         1800,
         gt=0,
-        description="how long a verb waits for room on the cluster (also for new nodes) before it fails; "
-        "time of work does not count",
+        description="longest time in seconds that a verb waits for free resources or new nodes "
+        "before it fails; running work does not count",
     )
-    tell_every_s: float = Field(30, gt=0, description="while it waits: seconds from line to line")
+    tell_every_s: float = Field(
+        30, gt=0, description="seconds between two messages while a verb waits for resources"
+    )

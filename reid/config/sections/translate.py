@@ -13,39 +13,56 @@ from reid.modality import Modality
 class UNetConfig(Section):
     """Sizes of the U-Net; its inputs and outputs are pictures in [-1, 1]."""
 
-    inputs: Literal[1, 3] = Field(3, description="channels of the source")
-    outputs: Literal[1, 3] = Field(1, description="channels of the target")
-    width: int = Field(64, ge=1, le=512, description="channels after the first layer; doubled to 8 times it")
-    depth: int = Field(6, ge=1, le=10, description="halvings of the picture; 8 reaches one pixel from 256")
-    norm: Literal["batch", "instance"] = Field("instance", description="normalisation of all but the ends")
-    dropout: float = Field(0.0, ge=0, lt=1, description="in the three innermost layers, while training")
+    inputs: Literal[1, 3] = Field(3, description="channels of the source image")
+    outputs: Literal[1, 3] = Field(1, description="channels of the target image")
+    width: int = Field(
+        64,
+        ge=1,
+        le=512,
+        description="channels after the first layer; deeper layers double them up to 8 times",
+    )
+    depth: int = Field(
+        6, ge=1, le=10, description="number of times the image is halved; 8 turn 256 pixels into one"
+    )
+    norm: Literal["batch", "instance"] = Field(
+        "instance", description="normalisation of all layers but the first and last"
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout rate in the three innermost layers in training"
+    )
 
 
 class TranslateConfig(Section):
     """Training on aligned pairs (InfraGAN's recipe: LSGAN + weight x L1 + weight x (1 - SSIM), Adam)."""
 
     pairs: str = Field(
-        description="a built shard set, or a folder with one folder a modality (rgb/, nir/, tir/) that "
-        "hold aligned pictures under equal names"
+        description="a built shard set, or a folder with one folder for each modality (rgb/, nir/, "
+        "tir/) that holds aligned images under equal names"
     )
     source: Modality = Field(Modality.RGB, description="modality to translate from")
     target: Modality = Field(Modality.NIR, description="modality to translate to")
-    split: str = Field("train", description="split of the shard set; test identities teach nothing")
+    split: str = Field(
+        "train", description="split of the shard set that is trained on; do not use test identities"
+    )
     out: str = Field(description="folder for the weights, the metrics and the state to resume from")
-    height: int = Field(256, ge=8, le=2048)
-    width: int = Field(128, ge=8, le=2048)
-    unet: UNetConfig = UNetConfig()
-    epochs: int = Field(100, ge=1, description="at the full learning rate")
-    decay_epochs: int = Field(100, ge=0, description="more epochs, in which it falls linearly to zero")
-    batch_size: int = Field(16, ge=1)
-    lr: float = Field(2e-4, gt=0)
-    beta1: float = Field(0.5, ge=0, lt=1)
-    l1: float = Field(100.0, ge=0, description="weight of the absolute error")
-    ssim: float = Field(100.0, ge=0, description="weight of 1 - SSIM")
-    adversarial: bool = Field(True, description="add a least-squares patch discriminator")
-    discriminator_lr: float = Field(0.01, gt=0, description="the discriminator's rate, relative to lr")
-    flip: float = Field(0.5, ge=0, le=1, description="chance to mirror a pair")
+    height: int = Field(256, ge=8, le=2048, description="height in pixels of the training images")
+    width: int = Field(128, ge=8, le=2048, description="width in pixels of the training images")
+    unet: UNetConfig = Field(UNetConfig(), description="sizes of the translating network")
+    epochs: int = Field(100, ge=1, description="epochs at the full learning rate")
+    decay_epochs: int = Field(
+        100, ge=0, description="further epochs in which the learning rate falls linearly to zero"
+    )
+    batch_size: int = Field(16, ge=1, description="number of image pairs in each step")
+    lr: float = Field(2e-4, gt=0, description="learning rate of the translating network")
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay rate of the gradient's mean")
+    l1: float = Field(100.0, ge=0, description="weight of the mean absolute error")
+    ssim: float = Field(100.0, ge=0, description="weight of 1 - SSIM (structural similarity)")
+    adversarial: bool = Field(True, description="train against a least-squares patch discriminator")
+    discriminator_lr: float = Field(
+        0.01, gt=0, description="learning rate of the discriminator relative to lr"
+    )
+    flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring a pair")
     holdout: float = Field(0.05, ge=0, lt=1, description="share of identities on which the error is measured")
-    checkpoint_every: int = Field(5, ge=1, description="epochs between two saved states")
-    seed: int = Field(0, ge=0)
-    device: str = Field("cpu", description="cpu, cuda, cuda:1 …")
+    checkpoint_every: int = Field(5, ge=1, description="number of epochs between two saved states")
+    seed: int = Field(0, ge=0, description="random seed of the training")
+    device: str = Field("cpu", description="device to train on: cpu, cuda, cuda:1 …")

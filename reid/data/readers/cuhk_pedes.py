@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from pydantic import Field
+
 from reid.config import Plugin
 from reid.data.readers import base
 from reid.data.readers.base import Record
@@ -29,7 +31,7 @@ split train, val or test, training ids from 1 without a gap""",
 class Config(AnnotatedFields, Plugin):
     """Where the unpacked data set lies."""
 
-    name: Literal["cuhk_pedes"] = "cuhk_pedes"
+    name: Literal["cuhk_pedes"] = Field("cuhk_pedes", description="reader of the CUHK-PEDES layout")
 
 
 class Reader(base.Reader):

@@ -49,7 +49,7 @@ _CAMERA_NAME = re.compile(r"_c0*([1-9])(?=[_.])", re.IGNORECASE)
 class Config(Plugin):
     """Where the unpacked data set lies."""
 
-    name: Literal["llcm"] = "llcm"
+    name: Literal["llcm"] = Field("llcm", description="reader of the LLCM layout")
     path: str = Field(
         description="folder with idx, vis, nir, test_vis and test_nir; may hold ${VARIABLES}",
     )

@@ -51,7 +51,7 @@ _FOLDERS: dict[str, tuple[str, tuple[str, ...] | None]] = {
 class Config(Plugin):
     """Where the unpacked data set lies."""
 
-    name: Literal["market1501"] = "market1501"
+    name: Literal["market1501"] = Field("market1501", description="reader of the Market-1501 layout")
     path: str = Field(
         description="folder with bounding_box_train, query and bounding_box_test, or the one above; may hold "
         "${VARIABLES}"

@@ -43,7 +43,7 @@ _FOLDERS: dict[str, tuple[str, tuple[str, ...] | None]] = {
 class Config(Plugin):
     """Where the unpacked data set lies."""
 
-    name: Literal["msvr310"] = "msvr310"
+    name: Literal["msvr310"] = Field("msvr310", description="reader of the MSVR310 layout")
     path: str = Field(
         description="folder with bounding_box_train, query3 and bounding_box_test; may hold ${VARIABLES}"
     )

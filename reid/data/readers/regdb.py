@@ -33,7 +33,7 @@ _MODALITIES = {"visible": Modality.RGB, "thermal": Modality.TIR}
 class Config(Plugin):
     """Where the unpacked data set lies, and which of its splits is read."""
 
-    name: Literal["regdb"] = "regdb"
+    name: Literal["regdb"] = Field("regdb", description="reader of the RegDB layout")
     path: str = Field(description="folder with Visible, Thermal and idx; may hold ${VARIABLES}")
     trial: int = Field(1, ge=1, le=10, description="which of the ten splits; published results average them")
 

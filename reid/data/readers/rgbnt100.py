@@ -48,7 +48,7 @@ _FOLDERS: dict[str, tuple[str, tuple[str, ...] | None]] = {
 class Config(Plugin):
     """Where the unpacked data set lies."""
 
-    name: Literal["rgbnt100"] = "rgbnt100"
+    name: Literal["rgbnt100"] = Field("rgbnt100", description="reader of the RGBNT100 layout")
     path: str = Field(description="folder with rgbir, or rgbir itself; may hold ${VARIABLES}")
 
 

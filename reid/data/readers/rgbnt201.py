@@ -34,7 +34,7 @@ _NAME = re.compile(r"(?P<pid>[0-9]{6})_cam(?P<camera>[1-9])(_.*)?", re.IGNORECAS
 class Config(Plugin):
     """Where the unpacked data set lies."""
 
-    name: Literal["rgbnt201"] = "rgbnt201"
+    name: Literal["rgbnt201"] = Field("rgbnt201", description="reader of the RGBNT201 layout")
     path: str = Field(description="folder with train_171 and test; may hold ${VARIABLES}")
 
 

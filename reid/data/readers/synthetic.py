@@ -32,20 +32,31 @@ _LABELLED = {"viewid", "timestamp", "camera"}  # conditions with a field of thei
 class Config(Plugin):
     """What to render. Each identity is seen `captures` times by each of `cameras`."""
 
-    name: Literal["synthetic"] = "synthetic"
-    seed: int = Field(0, ge=0)
-    kind: Literal["person", "vehicle"] = "person"
-    difficulty: float = Field(0.5, ge=0, le=1, description="0: no nuisances; 1: very hard")
-    train_identities: int = Field(64, ge=0)
-    val_identities: int = Field(0, ge=0)
-    test_identities: int = Field(32, ge=0)
-    cameras: int = Field(4, ge=1)
-    captures: int = Field(2, ge=1, description="of an identity by each camera")
-    modalities: Modalities = Field(ORDER, description="those kept of each capture")
-    height: int = Field(128, ge=16)
-    width: int = Field(64, ge=16)
-    id_offset: int = Field(0, ge=0, description="first pid; sets with disjoint pids share nobody")
-    format: Literal["png", "jpeg"] = "png"
+    name: Literal["synthetic"] = Field(
+        "synthetic", description="renderer of synthetic identities; reads no files"
+    )
+    seed: int = Field(0, ge=0, description="random seed of the identities and their captures")
+    kind: Literal["person", "vehicle"] = Field(
+        "person", description="objects that are rendered: persons or vehicles"
+    )
+    difficulty: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="strength of pose, light, noise and occlusion, from 0 (none) to 1 (very hard)",
+    )
+    train_identities: int = Field(64, ge=0, description="number of identities in the split train")
+    val_identities: int = Field(0, ge=0, description="number of identities in the split val")
+    test_identities: int = Field(32, ge=0, description="number of identities in the split test")
+    cameras: int = Field(4, ge=1, description="number of cameras; each sees every identity")
+    captures: int = Field(2, ge=1, description="captures of each identity by each camera")
+    modalities: Modalities = Field(ORDER, description="modalities that are kept of each capture")
+    height: int = Field(128, ge=16, description="height of the images in pixels")
+    width: int = Field(64, ge=16, description="width of the images in pixels")
+    id_offset: int = Field(
+        0, ge=0, description="first identity number; sets with disjoint numbers share no identity"
+    )
+    format: Literal["png", "jpeg"] = Field("png", description="encoding of the images")
 
 
 class Reader(base.Reader):

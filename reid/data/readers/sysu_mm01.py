@@ -49,11 +49,11 @@ _LISTS = {name: f"exp/{name}_id.txt" for name in ("train", "val", "test")}
 class Config(Plugin):
     """Where the unpacked data set lies, and what its validation identities are for."""
 
-    name: Literal["sysu_mm01"] = "sysu_mm01"
+    name: Literal["sysu_mm01"] = Field("sysu_mm01", description="reader of the SYSU-MM01 layout")
     path: str = Field(description="folder with cam1 to cam6 and exp; may hold ${VARIABLES}")
     val: Literal["train", "val"] = Field(
         "train",
-        description="where the identities of val_id.txt go; train: the 395 that published results train on",
+        description="split of the identities in val_id.txt; train: published results train on all 395",
     )
 
 

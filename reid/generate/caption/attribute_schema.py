@@ -18,10 +18,14 @@ Text = Annotated[str, Field(min_length=1)]
 class AttributeQuestion(Section):
     """One attribute and all the values that it may take."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="as it is stored with the sample")
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", description="name under which the attribute is stored with the sample"
+    )
     ask: Text = Field(description="what the model is asked for, e.g. colour of the shoes")
     values: dict[Text, str] = Field(
-        min_length=2, description="value -> its words in the sentence; no words: the sentence is silent on it"
+        min_length=2,
+        description="allowed values, each with its words in the sentence; no words: the sentence "
+        "leaves it out",
     )
 
     @field_validator("values", mode="before")
@@ -49,9 +53,13 @@ class AttributeSchema(Section):
     words, and none if there is no such alternative.
     """
 
-    subject: Text = Field(description="what a picture shows, e.g. person")
-    attributes: tuple[AttributeQuestion, ...] = Field(min_length=1)
-    sentence: tuple[tuple[Text, ...], ...] = Field(min_length=1)
+    subject: Text = Field(description="object that a picture shows, e.g. person")
+    attributes: tuple[AttributeQuestion, ...] = Field(
+        min_length=1, description="attributes that the model is asked for"
+    )
+    sentence: tuple[tuple[Text, ...], ...] = Field(
+        min_length=1, description="pattern of the caption, with the attributes' names in braces"
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> AttributeSchema:

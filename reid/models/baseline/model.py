@@ -34,17 +34,29 @@ from reid.nn.towers.weights import load_tower_weights
 class Config(IdentityTerms, Plugin):
     """Fields of `model:` when `model.name` is baseline."""
 
-    name: Literal["baseline"] = "baseline"
-    fusion: Literal["concat", "mean"] = "concat"
-    weights: str = Field("random", description="random, an open_clip tag (openai), a path or run:<path>")
-    tower: ImageTowerConfig = ImageTowerConfig()
-    text: TextTowerConfig = TextTowerConfig()
-    camera_embedding: bool = Field(True, description="add a learned vector per camera to the class token")
-    modality_embedding: bool = Field(
-        False, description="add a learned vector per modality to the class token"
+    name: Literal["baseline"] = Field("baseline", description="the system: the CLIP baseline")
+    fusion: Literal["concat", "mean"] = Field(
+        "concat",
+        description="how modalities are combined: concatenated (matched), or averaged in one space "
+        "(any-to-any)",
     )
-    sdm_weight: float = Field(1.0, ge=0, description="fusion: mean only")
-    sdm_scale: float = Field(50.0, gt=0)
+    weights: str = Field(
+        "random", description="initial weights: random, an open_clip tag (openai), a path or run:<path>"
+    )
+    tower: ImageTowerConfig = Field(ImageTowerConfig(), description="sizes of the image tower")
+    text: TextTowerConfig = Field(TextTowerConfig(), description="sizes of the text tower")
+    camera_embedding: bool = Field(
+        True, description="add a learned vector for each camera to the class token"
+    )
+    modality_embedding: bool = Field(
+        False, description="add a learned vector for each modality to the class token"
+    )
+    sdm_weight: float = Field(
+        1.0, ge=0, description="weight of similarity distribution matching between modalities (fusion: mean)"
+    )
+    sdm_scale: float = Field(
+        50.0, gt=0, description="inverse temperature of similarity distribution matching"
+    )
 
 
 class Model(ReIDModel):

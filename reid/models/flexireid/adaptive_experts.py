@@ -27,26 +27,48 @@ Unit = Literal["token", "sample_cls", "sample_mean"]
 class AdaptiveExpertsConfig(Section):
     """The mixtures of adapters in every block. Image experts are shared by RGB, sketch and infrared."""
 
-    enabled: bool = Field(True, description="false: the towers as they are")
-    experts: int = Field(6, ge=1)
-    hidden: int = Field(64, ge=1, description="width of a bottleneck")
-    activation: Activation = "relu"
-    dropout: float = Field(0.0, ge=0, lt=1)
-    init: Init = Field("adapter", description="adapter: adds nothing at the start, so that CLIP is kept")
-    scale: float = Field(0.1, gt=0, description="what the mixture is multiplied by")
-    learn_scale: bool = False
+    enabled: bool = Field(True, description="add mixtures of adapters to the towers; false: the towers alone")
+    experts: int = Field(6, ge=1, description="number of experts in each block")
+    hidden: int = Field(64, ge=1, description="size of an adapter's bottleneck")
+    activation: Activation = Field("relu", description="activation of the bottleneck")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate of the bottleneck")
+    init: Init = Field(
+        "adapter",
+        description="initial weights; adapter: adds nothing at the start, so that CLIP's output is unchanged",
+    )
+    scale: float = Field(0.1, gt=0, description="factor of the mixture's output")
+    learn_scale: bool = Field(False, description="train the factor of the mixture's output")
     place: Place = Field(
-        "parallel", description="beside the FFN, in its place (replace) or behind it (sequential)"
+        "parallel",
+        description="where the mixture stands: parallel to the FFN, in its place (replace) or after "
+        "it (sequential)",
     )
-    reads: Reads = Field("ln", description="input: normalised (behind the FFN: its output), or the stream h")
-    router: Strategy = "adaptive"
-    threshold: float = Field(0.6, ge=0, lt=1, description="router: adaptive; the paper names 0.6 and 0.4")
-    top_k: int = Field(2, ge=1, description="router: topk")
-    renormalise: bool = Field(False, description="gates of the chosen experts sum to 1")
+    reads: Reads = Field(
+        "ln",
+        description="the mixture's input: ln: the normalised tokens (sequential: the FFN's output); "
+        "h: the residual stream",
+    )
+    router: Strategy = Field(
+        "adaptive",
+        description="how many experts a token uses: adaptive, topk, all (soft), or one by a fixed hash",
+    )
+    threshold: float = Field(
+        0.6,
+        ge=0,
+        lt=1,
+        description="probability that the chosen experts must exceed together (router: adaptive); "
+        "the paper names 0.6 and 0.4",
+    )
+    top_k: int = Field(2, ge=1, description="number of experts for each token (router: topk)")
+    renormalise: bool = Field(False, description="scale the gates of the chosen experts to sum 1")
     unit: Unit = Field(
-        "token", description="what is routed: tokens, or samples by their global or mean token"
+        "token", description="what is routed: each token, or a whole sample by its global or mean token"
     )
-    dispatch: Dispatch = "auto"
+    dispatch: Dispatch = Field(
+        "auto",
+        description="how experts are computed: sorted by expert (grouped), all on every token "
+        "(dense), or the faster (auto)",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> AdaptiveExpertsConfig:

@@ -55,29 +55,47 @@ RGB = Modality.RGB
 class Config(Plugin):
     """Fields of `model:` when `model.name` is flexireid."""
 
-    name: Literal["flexireid"] = "flexireid"
-    weights: str = Field("random", description="random, an open_clip tag (openai), a path or run:<path>")
-    tower: ImageTowerConfig = ImageTowerConfig()
-    text: TextTowerConfig = TextTowerConfig()
+    name: Literal["flexireid"] = Field("flexireid", description="the system: FlexiReID")
+    weights: str = Field(
+        "random", description="initial weights: random, an open_clip tag (openai), a path or run:<path>"
+    )
+    tower: ImageTowerConfig = Field(ImageTowerConfig(), description="sizes of the image tower")
+    text: TextTowerConfig = Field(TextTowerConfig(), description="sizes of the text tower")
     modality_embedding: bool = Field(
         False,
-        description="add a vector per modality to the class token: part of towers of own runs, as frozen",
+        description="add a vector for each modality to the class token; it comes with the towers of "
+        "an own run and is frozen with them",
     )
-    infrared: Literal["nir", "tir"] = Field("nir", description="which modality is the infrared one")
-    freeze_backbone: bool = Field(True, description="train adapters and fusion only; needs weights")
-    unfreeze_ln: bool = Field(False, description="train the towers' layer norms nevertheless")
-    unfreeze_proj: bool = Field(False, description="train the projections to the shared space nevertheless")
-    moe: AdaptiveExpertsConfig = AdaptiveExpertsConfig()
-    fusion: FusionConfig = FusionConfig()
-    sdm_scale: float = Field(50.0, gt=0, description="kappa, 1 / temperature; fixed")
-    mode_reduction: Literal["sum", "mean"] = Field("sum", description="of SDM over the queries")
-    ada_weight: float = Field(0.5, ge=0, description="lambda, of the routers' entropy")
-    ada_reduction: Reduction = "mean"
-    balance_weight: float = Field(0.0, ge=0, description="of a load-balancing loss; not in the paper")
-    id_weight: float = Field(0.0, ge=0, description="of identity classification; not in the paper")
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    infrared: Literal["nir", "tir"] = Field("nir", description="modality that serves as infrared")
+    freeze_backbone: bool = Field(
+        True, description="train only the adapters and the fusion; needs pretrained weights"
+    )
+    unfreeze_ln: bool = Field(False, description="train the layer norms of frozen towers")
+    unfreeze_proj: bool = Field(
+        False, description="train the projections of frozen towers to the shared space"
+    )
+    moe: AdaptiveExpertsConfig = Field(
+        AdaptiveExpertsConfig(), description="mixtures of adapters in the towers (AEA-MoE)"
+    )
+    fusion: FusionConfig = Field(FusionConfig(), description="fusion of query modalities (CMQF)")
+    sdm_scale: float = Field(
+        50.0, gt=0, description="inverse temperature of similarity distribution matching (kappa); not trained"
+    )
+    mode_reduction: Literal["sum", "mean"] = Field(
+        "sum", description="how the matching losses of the query subsets are combined"
+    )
+    ada_weight: float = Field(0.5, ge=0, description="weight of the routers' entropy (lambda)")
+    ada_reduction: Reduction = Field(
+        "mean",
+        description="the routers' entropy: mean over layers and streams, or sum over layers (sum_layers)",
+    )
+    balance_weight: float = Field(0.0, ge=0, description="weight of a load-balancing loss; not in the paper")
+    id_weight: float = Field(0.0, ge=0, description="weight of identity classification; not in the paper")
+    label_smoothing: float = Field(
+        0.1, ge=0, lt=1, description="label smoothing of the identity classification"
+    )
     recompute: bool = Field(
-        False, description="compute blocks again in the backward pass: less memory, a third more time"
+        False, description="recompute blocks in the backward pass: less memory, a third more time"
     )
 
 

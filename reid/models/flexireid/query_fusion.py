@@ -27,19 +27,32 @@ Fusion = Literal["cmqf", "concat", "sum", "hierarchical"]
 class FusionConfig(Section):
     """How the modalities of a query are fused; the RGB side never is."""
 
-    kind: Fusion = Field("cmqf", description="sum has no parameters and adds unit vectors")
+    kind: Fusion = Field(
+        "cmqf",
+        description="fusion of query modalities: cross-modal query fusion (cmqf), self-attention on "
+        "all tokens (concat), sum of unit vectors (sum), or in two stages (hierarchical)",
+    )
     tokens: Literal["global_q_local_kv", "global", "resampled"] = Field(
         "global_q_local_kv",
-        description="cmqf: global vectors ask all tokens; global ask global (attention is then degenerate); "
-        "sequences of one length ask each other",
+        description="queries and keys of cmqf: global vectors attend to all tokens; global vectors "
+        "attend to global vectors (one key each); sequences resampled to one length "
+        "attend to each other",
     )
-    length: int | None = Field(None, ge=2, description="tokens: resampled; default: the text tower's context")
-    depth: int = Field(1, ge=1, description="blocks in a row")
-    heads: int | None = Field(None, ge=1, description="default: one for every 64 dimensions")
-    residual: Residual = Field("q", description="what a block adds to its attention; cmqf")
-    lef: Literal["learned", "zeros"] = Field("learned", description="what stands in for a missing modality")
+    length: int | None = Field(
+        None, ge=2, description="length of resampled sequences; default: the text tower's context"
+    )
+    depth: int = Field(1, ge=1, description="number of attention blocks")
+    heads: int | None = Field(
+        None, ge=1, description="attention heads of the fusion; default: one for every 64 dimensions"
+    )
+    residual: Residual = Field("q", description="what a cmqf block adds to its attention")
+    lef: Literal["learned", "zeros"] = Field(
+        "learned", description="tokens that replace a missing modality: a learned embedding, or zeros"
+    )
     lef_scope: Literal["shared", "per_mode"] = Field(
-        "shared", description="one embedding a modality, or one a modality and subset that lacks it"
+        "shared",
+        description="learned embeddings: one for each modality, or one for each modality and subset "
+        "that lacks it",
     )
 
 

@@ -25,17 +25,32 @@ Generations = dict[tuple[Modality, Modality], Tensor]
 class MixtureConfig(Section):
     """One kind of mixture: its experts and its router."""
 
-    enabled: bool = True
-    experts: int = Field(3, ge=1)
-    hidden: int = Field(1024, ge=1)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    init: Init = "conv"
-    shared: bool = Field(False, description="one set of weights for all experts, as in public MFRNet")
-    capacity: float | None = Field(
-        None, gt=0, description="factor of an even share beyond which tokens are dropped; null: dropless"
+    enabled: bool = Field(True, description="use this mixture of experts")
+    experts: int = Field(3, ge=1, description="number of experts in each mixture")
+    hidden: int = Field(1024, ge=1, description="size of an expert's hidden layer")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout rate inside the experts")
+    init: Init = Field(
+        "conv",
+        description="initial weights of the experts: a convolution's (conv), Xavier uniform "
+        "(xavier), zero output (adapter), or all zero (dead)",
     )
-    dispatch: Dispatch = "auto"
-    router: RouterConfig = RouterConfig(score="cosine", noise=1.0)
+    shared: bool = Field(
+        False, description="one set of weights for all experts, as in the public code of MFRNet"
+    )
+    capacity: float | None = Field(
+        None,
+        gt=0,
+        description="tokens beyond this multiple of an expert's even share are dropped; null: none "
+        "is dropped",
+    )
+    dispatch: Dispatch = Field(
+        "auto",
+        description="how experts are computed: sorted by expert (grouped), all on every token "
+        "(dense), or the faster (auto)",
+    )
+    router: RouterConfig = Field(
+        RouterConfig(score="cosine", noise=1.0), description="how tokens are assigned to experts"
+    )
 
     @model_validator(mode="after")
     def _enough_experts(self) -> MixtureConfig:
@@ -56,8 +71,12 @@ class MixtureConfig(Section):
 class FeatureFusionConfig(MixtureConfig):
     """Fusion before the encoder (or further in)."""
 
-    keep: float = Field(0.5, ge=0, le=1, description="lambda: weight of a modality's own tokens")
-    after_block: int = Field(0, ge=0, description="0: before ln_pre, as in the paper; n: after n blocks")
+    keep: float = Field(
+        0.5, ge=0, le=1, description="weight of a modality's own tokens (lambda in the paper)"
+    )
+    after_block: int = Field(
+        0, ge=0, description="number of encoder blocks before the fusion; 0: before ln_pre, as in the paper"
+    )
 
 
 @dataclass(frozen=True)

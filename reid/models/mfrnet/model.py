@@ -47,43 +47,77 @@ from reid.nn.towers.weights import load_tower_weights
 class FRMConfig(MixtureConfig):
     """Refinement within the encoder."""
 
-    experts: int = Field(6, ge=1)
-    hidden: int = Field(512, ge=1)
-    init: Init = "xavier"
-    router: RouterConfig = RouterConfig(score="cosine", noise=1.0, init="normal")
-    layers: tuple[int, ...] = Field((-1,), description="blocks whose FFN it replaces; negative from the end")
+    experts: int = Field(6, ge=1, description="number of experts in each mixture")
+    hidden: int = Field(512, ge=1, description="size of an expert's hidden layer")
+    init: Init = Field(
+        "xavier",
+        description="initial weights of the experts: a convolution's (conv), Xavier uniform "
+        "(xavier), zero output (adapter), or all zero (dead)",
+    )
+    router: RouterConfig = Field(
+        RouterConfig(score="cosine", noise=1.0, init="normal"),
+        description="how tokens are assigned to experts",
+    )
+    layers: tuple[int, ...] = Field(
+        (-1,),
+        description="encoder blocks whose FFN the mixture replaces; negative numbers count from the end",
+    )
 
 
 class BalanceConfig(Section):
     """The routers' auxiliary loss."""
 
-    weight: float = Field(0.01, ge=0)
-    load_of: LoadOf = Field("probability", description="what noisy logits are compared with")
-    ffm_calls: Literal["mean", "last"] = Field("mean", description="of a generator's three calls")
-    ffm_factor: float = Field(1.0, ge=0)
+    weight: float = Field(0.01, ge=0, description="weight of the routers' balance loss")
+    load_of: LoadOf = Field(
+        "probability",
+        description="value that is compared with noisy logits for the load: the probability (public "
+        "code) or the logit",
+    )
+    ffm_calls: Literal["mean", "last"] = Field(
+        "mean", description="which calls of an FFM mixture count: the mean of all, or the last"
+    )
+    ffm_factor: float = Field(1.0, ge=0, description="factor of FFM's balance terms beside FRM's")
 
 
 class OfficialConfig(Section):
     """Habits of the public code that change results; off unless its checkpoints are to be reproduced."""
 
-    bypass_single: bool = Field(False, description="a batch of one row skips FFM and FRM")
-    raw_alone: bool = Field(False, description="generations from RGB alone are weighted by the raw output")
+    bypass_single: bool = Field(
+        False, description="skip FFM and FRM for a batch of one row, as the public code does"
+    )
+    raw_alone: bool = Field(
+        False,
+        description="weight tokens generated from RGB alone by the layer's raw output instead of the "
+        "softmax, as the public code does",
+    )
 
 
 class Config(IdentityTerms, Plugin):
     """Fields of `model:` when `model.name` is mfrnet."""
 
-    name: Literal["mfrnet"] = "mfrnet"
-    weights: str = Field("random", description="random, an open_clip tag (openai), a path or run:<path>")
-    tower: ImageTowerConfig = ImageTowerConfig()
-    camera_embedding: bool = Field(True, description="add a learned vector per camera to the class token")
-    modality_embedding: bool = Field(False, description="add a learned vector per modality, too")
-    heads: Literal["joint", "each"] = Field("joint", description="one head on all modalities, or one on each")
-    global_local: bool = Field(False, description="class token and mean patch are reduced to one feature")
-    ffm: FeatureFusionConfig = FeatureFusionConfig()
-    frm: FRMConfig = FRMConfig()
-    balance: BalanceConfig = BalanceConfig()
-    official: OfficialConfig = OfficialConfig()
+    name: Literal["mfrnet"] = Field("mfrnet", description="the system: MFRNet")
+    weights: str = Field(
+        "random", description="initial weights: random, an open_clip tag (openai), a path or run:<path>"
+    )
+    tower: ImageTowerConfig = Field(ImageTowerConfig(), description="sizes of the image tower")
+    camera_embedding: bool = Field(
+        True, description="add a learned vector for each camera to the class token"
+    )
+    modality_embedding: bool = Field(
+        False, description="add a learned vector for each modality to the class token"
+    )
+    heads: Literal["joint", "each"] = Field(
+        "joint", description="identity heads: one on all modalities together (joint), or one on each"
+    )
+    global_local: bool = Field(False, description="reduce the class token and the mean patch to one feature")
+    ffm: FeatureFusionConfig = Field(
+        FeatureFusionConfig(), description="fusion of modalities before the encoder (FFM)"
+    )
+    frm: FRMConfig = Field(FRMConfig(), description="refinement within the encoder (FRM)")
+    balance: BalanceConfig = Field(BalanceConfig(), description="the routers' balance loss")
+    official: OfficialConfig = Field(
+        OfficialConfig(), description="behaviour of the public code that changes results"
+    )
 
 
 class Model(ReIDModel):

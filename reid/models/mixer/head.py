@@ -34,22 +34,27 @@ Features = dict[Part, Tensor]
 class ReversalConfig(Section):
     """The reversed gradient of the modality classifier."""
 
-    strength: float = Field(1.0, ge=0, description="gamma")
-    ramp_steps: int = Field(0, ge=0, description="training steps over which gamma rises from 0; 0: none")
+    strength: float = Field(1.0, ge=0, description="factor of the reversed gradient (gamma)")
+    ramp_steps: int = Field(
+        0, ge=0, description="training steps over which the factor rises from 0; 0: constant"
+    )
 
 
 class OrthogonalityConfig(Section):
     """How erased and related features are kept apart."""
 
     on: Literal["bn", "raw"] = Field(
-        "bn", description="after the batch norms, which centre; raw pooled features are non-negative"
+        "bn",
+        description="features that are compared: after the batch norms (centred), or raw pooled ones "
+        "(non-negative)",
     )
     form: Literal["abs", "squared", "correlation", "projection"] = Field(
         "abs",
-        description="|cos|, cos^2, the channels' correlations, or halves of one learned orthonormal basis",
+        description="measure of dependence: |cos|, cos^2, the correlation of channels, or projection "
+        "to halves of one learned orthonormal basis",
     )
     detach: Literal["none", "erased", "related"] = Field(
-        "none", description="this side gets no gradient of it"
+        "none", description="feature that gets no gradient from this loss"
     )
 
 
@@ -57,28 +62,38 @@ class MetricConfig(Section):
     """Metric terms of the single features."""
 
     kind: Literal["triplet", "centre", "none"] = Field(
-        "triplet", description="batch-hard triplets, or separation of centres (SAAI's public code)"
+        "triplet",
+        description="metric loss: batch-hard triplets, separation of identity centres (SAAI's public "
+        "code), or none",
     )
-    margin: float | None = Field(0.3, ge=0, description="of the triplets; null: soft")
+    margin: float | None = Field(0.3, ge=0, description="margin of the triplets; null: soft margin")
 
 
 class CrossTripletConfig(Section):
     """The mixed cross-modal triplet on the fused feature."""
 
-    enabled: bool = True
-    margin: float | None = Field(0.3, ge=0, description="null: soft")
-    negatives: Negatives = Field("any", description="nearest of any modality, or of the positive's")
-    centre_weight: float = Field(0.0, ge=0, description="of a separation of centres besides (SAAI)")
+    enabled: bool = Field(True, description="use the mixed cross-modal triplet loss")
+    margin: float | None = Field(0.3, ge=0, description="margin of the triplets; null: soft margin")
+    negatives: Negatives = Field(
+        "any", description="nearest negative of any modality, or of the positive's modality"
+    )
+    centre_weight: float = Field(
+        0.0, ge=0, description="weight of an additional separation of centres (SAAI)"
+    )
 
 
 class RetrievalConfig(Section):
     """What vectors hold."""
 
     parts: Literal["both", "e_only"] = Field(
-        "both", description="erased and related, or erased only: related ones of two branches differ in kind"
+        "both",
+        description="features in a vector: erased and related, or erased only (related features of "
+        "two branches are not comparable)",
     )
-    related_weight: float = Field(1.0, gt=0, description="of the unit related feature, beside the erased one")
-    on: Literal["bn", "raw"] = Field("bn", description="features after or before the batch norms")
+    related_weight: float = Field(
+        1.0, gt=0, description="weight of the related feature beside the erased one; both have unit norm"
+    )
+    on: Literal["bn", "raw"] = Field("bn", description="features after the batch norms (bn), or before (raw)")
 
 
 class HeadConfig(Section):
@@ -86,24 +101,47 @@ class HeadConfig(Section):
 
     branch_layout: Layout = Field(
         "e_rv_ri",
-        description="erased; related of each modality (e_rv_ri), of both (e_r), and an untouched branch "
-        "(e_r_base); e: erased alone, without the terms that need another",
+        description="branches: erased alone (e); with one related branch for both modalities (e_r) "
+        "or one for each (e_rv_ri); with an additional unchanged branch (e_r_base)",
     )
-    mam: bool = Field(True, description="ResNets: modality alleviation after stages 3 and 4")
-    pooling: Literal["gap", "gem"] = "gap"
-    dual_norm: bool = Field(False, description="a batch norm of pooled features for each modality")
-    meid_weight: float = Field(1.0, ge=0, description="identity and metric of the erased feature")
-    mid_weight: float = Field(1.0, ge=0, description="identity x modality and metric of the related feature")
-    modality_weight: float = Field(0.4, ge=0, description="lambda_m: modality of the erased one, reversed")
-    orthogonality_weight: float = Field(0.6, ge=0, description="lambda_o")
-    fusion_weight: float = Field(0.4, ge=0, description="lambda_f: identity and mixed triplet of the fused")
-    base_weight: float = Field(1.0, ge=0, description="identity and metric of e_r_base's untouched branch")
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    metric: MetricConfig = MetricConfig()
-    cross_triplet: CrossTripletConfig = CrossTripletConfig()
-    reversal: ReversalConfig = ReversalConfig()
-    orthogonality: OrthogonalityConfig = OrthogonalityConfig()
-    retrieval: RetrievalConfig = RetrievalConfig()
+    mam: bool = Field(True, description="modality alleviation after stages 3 and 4 of a ResNet")
+    pooling: Literal["gap", "gem"] = Field("gap", description="pooling of feature maps to vectors")
+    dual_norm: bool = Field(False, description="a separate batch norm of pooled features for each modality")
+    meid_weight: float = Field(
+        1.0, ge=0, description="weight of the identity and metric losses of the erased feature"
+    )
+    mid_weight: float = Field(
+        1.0, ge=0, description="weight of the identity-and-modality and metric losses of the related feature"
+    )
+    modality_weight: float = Field(
+        0.4,
+        ge=0,
+        description="weight of the modality loss of the erased feature, whose gradient is reversed "
+        "(lambda_m)",
+    )
+    orthogonality_weight: float = Field(
+        0.6, ge=0, description="weight of the orthogonality between erased and related features (lambda_o)"
+    )
+    fusion_weight: float = Field(
+        0.4,
+        ge=0,
+        description="weight of the identity and mixed triplet losses of the fused feature (lambda_f)",
+    )
+    base_weight: float = Field(
+        1.0, ge=0, description="weight of the identity and metric losses of the unchanged branch (e_r_base)"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing of all classifications")
+    metric: MetricConfig = Field(MetricConfig(), description="metric losses of the single features")
+    cross_triplet: CrossTripletConfig = Field(
+        CrossTripletConfig(), description="mixed cross-modal triplets on the fused feature"
+    )
+    reversal: ReversalConfig = Field(
+        ReversalConfig(), description="reversal of the modality classifier's gradient"
+    )
+    orthogonality: OrthogonalityConfig = Field(
+        OrthogonalityConfig(), description="how erased and related features are kept apart"
+    )
+    retrieval: RetrievalConfig = Field(RetrievalConfig(), description="what a retrieval vector consists of")
 
 
 class MixerHead(nn.Module):

@@ -36,15 +36,22 @@ Backbone = Literal["resnet18", "resnet50", "vit_b_16", "vit_l_16", "tower"]
 class Config(HeadConfig, Plugin):
     """Fields of `model:` when `model.name` is mixer."""
 
-    name: Literal["mixer"] = "mixer"
-    infrared: Literal["nir", "tir"] = Field("nir", description="the modality beside rgb")
-    backbone: Backbone = Field("resnet50", description="torchvision's, or tower: CLIP's, sized by `tower`")
-    base_width: int = Field(64, ge=4, description="channels of a ResNet's first stage; torchvision: 64")
-    two_stream_stem: bool = Field(False, description="ResNets: a first convolution for each modality (AGW)")
-    tower: ImageTowerConfig = ImageTowerConfig()
+    name: Literal["mixer"] = Field("mixer", description="the system: MixER")
+    infrared: Literal["nir", "tir"] = Field("nir", description="infrared modality that is compared with rgb")
+    backbone: Backbone = Field(
+        "resnet50", description="a torchvision ResNet, or CLIP's image tower with the sizes of `tower`"
+    )
+    base_width: int = Field(64, ge=4, description="channels of a ResNet's first stage; torchvision's have 64")
+    two_stream_stem: bool = Field(
+        False, description="a separate first convolution for each modality, as in AGW (ResNets only)"
+    )
+    tower: ImageTowerConfig = Field(
+        ImageTowerConfig(), description="sizes of the image tower (backbone: tower)"
+    )
     weights: str = Field(
         "random",
-        description="random, a torchvision name (IMAGENET1K_V1) or a path; of tower: as the baseline's",
+        description="initial weights: random, a torchvision name (IMAGENET1K_V1) or a path; for a "
+        "tower an open_clip tag, a path or run:<path>",
     )
 
 

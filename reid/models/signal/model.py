@@ -36,60 +36,78 @@ from reid.nn.towers.weights import load_tower_weights
 class SimConfig(Section):
     """Selective interaction (paper §3.2; Signal's released configurations)."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="use selective interaction")
     k1: int = Field(
-        80, ge=1, description="patches a modality picks of its own; k1 a modality picks of the others"
+        80,
+        ge=1,
+        description="patches that a class token selects from its own modality; from the others it "
+        "selects k1 times their number",
     )
     projections: Projections = Field(
-        "frozen", description="before inter-modal scores: frozen (random), learned (public code), identity"
+        "frozen",
+        description="projections before the scores between modalities: frozen (random), learned "
+        "(public code), identity",
     )
-    heads: int = Field(8, ge=1)
-    hidden: int = Field(1024, ge=1, description="of the feed-forward net")
+    heads: int = Field(8, ge=1, description="attention heads of the interaction")
+    hidden: int = Field(1024, ge=1, description="size of the feed-forward network's hidden layer")
     drop: Drop = Field(
-        "zero", description="discarded patches: zero vectors among the keys, or masked from them"
+        "zero",
+        description="discarded patches: zero vectors among the keys (zero), or excluded from attention",
     )
 
 
 class GamConfig(Section):
     """Global alignment. Zero `floor` and `epsilon` are the public code's arithmetic."""
 
-    enabled: bool = True
-    weight: float = Field(0.2, ge=0, description="alpha")
-    temperature: float = Field(0.07, gt=0, description="where the learned temperature starts")
-    floor: float = Field(1e-3, ge=0, description="least temperature; 0: no bound")
-    smoothing: float = Field(0.1, ge=0, lt=1)
-    epsilon: float = Field(1e-8, ge=0, description="under the root of the volume; 0: root of |det|")
+    enabled: bool = Field(True, description="use global alignment in training")
+    weight: float = Field(0.2, ge=0, description="weight of global alignment (alpha)")
+    temperature: float = Field(0.07, gt=0, description="initial value of the learned temperature")
+    floor: float = Field(1e-3, ge=0, description="smallest temperature; 0: no bound, as in the public code")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of the contrast")
+    epsilon: float = Field(
+        1e-8,
+        ge=0,
+        description="constant under the root of the volume; 0: root of |det|, as in the public code",
+    )
 
 
 class LamConfig(Section):
     """Local alignment."""
 
-    enabled: bool = True
-    weight: float = Field(0.2, ge=0, description="beta")
-    stride: int = Field(4, ge=1, description="patches a side that share one sampled point")
-    offsets: Literal[1, 2] = Field(1, description="1: points move diagonally (public code); 2: freely")
-    grid: Grid = Field("dat", description="reference points: dat (public code, off centre), centred")
+    enabled: bool = Field(True, description="use local alignment in training")
+    weight: float = Field(0.2, ge=0, description="weight of local alignment (beta)")
+    stride: int = Field(4, ge=1, description="side in patches of the area that shares one sampled point")
+    offsets: Literal[1, 2] = Field(
+        1, description="numbers that move a point: 1: along the diagonal (public code); 2: freely"
+    )
+    grid: Grid = Field("dat", description="reference points: dat (public code, off centre) or centred")
 
 
 class Config(IdentityTerms, Plugin):
     """Fields of `model:` when `model.name` is signal."""
 
-    name: Literal["signal"] = "signal"
-    weights: str = Field("random", description="random, an open_clip tag (openai), a path or run:<path>")
-    tower: ImageTowerConfig = ImageTowerConfig()
-    camera_embedding: bool = Field(True, description="add a learned vector per camera to the class token")
+    name: Literal["signal"] = Field("signal", description="the system: Signal")
+    weights: str = Field(
+        "random", description="initial weights: random, an open_clip tag (openai), a path or run:<path>"
+    )
+    tower: ImageTowerConfig = Field(ImageTowerConfig(), description="sizes of the image tower")
+    camera_embedding: bool = Field(
+        True, description="add a learned vector for each camera to the class token"
+    )
     modality_embedding: bool = Field(
-        False, description="add a learned vector per modality to the class token"
+        False, description="add a learned vector for each modality to the class token"
     )
     heads: Literal["joint", "each"] = Field(
-        "joint", description="before interaction: one head on all class tokens, or one a modality"
+        "joint",
+        description="identity heads before interaction: one on all class tokens (joint), or one for "
+        "each modality",
     )
     retrieval: Literal["both", "ori", "interaction"] = Field(
-        "both", description="what vectors hold: class tokens, what interaction made of them, or both"
+        "both", description="what a vector consists of: class tokens (ori), tokens after interaction, or both"
     )
-    sim: SimConfig = SimConfig()
-    gam: GamConfig = GamConfig()
-    lam: LamConfig = LamConfig()
+    sim: SimConfig = Field(SimConfig(), description="selective interaction of patches (SIM)")
+    gam: GamConfig = Field(GamConfig(), description="global alignment of modalities (GAM)")
+    lam: LamConfig = Field(LamConfig(), description="local alignment of modalities (LAM)")
 
 
 class GlobalAlignment(nn.Module):

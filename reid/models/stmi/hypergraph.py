@@ -26,21 +26,39 @@ class HypergraphConfig(Section):
     """How the modalities' tokens interact. All but `kind` and `layers` is for hypergraph and graph."""
 
     kind: Kind = Field(
-        "hypergraph", description="hypergraph; graph: of similar pairs; attention: among all tokens; none"
+        "hypergraph",
+        description="interaction of tokens: over a hypergraph, over a graph of similar pairs, by "
+        "attention among all tokens, or none",
     )
-    layers: int = Field(1, ge=1, le=3)
+    layers: int = Field(1, ge=1, le=3, description="number of interaction layers")
     tau_mode: Literal["cosine", "quantile"] = Field(
-        "cosine", description="least similarity of an edge: tau itself, or that of a capture's top pairs"
+        "cosine",
+        description="least similarity within an edge: the fixed value tau, or a quantile of each "
+        "capture's pairs",
     )
     tau: float = Field(
-        0.5, ge=-1, le=1, description="not in the paper: watch stat/hyperedge, 4 to 10 of 15 is sound"
+        0.5,
+        ge=-1,
+        le=1,
+        description="least cosine similarity within an edge; not in the paper: 4 to 10 of 15 in "
+        "stat/hyperedge is sound",
     )
-    quantile: float = Field(0.4, gt=0, le=1, description="share of a capture's pairs that are similar")
-    weight: Literal["raw", "softplus"] = Field("raw", description="of an edge; it starts at 1")
-    bias: Literal["node", "shared"] = Field("node", description="one for each node, as in the paper, or one")
-    degree_norm: bool = Field(True, description="divide by a node's edges; false: the paper's equation as is")
-    feature_map: bool = Field(True, description="a linear map of messages that starts as the identity")
-    activation: Literal["gelu", "relu", "none"] = "gelu"
+    quantile: float = Field(
+        0.4, gt=0, le=1, description="share of a capture's pairs that count as similar (tau_mode: quantile)"
+    )
+    weight: Literal["raw", "softplus"] = Field(
+        "raw", description="learned weight of an edge: as it is, or through softplus; it starts at 1"
+    )
+    bias: Literal["node", "shared"] = Field(
+        "node", description="one bias for each node, as in the paper, or one for all"
+    )
+    degree_norm: bool = Field(
+        True, description="divide by the number of a node's edges; false: the paper's equation unchanged"
+    )
+    feature_map: bool = Field(True, description="linear map of messages that starts as the identity")
+    activation: Literal["gelu", "relu", "none"] = Field(
+        "gelu", description="activation of an interaction layer"
+    )
 
 
 class HypergraphLayer(nn.Module):

@@ -29,19 +29,24 @@ Scope = Literal["layer", "shared", "head", "early", "late"]
 class MaskAttentionConfig(Section):
     """Segmentation-guided modulation. Without a mask a row is encoded as CLIP does."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="let masks change the towers' attention")
     scope: Scope = Field(
         "layer",
-        description="one pair of strengths for each layer (the paper's), for all, for each head of each "
-        "layer, or for each layer of the first or the second half, the other half being CLIP's",
+        description="which attention layers share a pair of strengths: each layer its own (paper), "
+        "all one pair, each head of each layer its own, or each layer of the first or "
+        "second half its own, the other half unchanged",
     )
-    param: Literal["clamp", "sigmoid"] = Field("clamp", description="how strengths stay within 0 and 1")
-    init: float = Field(0.1, ge=0, le=1, description="both strengths at the start; not in the paper")
-    per_modality: bool = Field(False, description="strengths of each modality, instead of common ones")
-    theta: float = Field(0.5, gt=0, le=1, description="least share of a foreground patch that is masked")
-    overlap: Literal["share", "any"] = Field("share", description="any: a masked pixel makes a patch one")
+    param: Literal["clamp", "sigmoid"] = Field("clamp", description="how strengths are kept between 0 and 1")
+    init: float = Field(0.1, ge=0, le=1, description="initial value of both strengths; not in the paper")
+    per_modality: bool = Field(False, description="separate strengths for each modality")
+    theta: float = Field(
+        0.5, gt=0, le=1, description="least masked share of a patch that makes it foreground (overlap: share)"
+    )
+    overlap: Literal["share", "any"] = Field(
+        "share", description="what makes a patch foreground: a masked share of theta, or any masked pixel"
+    )
     flip: float = Field(
-        0.1, ge=0, le=1, description="chance in training that a background patch counts as foreground"
+        0.1, ge=0, le=1, description="probability in training that a background patch counts as foreground"
     )
 
     @model_validator(mode="after")

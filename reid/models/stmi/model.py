@@ -49,36 +49,52 @@ Tokens = dict[Modality, Tensor]
 class Config(IdentityTerms, Plugin):
     """Fields of `model:` when `model.name` is stmi."""
 
-    name: Literal["stmi"] = "stmi"
-    weights: str = Field("random", description="random, an open_clip tag (openai), a path or run:<path>")
-    tower: ImageTowerConfig = ImageTowerConfig()
-    text: TextTowerConfig = TextTowerConfig()
-    share_backbone: bool = Field(True, description="one image tower for all modalities, or one for each")
-    text_trainable: bool = Field(True, description="false: the caption's encoder stays as loaded")
-    camera_embedding: bool = Field(True, description="add a learned vector per camera to the class token")
+    name: Literal["stmi"] = Field("stmi", description="the system: STMI")
+    weights: str = Field(
+        "random", description="initial weights: random, an open_clip tag (openai), a path or run:<path>"
+    )
+    tower: ImageTowerConfig = Field(ImageTowerConfig(), description="sizes of the image towers")
+    text: TextTowerConfig = Field(TextTowerConfig(), description="sizes of the text tower")
+    share_backbone: bool = Field(True, description="one image tower for all modalities; false: one for each")
+    text_trainable: bool = Field(
+        True, description="train the caption's encoder; false: it keeps the loaded weights"
+    )
+    camera_embedding: bool = Field(
+        True, description="add a learned vector for each camera to the class token"
+    )
     modality_embedding: bool = Field(
-        False, description="add a learned vector per modality to the class token"
+        False, description="add a learned vector for each modality to the class token"
     )
     heads: int | None = Field(
-        None, ge=1, description="of attention outside the towers; default: one for every 64 dimensions"
+        None, ge=1, description="attention heads outside the towers; default: one for every 64 dimensions"
     )
-    sfm: MaskAttentionConfig = MaskAttentionConfig()
-    semantic: SemanticTokensConfig = Field(SemanticTokensConfig(), description="STR")
-    chi: HypergraphConfig = HypergraphConfig()
+    sfm: MaskAttentionConfig = Field(MaskAttentionConfig(), description="attention changed by masks (SFM)")
+    semantic: SemanticTokensConfig = Field(
+        SemanticTokensConfig(), description="semantic tokens from captions (STR)"
+    )
+    chi: HypergraphConfig = Field(
+        HypergraphConfig(), description="interaction of modalities over a hypergraph (CHI)"
+    )
     retrieval: Literal["U", "G", "GU"] = Field(
-        "U", description="what vectors hold; without STR there is G only"
+        "U",
+        description="what a vector consists of: interaction features (U), class tokens (G), or both; "
+        "without STR only G",
     )
     id_weight: float = Field(
-        1.0, ge=0, description="1 as the paper's sum; CLIP recipes of the field have 0.25"
+        1.0,
+        ge=0,
+        description="weight of identity classification; the paper sums with 1, CLIP recipes use 0.25",
     )
-    margin: float | None = Field(None, ge=0, description="of the triplets; null: soft margin")
-    text_weight: float = Field(1.0, ge=0, description="of the identity losses of the caption's feature")
+    margin: float | None = Field(None, ge=0, description="margin of the triplets; null: soft margin")
+    text_weight: float = Field(
+        1.0, ge=0, description="weight of the identity losses of the caption's feature"
+    )
     caption_dropout: float = Field(
         0.05,
         ge=0,
         lt=1,
-        description="chance in training that STR sees the null caption, which learns only so; ours: 0 in "
-        "the paper",
+        description="probability in training of replacing a caption by the null caption, which is "
+        "trained only this way; the paper has 0",
     )
 
 

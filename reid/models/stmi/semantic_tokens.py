@@ -22,8 +22,12 @@ from reid.nn.cross_attention import CrossAttention
 class SemanticTokensConfig(Section):
     """Semantic tokens of each modality."""
 
-    enabled: bool = Field(True, description="without them there is no caption, no interaction, no U")
-    tokens: int = Field(4, ge=0, description="learned queries a modality (K); the caption is one more")
+    enabled: bool = Field(
+        True, description="use semantic tokens; without them there is no caption and no interaction (U)"
+    )
+    tokens: int = Field(
+        4, ge=0, description="learned query tokens for each modality (K); the caption adds one more"
+    )
     shared: bool = Field(False, description="one set of attention weights for all modalities")
 
 

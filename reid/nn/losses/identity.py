@@ -13,9 +13,11 @@ from reid.nn.losses.triplet import batch_hard_triplet
 class IdentityTerms(Section):
     """Fields of a `model:` section that has identity heads."""
 
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    id_weight: float = Field(0.25, ge=0)
-    triplet_weight: float = Field(1.0, ge=0)
+    label_smoothing: float = Field(
+        0.1, ge=0, lt=1, description="label smoothing of the identity classification"
+    )
+    id_weight: float = Field(0.25, ge=0, description="weight of the identity classification loss")
+    triplet_weight: float = Field(1.0, ge=0, description="weight of the batch-hard triplet loss")
 
 
 def identity_losses(

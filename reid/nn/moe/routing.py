@@ -27,24 +27,39 @@ HASH_PRIME = 2_654_435_761  # Knuth's multiplicative hash
 class RouterConfig(Section):
     """How tokens are scored against experts, and how many they go to."""
 
-    score: Literal["cosine", "linear", "hash"] = "linear"
-    select: Literal["top_k", "threshold", "soft"] = "top_k"
-    top_k: int = Field(1, ge=1, description="experts a token goes to; select: top_k")
+    score: Literal["cosine", "linear", "hash"] = Field(
+        "linear",
+        description="how a token is scored against an expert: scaled cosine, linear layer, or a fixed hash",
+    )
+    select: Literal["top_k", "threshold", "soft"] = Field(
+        "top_k",
+        description="which experts a token goes to: the top k, the fewest above a threshold, or all (soft)",
+    )
+    top_k: int = Field(1, ge=1, description="number of experts for each token (select: top_k)")
     threshold: float = Field(
         0.6,
         ge=0,
         lt=1,
-        description="fewest experts whose probabilities exceed it together; select: threshold",
+        description="a token goes to the fewest experts whose probabilities together exceed this "
+        "(select: threshold)",
     )
-    renormalise: bool = Field(False, description="chosen gates sum to 1 instead of being raw probabilities")
-    noise: float = Field(0.0, ge=0, description="training noise on logits, in units of 1 / experts")
-    dim: int = Field(256, ge=1, description="low-rank space in which the cosine is taken")
-    temperature: float = Field(0.5, ge=0.01, le=100, description="of the cosine at the start")
-    learn_temperature: bool = True
+    renormalise: bool = Field(
+        False, description="scale the chosen gates to sum 1; false: gates are the raw probabilities"
+    )
+    noise: float = Field(
+        0.0, ge=0, description="standard deviation of the training noise on logits, in units of 1 / experts"
+    )
+    dim: int = Field(256, ge=1, description="size of the low-rank space of the cosine (score: cosine)")
+    temperature: float = Field(
+        0.5, ge=0.01, le=100, description="initial temperature of the cosine (score: cosine)"
+    )
+    learn_temperature: bool = Field(True, description="train the temperature of the cosine")
     init: Literal["linear", "normal"] = Field(
-        "linear", description="of the projection: torch's default, or truncated normal 0.02 and zero bias"
+        "linear",
+        description="initial weights of the projection: torch's default (linear), or truncated "
+        "normal 0.02 and zero bias",
     )
-    bias: bool = Field(False, description="score: linear")
+    bias: bool = Field(False, description="give the linear layer a bias (score: linear)")
 
     @model_validator(mode="after")
     def _hash_has_no_probabilities(self) -> RouterConfig:

@@ -23,25 +23,29 @@ class ImageTowerConfig(Section):
     """A vision transformer. Defaults are CLIP ViT-B/16's."""
 
     arch: str | None = Field(
-        "ViT-B-16-quickgelu", description="open_clip architecture by name; null: the sizes below"
+        "ViT-B-16-quickgelu", description="name of an open_clip architecture; null: use the sizes below"
     )
-    patch: int = Field(16, ge=1)
-    width: int = Field(768, ge=8)
-    layers: int = Field(12, ge=1)
-    heads: int = Field(12, ge=1)
+    patch: int = Field(16, ge=1, description="side of a square patch in pixels")
+    width: int = Field(768, ge=8, description="size of the tokens inside the tower")
+    layers: int = Field(12, ge=1, description="number of transformer blocks")
+    heads: int = Field(12, ge=1, description="attention heads of each block")
     dim: int = Field(512, ge=1, description="size of the shared image-text space")
-    quick_gelu: bool = True
+    quick_gelu: bool = Field(
+        True, description="use CLIP's original activation, x sigmoid(1.702 x), instead of GELU"
+    )
 
 
 class TextTowerConfig(Section):
     """A causal text transformer. Defaults are CLIP ViT-B/16's."""
 
-    width: int = Field(512, ge=8)
-    layers: int = Field(12, ge=1)
-    heads: int = Field(8, ge=1)
-    context: int = Field(77, ge=4)
-    vocab: int = 49408
-    quick_gelu: bool = True
+    width: int = Field(512, ge=8, description="size of the tokens inside the tower")
+    layers: int = Field(12, ge=1, description="number of transformer blocks")
+    heads: int = Field(8, ge=1, description="attention heads of each block")
+    context: int = Field(77, ge=4, description="largest number of tokens of a text")
+    vocab: int = Field(49408, description="number of different token ids")
+    quick_gelu: bool = Field(
+        True, description="use CLIP's original activation, x sigmoid(1.702 x), instead of GELU"
+    )
 
 
 _PLAIN = {"image_size", "patch_size", "width", "layers", "head_width", "mlp_ratio"}

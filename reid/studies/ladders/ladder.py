@@ -30,9 +30,11 @@ OURS = ("name", "workdir", "run", "seed", "ablate")
 class LadderRow(Section):
     """A rung: a name and the dotted fields that it changes."""
 
-    name: str = Field(min_length=1)
-    set: dict[str, Any] = Field({}, description="dotted field -> value; none: the configuration as it is")
-    note: str | None = None
+    name: str = Field(min_length=1, description="name of the row in the table")
+    set: dict[str, Any] = Field(
+        {}, description="changed fields: dotted field -> value; empty: the configuration as it is"
+    )
+    note: str | None = Field(None, description="remark about the row for the report")
 
 
 @dataclass(frozen=True)

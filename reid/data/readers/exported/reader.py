@@ -46,10 +46,10 @@ _ABOUT = "sample"
 class Config(Plugin):
     """`path` may hold environment variables."""
 
-    name: Literal["exported"] = "exported"
+    name: Literal["exported"] = Field("exported", description="reader of folders that this project exported")
     path: str = Field(description="folder or s3:// prefix with manifest.jsonl")
     infrared: Literal[Modality.NIR, Modality.TIR] = Field(
-        Modality.NIR, description="what imgs-ir, and modality 'ir' in the manifest, is"
+        Modality.NIR, description="modality of the folder imgs-ir and of 'ir' in the manifest"
     )
 
 

@@ -15,22 +15,28 @@ from reid.modality import Modality, Target
 class Columns(Section):
     """The manifest's column names. Only `file`, `pid` and those you rename must be there."""
 
-    file: str = "file"
-    pid: str = "pid"
-    camid: str = "camid"
-    split: str = "split"
-    role: str = "role"
-    modality: str = "modality"
-    capture: str = "capture"
-    caption: str = "caption"
+    file: str = Field("file", description="column with the path of the image, relative to the reader's path")
+    pid: str = Field("pid", description="column with the identity's number")
+    camid: str = Field("camid", description="column with the camera's number")
+    split: str = Field(
+        "split", description="column with the split or role, e.g. train, val, test, query, gallery"
+    )
+    role: str = Field("role", description="column with the role: query or gallery")
+    modality: str = Field("modality", description="column with the image's modality")
+    capture: str = Field("capture", description="column with a key that joins the images of one capture")
+    caption: str = Field("caption", description="column with a sentence about the image")
 
 
 class RoleRule(Section):
     """What a word in the `split` or `role` column, or the name of a top folder, stands for."""
 
-    split: Literal["train", "val", "test"]
-    roles: tuple[Literal["query", "gallery"], ...] | None = None
-    modality: Modality | None = Field(None, description="overrides the file's own modality")
+    split: Literal["train", "val", "test"] = Field(description="split that the word stands for")
+    roles: tuple[Literal["query", "gallery"], ...] | None = Field(
+        None, description="roles that the word stands for; null: none given"
+    )
+    modality: Modality | None = Field(
+        None, description="modality that replaces the file's own; null: the file's own"
+    )
 
 
 KNOWN_ROLES: dict[str, RoleRule] = {
@@ -42,28 +48,39 @@ KNOWN_ROLES: dict[str, RoleRule] = {
 class Config(Plugin):
     """`path`, `manifest` and `texts` may hold environment variables: ${PHOTOS}/shop."""
 
-    name: Literal["folder"] = "folder"
-    path: str = Field(description="folder or s3:// prefix")
-    manifest: str | None = Field(None, description="CSV, relative to path; default: folders tell")
-    columns: Columns = Columns()
-    roles: dict[str, RoleRule] = Field({}, description="more words than train, val, test, query and gallery")
-    modality: Modality = Field(Modality.RGB, description="of files that name none")
+    name: Literal["folder"] = Field("folder", description="reader of your own folders of images")
+    path: str = Field(description="folder or s3:// prefix with the images")
+    manifest: str | None = Field(
+        None,
+        description="CSV file with one row for each image, relative to path; default: the folder "
+        "names are read",
+    )
+    columns: Columns = Field(Columns(), description="names of the manifest's columns")
+    roles: dict[str, RoleRule] = Field(
+        {}, description="further words for splits and roles, besides train, val, test, query and gallery"
+    )
+    modality: Modality = Field(Modality.RGB, description="modality of files that name none")
     modality_names: dict[str, Modality] = Field(
-        {}, description="more names than our own, e.g. {VIS: rgb, LWIR: tir}; they outweigh ours"
+        {},
+        description="further names of modalities, e.g. {VIS: rgb, LWIR: tir}; they override the known ones",
     )
     infrared: Literal[Modality.NIR, Modality.TIR] = Field(
-        Modality.NIR, description="what a folder imgs-ir beside imgs holds"
+        Modality.NIR, description="modality of a folder imgs-ir beside imgs"
     )
     generated: tuple[Target, ...] = Field(
-        (), description="what a tool made from the pictures: labelled so, that it never finds its source"
+        (),
+        description="modalities or masks that a tool made from the images; they are marked as "
+        "generated, so that a query never finds its source",
     )
-    texts: str | None = Field(None, description="JSON {identity: {text: ...}}, relative to path")
+    texts: str | None = Field(
+        None, description="JSON file {identity: {text: ...}} with captions, relative to path"
+    )
     test_fraction: float = Field(
-        0.5, ge=0, le=1, description="identities that go to test when nothing says the split"
+        0.5, ge=0, le=1, description="share of the identities that go to test when no split is given"
     )
-    split_seed: int = 0
+    split_seed: int = Field(0, description="random seed for choosing the test identities")
     camera_pattern: str | None = Field(
-        None, description="regex on the file's path below `path`; group 1 is the camera"
+        None, description="regular expression for a file's path below `path`; group 1 is the camera"
     )
 
     @field_validator("camera_pattern")
