@@ -1,4 +1,4 @@
-"""The modalities that AnyReID knows, their canonical order, and names of subsets ("text+sketch")."""
+"""The modalities that AnyReID knows, their canonical order, and names of subsets ("sketch+text")."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from reid.errors import UsageError
 
 
 class Modality(StrEnum):
-    """One way of observing an object. Declaration order is the canonical order everywhere."""
+    """One way of observing an object. The order of declaration is the canonical order everywhere.
+
+    >>> Modality("nir").is_visual, Modality.TEXT.is_visual
+    (True, False)
+    """
 
     RGB = "rgb"
     NIR = "nir"
@@ -25,7 +29,11 @@ class Modality(StrEnum):
 
 
 class Target(StrEnum):
-    """What a generator can make of a capture: a modality, or the mask of the object."""
+    """What a generator can make for a capture: one of the modalities, or the mask of the object.
+
+    >>> Target.NIR.modality is Modality.NIR, Target.MASK.modality
+    (True, None)
+    """
 
     RGB = "rgb"
     NIR = "nir"
@@ -49,7 +57,16 @@ Subset = tuple[Modality, ...]
 
 
 def parse_modality(name: str) -> Modality:
-    """Turn a name into a Modality; UsageError names the nearest known one."""
+    """Parse the name of a modality; case and surrounding space do not matter.
+
+    Args:
+        name: for example "rgb".
+
+    Raises UsageError for an unknown name; the message lists the known ones and the nearest.
+
+    >>> parse_modality(" TIR ")
+    <Modality.TIR: 'tir'>
+    """
     try:
         return Modality(name.strip().lower())
     except ValueError:
@@ -60,9 +77,18 @@ def parse_modality(name: str) -> Modality:
 
 
 def parse_subset(value: str | Iterable[str]) -> Subset:
-    """Parse "text+sketch" (or any iterable of names) into a canonical, non-empty subset.
+    """Parse modality names into a subset.
+
+    Args:
+        value: names joined by "+" ("text+sketch"), or an iterable of names.
+
+    Returns:
+        The modalities in canonical order without duplicates; at least one.
 
     Raises UsageError for an unknown modality or an empty subset.
+
+    >>> subset_name(parse_subset("text+rgb"))
+    'rgb+text'
     """
     names = value.split("+") if isinstance(value, str) else list(value)
     chosen = {parse_modality(name) for name in names if name.strip()}
@@ -72,18 +98,30 @@ def parse_subset(value: str | Iterable[str]) -> Subset:
 
 
 def canonical(modalities: Iterable[Modality]) -> Subset:
-    """Sort modalities into canonical order and drop duplicates."""
+    """Sort modalities into canonical order and drop duplicates; may be empty.
+
+    >>> canonical([Modality.TEXT, Modality.RGB, Modality.TEXT])
+    (<Modality.RGB: 'rgb'>, <Modality.TEXT: 'text'>)
+    """
     wanted = set(modalities)
     return tuple(m for m in ORDER if m in wanted)
 
 
 def subset_name(modalities: Iterable[Modality]) -> str:
-    """The canonical spelling of a subset, e.g. "rgb+nir"."""
+    """The canonical name of a subset; "" for an empty one.
+
+    >>> subset_name([Modality.NIR, Modality.RGB])
+    'rgb+nir'
+    """
     return "+".join(m.value for m in canonical(modalities))
 
 
 def all_subsets(modalities: Iterable[Modality]) -> list[Subset]:
-    """Every non-empty subset, smallest first, each and all in canonical order."""
+    """Every non-empty subset of the given modalities: smallest first, then in canonical order.
+
+    >>> [subset_name(s) for s in all_subsets([Modality.NIR, Modality.RGB])]
+    ['rgb', 'nir', 'rgb+nir']
+    """
     base = canonical(modalities)
     masks = sorted(range(1, 1 << len(base)), key=lambda bits: (bits.bit_count(), bits))
     return [tuple(m for i, m in enumerate(base) if bits >> i & 1) for bits in masks]

@@ -1,8 +1,8 @@
-"""Loading: a preset, a YAML file or a mapping, with dotted overrides -> a validated configuration.
+"""Loading: a preset, a YAML file or a mapping, with dotted overrides, becomes a validated configuration.
 
-`load()` is the only way in. A section whose fields depend on a name (the model, the reader) is a `Plugin`:
-its `name` picks a module or package and that one's `Config` class gives the fields, so that adding a model or
-a reader is adding one file or folder.
+Every verb loads its configuration with `load()`. A section whose fields depend on a name (the model, the
+reader) is a `Plugin`: its `name` selects a module, whose `Config` class has the fields. A new model or reader
+is therefore one new file or folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ _YAML = (".yaml", ".yml")
 
 
 def presets() -> list[str]:
-    """Names of the shipped presets, e.g. "baseline/synthetic"."""
+    """Names of the shipped presets, in alphabetical order.
+
+    >>> "baseline/synthetic" in presets()
+    True
+    """
     root = importlib.resources.files(PRESETS)
     return sorted(
         f"{system.name}/{Path(entry.name).stem}"
@@ -37,10 +41,21 @@ def presets() -> list[str]:
 
 
 def load(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> Config:
-    """Resolve a preset name, a YAML path or a dict, with `a.b=value` overrides, into a Config.
+    """Resolve and validate a configuration.
 
-    A YAML may say `extends: <preset>`; its own keys win. Raises ConfigError naming the field, with the
-    nearest known name, and UsageError for an unknown preset.
+    Args:
+        source: name of a preset, path of a YAML file, or a mapping of sections. A YAML file may start from
+            another one with `extends: <preset or path>`; its own keys win.
+        overrides: "section.field=value" texts, applied in order; values are YAML.
+
+    Returns:
+        An immutable `Config`.
+
+    Raises ConfigError for an unknown field or a wrong value; the message names the field and the nearest
+    known name. Raises UsageError for an unknown preset or a missing file.
+
+    >>> load("baseline/synthetic", ["train.epochs=2"]).train.epochs
+    2
     """
     tree = dict(source) if isinstance(source, dict) else read_tree(str(source))
     for override in overrides:
@@ -113,7 +128,17 @@ def _read(source: str) -> dict[str, Any]:
 
 
 def override(config: Config, values: dict[str, Any]) -> Config:
-    """A copy of `config` with dotted fields replaced, validated anew."""
+    """A copy of a configuration with some fields replaced, validated again.
+
+    Args:
+        config: the configuration; it stays unchanged.
+        values: dotted field -> value.
+
+    Raises ConfigError naming the field.
+
+    >>> override(load("baseline/synthetic"), {"train.epochs": 2}).train.epochs
+    2
+    """
     tree = config.model_dump(mode="json")
     for key, value in values.items():
         assign(tree, key.split("."), value, key)

@@ -1,4 +1,4 @@
-"""Trees of configuration values: merged, and changed at dotted fields, before they are validated."""
+"""Merging and changing trees of configuration values before they are validated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ EXTENDED_PROTOCOL = "cross_camera"
 
 
 def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    """Deep merge of mappings; `top` wins. A plugin section with another name replaces the whole section."""
+    """Deep merge of two mappings; neither is changed.
+
+    Args:
+        base: the mapping to start from.
+        top: its values win. A `model` or `reader` of another name, and a `protocol` that extends another one,
+            replace the whole section.
+
+    >>> merge({"train": {"epochs": 1, "workers": 2}}, {"train": {"epochs": 5}})
+    {'train': {'epochs': 5, 'workers': 2}}
+    """
     merged = dict(base)
     for key, value in top.items():
         old = merged.get(key)
@@ -31,7 +40,21 @@ def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
 
 
 def assign(tree: dict[str, Any], path: list[str], value: Any, key: str) -> None:
-    """Set the value at `path`, making sections on the way. ConfigError names `key` where a value bars it."""
+    """Set one value of a tree in place, creating sections on the way.
+
+    Args:
+        tree: the tree.
+        path: names of the sections and of the field.
+        value: the new value.
+        key: the dotted field, for messages.
+
+    Raises ConfigError when a section on the way is a plain value.
+
+    >>> tree = {}
+    >>> assign(tree, ["train", "epochs"], 3, "train.epochs")
+    >>> tree
+    {'train': {'epochs': 3}}
+    """
     for part in path[:-1]:
         child = tree.get(part)
         if part == "protocol" and not isinstance(child, dict):

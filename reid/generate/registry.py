@@ -1,8 +1,8 @@
-"""The registry of generators: what makes a missing modality, or the mask, of a capture.
+"""The registry of generators, which make a missing modality or the mask of a capture.
 
-A *function* `(pixels (B, H, W, 3), rngs, *, [mask (B, H, W)], **params)` serves the formulas; same-size
-sources are stacked for it. A *class* `__init__(*, weights, device, **params)` with `__call__(sources)` serves
-networks, which load once. Keyword-only parameters and their defaults are the configuration of either.
+A *function* `(pixels (B, H, W, 3), rngs, *, [mask (B, H, W)], **params)` suits formulas; it gets stacks of
+images of one size. A *class* `__init__(*, weights, device, **params)` with `__call__(sources)` suits
+networks, which load once. The keyword-only parameters and their defaults are the configuration of either.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ STACK_PIXELS = 32 * 1024
 
 @dataclass(frozen=True)
 class GeneratorInput:
-    """What a generator sees of a capture."""
+    """The parts of a capture that a generator may read.
+
+    >>> source = GeneratorInput("0001", {}, None, np.random.default_rng(0))
+    >>> source.captions
+    ()
+    """
 
     name: str
     images: Mapping[Modality, Pixels]
@@ -47,7 +52,11 @@ class GeneratorInput:
 
 @dataclass(frozen=True)
 class GeneratedMask:
-    """Where the object is, (H, W), and how sure its maker is."""
+    """A mask of the object, (H, W) bool, and the generator's confidence in it (0 to 1).
+
+    >>> GeneratedMask(np.zeros((4, 2), bool)).score is None
+    True
+    """
 
     mask: MaskArray
     score: float | None = None
@@ -55,7 +64,11 @@ class GeneratedMask:
 
 @dataclass(frozen=True)
 class GeneratedCaption:
-    """A text about the object, how sure its maker is, and the attributes that it states."""
+    """A caption of the object, the generator's confidence (0 to 1), and the attributes that it states.
+
+    >>> GeneratedCaption("a person in red").attributes
+    ()
+    """
 
     text: str
     confidence: float | None = None
@@ -73,7 +86,11 @@ _GIVEN = {"function": {"mask"}, "class": {"device"}}
 
 @dataclass(frozen=True)
 class Generator:
-    """A registered generator."""
+    """A registered generator: what it makes, what it reads, and the function or class that does it.
+
+    >>> registry()["sketch_dodge"].targets == {Target.SKETCH}
+    True
+    """
 
     name: str
     targets: frozenset[Target]
@@ -87,16 +104,16 @@ class Generator:
     """Whether a mask changes what it makes: then the mask is to be made before."""
 
     def parameters(self) -> dict[str, inspect.Parameter]:
-        """What a configuration may set, by name."""
+        """The parameters that a configuration may set, by name."""
         return {k: p for k, p in self.arguments().items() if k not in _GIVEN[self.kind]}
 
     def arguments(self) -> dict[str, inspect.Parameter]:
-        """All keyword-only arguments of the maker."""
+        """All keyword-only arguments of the function or class, by name."""
         signature = inspect.signature(self.maker, eval_str=True)
         return {k: p for k, p in signature.parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
     def source_hash(self) -> str:
-        """Hash of its file and of our files that it imports: changed code makes its pictures anew."""
+        """Hash of the generator's file and of our files that it imports; new code makes its output again."""
         return fingerprints.code_hash(self.maker)
 
 
@@ -110,7 +127,20 @@ def generator(
     reads: Modality = Modality.RGB,
     license_note: str = "no data or weights of others",
 ) -> Callable[[T], T]:
-    """Register a function over stacks of pixels as a maker of these targets."""
+    """Decorator: register a function over stacks of pixels as a generator.
+
+    Args:
+        name: unique name in the configuration.
+        targets: what it can make.
+        needs_mask: whether it cannot work without a mask.
+        reads: modality that it reads.
+        license_note: licence of data or weights that it contains.
+
+    Raises ValueError if another generator has the name.
+
+    >>> registry()["sketch_dodge"].kind
+    'function'
+    """
 
     def register(function: T) -> T:
         takes = needs_mask or "mask" in inspect.signature(function).parameters
@@ -130,7 +160,22 @@ def learned_generator(
     takes_mask: bool = False,
     reads: Iterable[Modality] = (Modality.RGB,),
 ) -> Callable[[T], T]:
-    """Register a class, built once in the process that uses it, as a maker of these targets."""
+    """Decorator: register a class, which loads a network once in each process, as a generator.
+
+    Args:
+        name: unique name in the configuration.
+        targets: what it can make.
+        needs_weights: whether it needs a weights file.
+        license_note: licence of data or weights that it uses.
+        needs_mask: whether it cannot work without a mask.
+        takes_mask: whether a mask changes its output.
+        reads: modalities that it can read.
+
+    Raises ValueError if another generator has the name.
+
+    >>> registry()["mask_sam"].kind
+    'class'
+    """
 
     def register(cls: T) -> T:
         made, takes = frozenset(targets), takes_mask or needs_mask
@@ -143,14 +188,25 @@ def learned_generator(
 
 
 def registry() -> dict[str, Generator]:
-    """Every generator, by name."""
+    """Every registered generator by name.
+
+    >>> "sketch_dodge" in registry()
+    True
+    """
     fingerprints.import_all()
     return dict(_REGISTRY)
 
 
 @dataclass(frozen=True)
 class BoundGenerator:
-    """A generator with its checked parameters, ready to make one target. Travels between processes."""
+    """A generator with checked parameters for one target; it can be pickled to other processes.
+
+    >>> bound = bind(Target.SKETCH, GenerateConfig(generator="sketch_dodge"))
+    >>> pixels = np.random.default_rng(0).integers(0, 256, (32, 16, 3), dtype=np.uint8)
+    >>> sketch = bound(pixels, content_hash="abc", seed=0)
+    >>> sketch.shape[:2], np.array_equal(sketch, bound(pixels, content_hash="abc", seed=0))
+    ((32, 16), True)
+    """
 
     entry: Generator
     target: Target
@@ -159,14 +215,20 @@ class BoundGenerator:
 
     @property
     def heavy(self) -> bool:
-        """Whether loading is costly: keep one in a process that lives long."""
+        """Whether it loads a network, so that a process should keep it."""
         return self.entry.kind == "class"
 
     def load(self, device: str = "cpu") -> Loaded:
-        """The maker: sources -> one Generated each, in order. A class is built here, on `device`.
+        """Load the generator for many captures.
 
-        Sources that lack what the generator reads or needs come back as DataErrors; so do those that a
-        function refuses. What a class raises is the caller's.
+        Args:
+            device: device of a network, e.g. "cuda:0"; functions ignore it.
+
+        Returns:
+            A function of a sequence of inputs -> one result for each, in order. An input that lacks what the
+            generator reads or needs, or that a function refuses, gives a DataError as its result.
+
+        Errors that a class raises are passed on.
         """
         entry = self.entry
         if entry.kind == "class":
@@ -175,14 +237,26 @@ class BoundGenerator:
         return _Guarded(entry, _Stacked(entry, self.params))
 
     def rng(self, content_hash: str, seed: int) -> np.random.Generator:
-        """The random state of a capture: by (content hash, seed, generator, parameters) and nothing else."""
+        """The random generator of a capture, from content hash, seed, generator and parameters alone."""
         text = f"{content_hash}|{seed}|{self.entry.name}|{self.params_hash}"
         return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little"))
 
     def __call__(
         self, pixels: Pixels, content_hash: str, seed: int, mask: MaskArray | None = None
     ) -> Pixels | GeneratedMask | GeneratedCaption:
-        """Make one target of one picture. Raises the DataError that would set the row aside."""
+        """Make the target for one image.
+
+        Args:
+            pixels: (H, W, 3) uint8.
+            content_hash: hash of the capture; it seeds the random generator.
+            seed: the build's seed.
+            mask: (H, W) bool, or None.
+
+        Returns:
+            (H, W, 3) or (H, W) uint8 pixels, a mask, or a caption.
+
+        Raises DataError when the generator cannot make the target for this image.
+        """
         images = {self.entry.reads[0]: pixels}
         (made,) = self.load()([GeneratorInput(content_hash, images, mask, self.rng(content_hash, seed))])
         if isinstance(made, DataError):
@@ -191,7 +265,18 @@ class BoundGenerator:
 
 
 def bind(target: Target | Modality, section: GenerateConfig) -> BoundGenerator:
-    """Check a config's generator and parameters. Raises ConfigError naming the field and the nearest name."""
+    """Check the generator and parameters of a configuration section.
+
+    Args:
+        target: what to make.
+        section: the section `build.generate.<target>`.
+
+    Raises ConfigError for an unknown generator or parameter, or for a generator of other targets; the message
+    names the field and the nearest known name.
+
+    >>> bind(Target.NIR, GenerateConfig(generator="ir_nir")).heavy
+    False
+    """
     target = Target(target.value)
     field = f"build.generate.{target.value}"
     known = registry()

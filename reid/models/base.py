@@ -23,7 +23,11 @@ Side = Literal["query", "gallery"]
 
 
 class Regime(StrEnum):
-    """How vectors of different modality subsets relate."""
+    """How vectors of different modality subsets relate to each other.
+
+    >>> Regime("matched") is Regime.MATCHED
+    True
+    """
 
     MATCHED = "matched"
     """One layout; both sides are compared on their common modalities."""
@@ -32,7 +36,11 @@ class Regime(StrEnum):
 
 
 class Auxiliary(StrEnum):
-    """Inputs that a model may use besides the query's own modalities."""
+    """Inputs of a row that are not one of its modalities: a caption or a mask of the object.
+
+    >>> [a.value for a in Auxiliary]
+    ['caption', 'mask']
+    """
 
     CAPTION = "caption"
     MASK = "mask"
@@ -40,7 +48,18 @@ class Auxiliary(StrEnum):
 
 @dataclass(frozen=True)
 class ModelContext:
-    """What a model must know of the data it is built for."""
+    """Facts about the data that a model is built for.
+
+    Args:
+        num_classes: identities in training; the classifiers have one output for each.
+        num_cameras: cameras in training; camera embeddings have one vector for each.
+        height, width: size of the input images in pixels.
+        modalities: modalities of the data in canonical order.
+
+    >>> from reid.modality import Modality
+    >>> ModelContext(100, 4, 256, 128, (Modality.RGB, Modality.NIR)).num_classes
+    100
+    """
 
     num_classes: int
     num_cameras: int
@@ -51,7 +70,13 @@ class ModelContext:
 
 @dataclass
 class Output:
-    """A training step's result. `losses` are already weighted; their sum is minimised."""
+    """The result of one training step. Train on the sum of `losses`; they are already weighted.
+
+    >>> import torch
+    >>> output = Output({"id": torch.tensor(2.0), "triplet": torch.tensor(0.5)}, torch.zeros(4, 8))
+    >>> float(sum(output.losses.values()))
+    2.5
+    """
 
     losses: dict[str, Tensor]
     features: Tensor  # (B, dim) as used for retrieval, not normalised
@@ -60,65 +85,136 @@ class Output:
 
 @dataclass(frozen=True, eq=False)
 class ExpertMap:
-    """The experts that the patches of B images went to."""
+    """The experts to which a mixture sent the patches of B images.
+
+    >>> import torch
+    >>> ExpertMap(torch.zeros(2, 16, 8, dtype=torch.int64), count=6).experts.shape
+    torch.Size([2, 16, 8])
+    """
 
     experts: Tensor  # (B, rows, columns) int64: of the highest gate; -1: dropped, or no such image
     count: int  # experts that there are
 
 
 class ReIDModel(nn.Module, ABC):
-    """A trainable embedder of multi-modal captures."""
+    """A trainable embedder of multi-modal captures: the interface that every system implements.
+
+    `docs/write-a-model.md` writes one from nothing to a search.
+    """
 
     regime: Regime
+    """Which pairs of modality subsets can be compared; see `Regime`."""
     query_modalities: frozenset[Modality]
+    """Modalities that a query may have."""
     gallery_modalities: frozenset[Modality]
+    """Modalities that a gallery item may have."""
     auxiliary: frozenset[Auxiliary] = frozenset()
+    """Additional inputs of a row that the model reads: a caption, a mask."""
     dim: int
+    """Length of a vector."""
     feature_blocks: dict[str, slice]
+    """Name -> part of the vector; in matched models the parts of a missing modality are zero."""
     completes: bool = False
-    """A matched model that fills in missing modalities itself: every subset's vector has all blocks."""
+    """Whether a matched model fills in missing modalities, so that every vector has all blocks."""
     prune: bool = True
-    """Skip what cannot change an embedding. False computes the whole architecture: to count it, to test."""
+    """Skip computations that cannot change an embedding. False runs the whole network, e.g. to count it."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> Output:
-        """Losses and features of a training batch. Statistics are over the batches of all ranks."""
+        """Compute the losses of a training batch.
+
+        Args:
+            batch: B rows of this rank; see `Batch`. `pid` holds labels from 0 to num_classes - 1.
+
+        Returns:
+            An `Output`: weighted scalar losses, features (B, dim) and scalar statistics. Losses are over the
+            batches of all ranks unless `local_statistics()` is active.
+
+        Raises DataError when rows lack a modality that training of this model needs.
+        """
 
     @abstractmethod
     def embed(self, batch: Batch, side: Side) -> Tensor:
-        """(B, dim) float32 vectors of unit norm, from whatever modalities the rows have."""
+        """Compute the vectors of a batch from the modalities that each row has.
+
+        Args:
+            batch: B rows, each with a non-empty subset of this model's modalities.
+            side: "query" or "gallery"; some systems encode the two differently.
+
+        Returns:
+            (B, dim) float32 vectors of unit norm.
+
+        Raises DataError when a row has no modality of this model.
+        """
 
     def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
-        """Subset -> (B, dim): what `embed` gives for `batch.only(subset)`, whose modalities every row has.
+        """Compute the vectors of several modality subsets of the same rows.
 
-        A model overrides this to encode each picture once for all subsets.
+        Args:
+            batch: B rows that have every modality of every subset.
+            subsets: modality subsets in canonical order.
+            side: "query" or "gallery".
+
+        Returns:
+            For each subset the (B, dim) vectors that `embed(batch.only(subset), side)` gives.
+
+        Systems override this to encode each image once for all subsets. Raises DataError like `embed`.
         """
         return {subset: self.embed(batch.only(subset), side) for subset in subsets}
 
     def routing(self, batch: Batch) -> dict[str, ExpertMap]:
-        """ "<mixture>/<modality>" -> where an embedding of this batch sends patches; {} without experts."""
+        """The experts to which an embedding of this batch sends its patches.
+
+        Args:
+            batch: B rows; see `embed`.
+
+        Returns:
+            "<mixture>/<modality>" -> `ExpertMap`; empty for a model without experts.
+        """
         return {}
 
     def load_pretrained(self) -> None:
-        """Fill the towers from the config's `weights`. Nothing to do by default."""
+        """Load the towers from the weights that the configuration names; nothing by default.
+
+        Raises WeightsError when the weights are missing or do not fit.
+        """
 
     @classmethod
     def answers(cls, query: Subset, gallery: Subset) -> str | None:
-        """How to configure this system so that it compares these two subsets; None when it never does.
+        """How to configure this system so that it can compare two modality subsets.
 
-        "" means as it is. Asked of every system when another one cannot answer: see `registry.suggest_systems`.
+        Args:
+            query, gallery: the two subsets in canonical order.
+
+        Returns:
+            None if no configuration can; "" if the default one can; else what to set, e.g. "fusion: mean".
+            `registry.suggest_systems` collects the answers of all systems for an error message.
+
+        >>> from reid.modality import parse_subset
+        >>> ReIDModel.answers(parse_subset("text"), parse_subset("rgb")) is None
+        True
         """
         return None
 
     def supported(self, side: Side) -> list[Subset]:
-        """Every subset that this side may have."""
+        """Every non-empty subset of modalities that one side may have, smallest first.
+
+        Args:
+            side: "query" or "gallery".
+        """
         return all_subsets(self.query_modalities if side == "query" else self.gallery_modalities)
 
     def pairing(self, query: Iterable[Modality], gallery: Iterable[Modality]) -> tuple[Subset, Subset]:
-        """The subsets that are embedded on each side to compare `query` with `gallery`.
+        """The subsets to embed on each side in order to compare `query` with `gallery`.
 
-        Matched models compare what is common, unless they complete what is missing. Raises
-        UnsupportedPairing, naming the reason and the remedy.
+        Args:
+            query, gallery: the modalities of each side, in any order.
+
+        Returns:
+            Two subsets in canonical order. Any-to-any models embed both sides as they are. Matched models
+            embed the common modalities; those that complete missing ones embed all that they know.
+
+        Raises UnsupportedPairing with the reason and the systems that can compare these subsets.
         """
         q, g = canonical(query), canonical(gallery)
         if not q or not g:

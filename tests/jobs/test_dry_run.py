@@ -14,8 +14,8 @@ from reid.config import load, strict_yaml
 from reid.config.sections.translate import TranslateConfig
 from reid.runs.run import Run
 from reid.train.translator.training import load_translate
-from tests.support.verbs import Call, Verb
 from tests.support.tiny_configs import write_yaml
+from tests.support.verbs import Call, Verb
 
 VERBS = [build.build, train.train, evaluate.evaluate, tune.tune, index.index, serve.serve]
 CHANGED = ("train.epochs=7", "name='1e-3'", "tune.space={train.optim.lr: {loguniform: [1e-5, 1e-3]}}")

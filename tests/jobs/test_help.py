@@ -14,8 +14,8 @@ from jobs import build
 from jobs.__main__ import main
 from jobs.listing import GROUPS, overview, sub_verbs, verbs
 from reid import __version__
-from tests.support.verbs import Call, Outcome
 from tests.support.places import ROOT
+from tests.support.verbs import Call, Outcome
 
 SHARED = {"__init__", "__main__", "common", "dry_run", "interrupts", "listing"}
 COMMANDS = [*verbs(), *(f"build {word}" for word in build.SUB_VERBS)]

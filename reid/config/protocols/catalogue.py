@@ -40,7 +40,14 @@ PROTOCOLS: dict[str, ProtocolConfig] = {}
 
 
 def register(protocol: ProtocolConfig) -> ProtocolConfig:
-    """Make a protocol available by its name. Raises ConfigError if the name is taken."""
+    """Register a protocol under its name, and return it.
+
+    Raises ConfigError if the name is taken.
+
+    >>> register(PROTOCOLS["all"])
+    Traceback (most recent call last):
+    reid.errors.ConfigError: There already is a protocol 'all'.
+    """
     if protocol.name in PROTOCOLS:
         raise ConfigError(f"There already is a protocol {protocol.name!r}.")
     PROTOCOLS[protocol.name] = protocol
@@ -48,7 +55,13 @@ def register(protocol: ProtocolConfig) -> ProtocolConfig:
 
 
 def registered_protocol(name: str) -> ProtocolConfig:
-    """The protocol of that name. Raises ConfigError naming the nearest and all known."""
+    """The registered protocol of a name.
+
+    Raises ConfigError for an unknown name; the message lists the known ones and the nearest.
+
+    >>> registered_protocol("llcm").gallery.sampling.trials
+    10
+    """
     if name == AUTO_PROTOCOL:
         raise ConfigError(f"{FIELD}: auto is a choice by labels, no protocol; name cross_camera or roles.")
     if name not in PROTOCOLS:
@@ -58,11 +71,20 @@ def registered_protocol(name: str) -> ProtocolConfig:
 
 
 def compose(value: Any) -> str | ProtocolConfig:
-    """What `evaluate.protocol` says: a registered name stays one, a mapping becomes a protocol.
+    """Validate the value of `evaluate.protocol`.
 
-    `auto` stays, too: the labels choose later. A mapping may say `extends: <name>`;
-    its own keys win. Raises ConfigError naming the field and the nearest known name, also for another
-    protocol under a registered name.
+    Args:
+        value: a registered name, "auto", or a mapping. A mapping may start from a registered protocol with
+            `extends: <name>`; its own keys win.
+
+    Returns:
+        The name, or the composed protocol. "auto" stays a name: the labels decide later.
+
+    Raises ConfigError naming the field and the nearest known name, also when a mapping has a registered name
+    and other fields than that protocol.
+
+    >>> compose({"extends": "sysu_all", "gallery": {"sampling": {"shots": 10}}}).name
+    'sysu_all-changed'
     """
     if isinstance(value, ProtocolConfig):
         return value
@@ -84,7 +106,11 @@ def compose(value: Any) -> str | ProtocolConfig:
 
 
 def summary_of(protocol: ProtocolConfig) -> str:
-    """What a protocol does; of one that extends another, what the other does and every changed field."""
+    """One sentence about a protocol; if it extends another, that one's sentence and the changed fields.
+
+    >>> summary_of(compose({"extends": "roles", "ranks": [1, 20]}))
+    "The data set's query and gallery roles as they are; cameras play no part. Changed: ranks=[1, 20]."
+    """
     if protocol.summary is not None or protocol.extends is None:
         return protocol.summary or "Composed in the configuration."
     base = registered_protocol(protocol.extends)
@@ -94,7 +120,11 @@ def summary_of(protocol: ProtocolConfig) -> str:
 
 
 def protocol_config(value: str | Section) -> ProtocolConfig:
-    """The data of a name or of a composed protocol."""
+    """The fields of a protocol, from its name or its section.
+
+    >>> protocol_config("regdb").asked
+    'both'
+    """
     return value if isinstance(value, ProtocolConfig) else registered_protocol(str(value))
 
 

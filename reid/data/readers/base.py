@@ -1,7 +1,7 @@
-"""The reader interface: a folder (or a renderer) -> records; a record -> a sample with its pixels.
+"""The reader interface: a folder becomes records, and a record becomes a sample with its pixels.
 
-A reader is one file in this package that defines `Config` (a reid.config.Plugin) and `Reader`. `records()`
-is cheap and touches no pixels; `load()` runs in a worker, one record at a time.
+A reader is one file or folder of this package that defines `Config` (a reid.config.Plugin) and `Reader`.
+`records()` lists the captures and reads no pixels; `load()` reads one record and runs in a worker.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ from reid.modality import Modality
 
 @dataclass(frozen=True)
 class Record:
-    """A capture before its pixels are read: labels, and where each modality's file is."""
+    """A capture before its pixels are read: its labels and the path of each modality's file.
+
+    >>> labels = Labels(sample_id="0001/c1", dataset="mine", split="train", pid=1)
+    >>> Record(labels, images={Modality.RGB: "photos/0001_c1.jpg"}).captions
+    ()
+    """
 
     labels: Labels
     images: dict[Modality, str] = field(default_factory=dict)
@@ -38,7 +43,18 @@ class Record:
 
 
 class Reader(ABC):
-    """Reads one public data set or layout."""
+    """Reads one public data set or folder layout. Subclasses implement `records`.
+
+    Args:
+        config: the reader's own `Config`, checked.
+        dataset: name of the data set; part of every sample's labels.
+
+    >>> class OneRow(Reader):
+    ...     def records(self):
+    ...         return [Record(Labels(sample_id="a", dataset=self.dataset, split="test", pid=7))]
+    >>> OneRow(None, "mine").records()[0].labels.pid
+    7
+    """
 
     def __init__(self, config: Any, dataset: str) -> None:
         self.config = config
@@ -46,20 +62,24 @@ class Reader(ABC):
 
     @abstractmethod
     def records(self) -> Sequence[Record]:
-        """Every capture, in an order that is the same on every machine.
+        """List every capture, in an order that is the same on every machine.
 
-        Raises DataError showing the expected layout and what was found when the folder does not fit.
+        Raises DataError with the expected layout and the found one when the folder does not fit.
         """
 
     def recognises(self) -> bool | None:
-        """A cheap answer to "is this folder mine?"; None: whether records() succeeds decides.
+        """Whether the folder has this reader's layout, by a cheap look; None: try `records()` instead.
 
-        Worth overriding where listing is slow, or where another data set's folder looks alike.
+        Override it where listing is slow, or where another data set has a similar folder.
         """
         return None
 
     def key(self, record: Record) -> Any:
-        """JSON-able description of a record's input; changes when its labels or files do."""
+        """A JSON-able description of a record's input: it changes when the labels or the files change.
+
+        Args:
+            record: one of `records()`. Files count by their size and time of change; they are not read.
+        """
         files = [[m.value, uri, storage.stamp(uri)] for m, uri in sorted(record.images.items())]
         if record.mask:
             files.append(["mask", record.mask, storage.stamp(record.mask)])
@@ -67,7 +87,17 @@ class Reader(ABC):
         return [*known, record.details] if record.details else known
 
     def load(self, record: Record, max_pixels: int) -> Sample:
-        """Read a record's files. Raises DataError naming the file that cannot be used."""
+        """Read a record's files into a sample.
+
+        Args:
+            record: one of `records()`.
+            max_pixels: largest number of pixels of an image.
+
+        Returns:
+            The sample with encoded images, mask and captions, and the SHA-256 of its images' bytes.
+
+        Raises DataError naming the file that cannot be used.
+        """
         if record.problem:
             raise DataError(record.problem)
         images: dict[Modality, Image] = {}
@@ -89,12 +119,28 @@ class Reader(ABC):
         return self.complete(record, sample)
 
     def complete(self, record: Record, sample: Sample) -> Sample:
-        """What the reader knows besides of a sample that was just read: where its parts come from."""
+        """Add what only this reader knows to a sample just read, e.g. which images were generated."""
         return sample
 
 
 def to_image(data: bytes, source: str, max_pixels: int) -> Image:
-    """Check that bytes decode, and keep them as they are unless they need 8-bit or upright form."""
+    """Check that an image decodes, and store its bytes.
+
+    Args:
+        data: encoded bytes.
+        source: path for error messages.
+        max_pixels: largest number of pixels.
+
+    Returns:
+        The bytes unchanged; re-encoded as PNG only where they are not 8-bit, upright and of one frame.
+
+    Raises DataError naming `source`.
+
+    >>> png = encode_png(np.zeros((4, 2, 3), np.uint8))
+    >>> image = to_image(png, "a.png", max_pixels=100)
+    >>> (image.width, image.height, image.image == png)
+    (2, 4, True)
+    """
     decoded = open_image(data, source, max_pixels)
     if not is_plain(data):
         data = encode_png(np.asarray(decoded))
@@ -102,9 +148,17 @@ def to_image(data: bytes, source: str, max_pixels: int) -> Image:
 
 
 def to_mask(data: bytes, source: str, max_pixels: int) -> bytes:
-    """A 1-bit PNG of a picture: True where it is brighter than half. One that is 1-bit PNG stays as it is.
+    """Convert an image to a 1-bit PNG: True where it is brighter than half.
+
+    Args:
+        data: encoded bytes; a 1-bit PNG is returned unchanged.
+        source: path for error messages.
+        max_pixels: largest number of pixels.
 
     Raises DataError naming `source`.
+
+    >>> is_one_bit_png(to_mask(encode_png(np.full((4, 2), 200, np.uint8)), "mask.png", 100))
+    True
     """
     decoded = open_image(data, source, max_pixels)
     if is_one_bit_png(data):
@@ -113,7 +167,16 @@ def to_mask(data: bytes, source: str, max_pixels: int) -> bytes:
 
 
 def open_reader(section: Plugin, dataset: str) -> Reader:
-    """The reader that a config's `data.reader` names."""
+    """Build the reader that a configuration's `data.reader` names.
+
+    Args:
+        section: the validated section (`config.data.reader`).
+        dataset: name of the data set.
+
+    >>> from reid.data.readers.synthetic import Config
+    >>> len(open_reader(Config(train_identities=2, test_identities=1, cameras=2), "rendered").records())
+    12
+    """
     module = importlib.import_module(f"reid.data.readers.{section.name}")
     reader: Reader = module.Reader(section, dataset)
     return reader

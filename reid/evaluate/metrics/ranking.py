@@ -1,7 +1,6 @@
-"""Ranks of the right items for some queries, without a loop over queries and mostly without an argsort.
+"""Ranks of the positives of many queries at once, without a loop over queries and mostly without an argsort.
 
-Items are ranked by descending similarity, equal similarities by gallery index; excluded items leave the
-ranking.
+Items are ranked by descending similarity, equal similarities by gallery index; excluded items are removed.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ FEW = 2**20
 
 
 class QueryRanks(NamedTuple):
-    """Of each query (Q,), on the CPU."""
+    """Results of Q queries; all tensors have shape (Q,) and lie on the CPU."""
 
     ap: Tensor  # float64 mean precision at the positives; NaN without any
     inp: Tensor  # float64 positives / rank of the last one; NaN without any
@@ -31,10 +30,21 @@ class QueryRanks(NamedTuple):
 def rank(
     similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor | None, identities: bool = False
 ) -> QueryRanks:
-    """Rank G gallery items for Q queries by (Q, G) similarity, compared as float32.
+    """Rank G gallery items for each of Q queries.
 
-    `q_pid` (Q,), `g_pid` (G,) identity codes; `exclude` (Q, G) bool drops items; `identities` also ranks in
-    the list of distinct identities, as SYSU-MM01's CMC does.
+    Args:
+        similarity: (Q, G), compared as float32; higher means more similar.
+        q_pid: (Q,) int64 identities of the queries.
+        g_pid: (G,) int64 identities of the gallery items.
+        exclude: (Q, G) bool; True removes the pair from the ranking.
+        identities: also rank in the list of distinct identities, as CMC of SYSU-MM01 does.
+
+    Returns:
+        AP, INP, first hit, positives and candidates of each query; `listed` is None without `identities`.
+
+    >>> found = rank(torch.tensor([[0.1, 0.9]]), torch.tensor([5]), torch.tensor([5, 6]), None)
+    >>> found.first_hit.tolist(), found.ap.tolist(), found.candidates.tolist()
+    ([2], [0.5], [2])
     """
     rows = len(similarity)
     distance = -similarity.float()
@@ -117,9 +127,18 @@ def _among_identities(distance: Tensor, match: Tensor, g_pid: Tensor) -> Tensor:
 
 
 def top_ranked(similarity: Tensor, k: int, exclude: Tensor | None = None) -> Tensor:
-    """(Q, k) int64 gallery indices in the order that the metrics use; -1 where none is left.
+    """The first k gallery items of each query, in the order that the metrics use.
 
-    `similarity` is (Q, G) and finite, `exclude` (Q, G) bool.
+    Args:
+        similarity: (Q, G) finite numbers; higher means more similar.
+        k: number of items.
+        exclude: (Q, G) bool; True removes the pair.
+
+    Returns:
+        (Q, k) int64 gallery indices; -1 where no item is left.
+
+    >>> top_ranked(torch.tensor([[0.1, 0.9, 0.9]]), 4).tolist()
+    [[1, 2, 0, -1]]
     """
     distance = -similarity.float()
     if exclude is not None:

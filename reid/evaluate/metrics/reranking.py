@@ -1,7 +1,7 @@
-"""k-reciprocal re-ranking (Zhong et al., CVPR 2017, section 3), sparse: memory grows with N k and not N².
+"""k-reciprocal re-ranking (Zhong et al., CVPR 2017, section 3), sparse: memory grows with N k, not N^2.
 
-An image is described by its neighbours that also have it among theirs; images with the same such
-neighbourhood are alike (Jaccard). The new distance mixes that with the original one.
+An image is described by its k-reciprocal neighbours: those that also count it among their own. The new
+distance mixes the Jaccard distance of two descriptions with the original distance.
 """
 
 from __future__ import annotations
@@ -26,22 +26,39 @@ BLOCK = 64
 
 @dataclass(frozen=True)
 class Sparse:
-    """N rows of (column, value), one row after the other: row i is entries starts[i] to starts[i + 1]."""
+    """N sparse rows of (column, value); row i is entries starts[i] to starts[i + 1].
+
+    >>> rows = Sparse(np.array([0, 2, 3]), np.array([1, 4, 0]), np.ones(3, np.float32))
+    >>> rows.rows().tolist()
+    [0, 0, 1]
+    """
 
     starts: Ints  # (N + 1,)
     columns: Ints  # ascending in a row
     values: Floats
 
     def rows(self) -> Ints:
-        """The row of each entry."""
+        """The row of each entry, int64."""
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
 def rerank(q: Tensor, g: Tensor, config: RerankConfig) -> Compare:
-    """Re-rank gallery features g (G, D) for query features q (Q, D); the original distance is 2 - 2 cos.
+    """Re-rank gallery features for query features; the original distance is 2 - 2 cos.
 
-    Queries and gallery items are each other's neighbours, as in the paper. The result gives the (n, G)
-    similarities in [0, 1], 1 - the new distance, of some queries, as `evaluate_features(compare=...)` wants.
+    Queries and gallery items are neighbours of each other, as in the paper.
+
+    Args:
+        q: (Q, D) query features.
+        g: (G, D) gallery features.
+        config: k1, k2 and lambda; the defaults are the paper's.
+
+    Returns:
+        A function of a slice of queries -> (q, G) float32 similarities in [0, 1]: one minus the new distance.
+        Pass it to `evaluate_features(compare=...)`.
+
+    >>> compare = rerank(torch.eye(3)[:1], torch.eye(3), RerankConfig(k1=1, k2=1))
+    >>> compare(slice(0, 1)).argmax().item()
+    0
     """
     features = normalize(torch.cat([q, g]).float(), dim=1)  # (N, D)
     count, total = len(q), len(features)

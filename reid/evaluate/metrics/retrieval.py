@@ -1,10 +1,10 @@
-"""Retrieval metrics: mAP, mINP and CMC with exclusions, their chance levels, and intervals.
+"""Retrieval metrics: mAP, mINP and CMC with exclusions, their chance levels, and confidence intervals.
 
-Gallery items are ranked by descending similarity, equal similarities by gallery index; excluded
-items leave the ranking. AP is the mean of the precision at every positive, INP the number of
-positives over the rank of the last one, CMC@k the share of queries with a positive among the first
-k; on request on the list of identities, each at the rank of its first item (SYSU-MM01). A query without any
-positive left is skipped and counted.
+Gallery items are ranked by descending similarity; equal similarities are ordered by gallery index. Excluded
+items are removed from the ranking. For each query, AP is the mean precision at the ranks of its positives,
+and INP is the number of positives divided by the rank of the last one (Ye et al., TPAMI 2021, AGW). CMC@k is
+the share of queries with a positive among the first k items, or among the first k identities, each at the
+rank of its best item (SYSU-MM01). A query without positives is skipped and counted.
 """
 
 from __future__ import annotations
@@ -32,9 +32,13 @@ Compare = Callable[[slice], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class RetrievalMetrics:
-    """Per-query results and the means over the queries that have a positive (NaN when none has).
+    """Results of each query, and their means over the queries that have a positive (NaN when none has).
 
-    All tensors are (Q,) on the CPU and in query order.
+    All tensors have shape (Q,), lie on the CPU and are in query order.
+
+    >>> metrics = rank_metrics(torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 1]))
+    >>> metrics.queries, metrics.skipped, metrics.mAP, metrics.summary()["R1"]
+    (2, 0, 1.0, 1.0)
     """
 
     ap: Tensor  # float64 in (0, 1]; NaN for a skipped query
@@ -47,17 +51,17 @@ class RetrievalMetrics:
 
     @property
     def valid(self) -> Tensor:
-        """(Q,) bool: the queries that count."""
+        """(Q,) bool: queries that have a positive."""
         return self.positives > 0
 
     @property
     def queries(self) -> int:
-        """How many queries count."""
+        """Number of queries that have a positive."""
         return int(self.valid.sum())
 
     @property
     def skipped(self) -> int:
-        """How many queries had no positive left."""
+        """Number of queries without a positive."""
         return len(self.positives) - self.queries
 
     @property
@@ -76,22 +80,22 @@ class RetrievalMetrics:
         return tuple(self.cmc_at(rank) for rank in self.ranks)
 
     def cmc_at(self, rank: int) -> float:
-        """Share of the counted queries with a positive among the first `rank` items, or identities."""
+        """CMC@rank: share of valid queries with a positive among the first `rank` items (or identities)."""
         hits = self.first_hit if self.listed is None else self.listed
         return float((hits[self.valid] <= rank).double().mean())
 
     @property
     def chance_mAP(self) -> float:  # noqa: N802
-        """Exact expectation of mAP if the remaining items were shuffled."""
+        """Exact expectation of mAP under a random order of the remaining items."""
         n, m = self._counts()
         spread = torch.where(n > 1, (m - 1) / (n - 1).clamp(min=1), torch.zeros_like(n))
         harmonic = torch.digamma(n + 1) + np.euler_gamma
         return float((spread + (1 - spread) * harmonic / n).mean())
 
     def chance_cmc(self, rank: int) -> float:
-        """Exact expectation of CMC@rank if the remaining items were shuffled.
+        """Exact expectation of CMC@rank under a random order of the remaining items.
 
-        NaN beyond rank 1 on the list of identities, where it depends on every identity's number of items.
+        NaN beyond rank 1 for the list of identities: there it depends on the items of every identity.
         """
         if self.listed is not None and rank > 1:
             return float("nan")
@@ -101,7 +105,7 @@ class RetrievalMetrics:
         return float((1 - missed).mean())
 
     def summary(self) -> dict[str, float]:
-        """{"mAP", "R<k>" for each rank, "mINP", "queries", "skipped"}: a log line."""
+        """The means as one mapping: "mAP", "R<k>" for each rank, "mINP", "queries", "skipped"."""
         means = {
             "mAP": self.mAP,
             **{f"R{k}": self.cmc_at(k) for k in self.ranks},
@@ -122,11 +126,26 @@ def rank_metrics(
     chunk: int | None = None,
     cmc: CmcList = "images",
 ) -> RetrievalMetrics:
-    """Metrics of a (Q, G) similarity matrix, compared as float32; higher is more alike.
+    """Compute the metrics of a similarity matrix.
 
-    `q_pid` (Q,) and `g_pid` (G,) are identity labels; `exclude` (Q, G) bool drops items; `cmc` says on which
-    list CMC is counted. Raises DataError for an empty side, shapes that disagree, or a similarity that is
-    not finite.
+    Args:
+        similarity: (Q, G) finite numbers, compared as float32; higher means more similar.
+        q_pid: (Q,) int64 identities of the queries.
+        g_pid: (G,) int64 identities of the gallery items.
+        exclude: (Q, G) bool; True removes the pair from the ranking.
+        ranks: ranks k at which CMC is reported.
+        chunk: queries ranked at a time; default: as many as fit a fixed memory bound.
+        cmc: list on which CMC is counted: "images" or "identities".
+
+    Returns:
+        The results of each query and their means.
+
+    Raises DataError for an empty side, shapes that disagree, or a similarity that is not finite.
+
+    >>> similarity = torch.tensor([[0.9, 0.8, 0.1]])
+    >>> metrics = rank_metrics(similarity, torch.tensor([7]), torch.tensor([3, 7, 7]))
+    >>> round(metrics.mAP, 4), metrics.cmc_at(1), metrics.cmc_at(2)
+    (0.5833, 0.0, 1.0)
     """
     _check_shapes(similarity, q_pid, g_pid, exclude)
     chunk = chunk or rows_at_a_time(len(g_pid))
@@ -152,12 +171,36 @@ def evaluate_features(
     cmc: CmcList = "images",
     compare: Compare | None = None,
 ) -> RetrievalMetrics:
-    """Metrics of ranking gallery features g (G, D) by cosine to query features q (Q, D).
+    """Rank gallery features by cosine similarity to query features, and compute the metrics.
 
-    Works on `chunk` queries at a time, so memory grows with chunk x G and not with Q x G. `exclude`
-    gets the chunk's query labels and all gallery labels and returns (q, G) bool, True = drop. `compare`
-    gives the (q, G) similarities of some queries instead of the cosine (re-ranking). Raises DataError for
-    an empty side, shapes that disagree, or features that are not finite.
+    Args:
+        q: (Q, D) query features; they need not have unit norm.
+        g: (G, D) gallery features.
+        q_meta, g_meta: labels of both sides.
+        exclude: function of the labels of q queries and of all items -> (q, G) bool; True removes a pair.
+        ranks: ranks k at which CMC is reported.
+        chunk: queries ranked at a time. Memory grows with chunk x G, not with Q x G.
+        cmc: list on which CMC is counted: "images" or "identities".
+        compare: function of a slice of queries -> (q, G) similarities that replaces the cosine (re-ranking).
+
+    Returns:
+        The results of each query and their means.
+
+    Raises DataError for an empty side, shapes that disagree, or features that are not finite.
+
+    >>> from reid.evaluate.protocols.items import Provenance, SampleLabels
+    >>> from reid.evaluate.protocols.label_arrays import label_arrays_of
+    >>> from reid.evaluate.protocols.protocol import get_protocol
+    >>> from reid.modality import Modality
+    >>> photo = {Modality.RGB: Provenance()}
+    >>> labels = [SampleLabels(f"{n}", "mine", pid, images=photo) for n, pid in enumerate([1, 1, 2, 2])]
+    >>> protocol = get_protocol("all")
+    >>> queries = protocol.queries(labels, [Modality.RGB]).items
+    >>> items = protocol.gallery(labels, [Modality.RGB]).items
+    >>> features = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]])
+    >>> arrays = label_arrays_of(queries, items, labels)
+    >>> evaluate_features(features, features, *arrays, exclude=protocol.exclude).mAP
+    1.0
     """
     check_features(q, len(q_meta), "query")
     check_features(g, len(g_meta), "gallery")
@@ -176,13 +219,28 @@ def evaluate_features(
 
 
 def cosine(q: Tensor, g: Tensor) -> Compare:
-    """Cosines of some rows of q (Q, D) to all rows of g (G, D), as `evaluate_features` asks for them."""
+    """The default comparison of `evaluate_features`: cosine similarity.
+
+    Args:
+        q: (Q, D) query features.
+        g: (G, D) gallery features.
+
+    Returns:
+        A function of a slice of queries -> (q, G) float32 similarities in [-1, 1].
+
+    >>> cosine(torch.eye(2), torch.tensor([[3.0, 4.0]]))(slice(0, 2)).flatten().tolist()
+    [0.6000000238418579, 0.800000011920929]
+    """
     columns = normalize(g.float(), dim=1).T
     return lambda rows: normalize(q[rows].float(), dim=1) @ columns
 
 
 def rows_at_a_time(columns: int) -> int:
-    """How many queries are ranked together against a gallery of that size."""
+    """Number of queries to rank together so that their similarities fit the memory bound.
+
+    >>> rows_at_a_time(100), rows_at_a_time(2**23)
+    (256, 1)
+    """
     return max(1, min(CHUNK, BLOCK // max(columns, 1)))
 
 
@@ -193,9 +251,23 @@ def bootstrap_map(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float] | None:
-    """Percentile interval (low, high) of mAP over resampled identities; None below two of them.
+    """Percentile bootstrap interval of mAP.
 
-    Queries of one identity are not independent, so whole identities are drawn with replacement.
+    Whole identities are resampled with replacement, because queries of one identity are not independent.
+
+    Args:
+        metrics: results of Q queries.
+        q_pid: (Q,) int64 identities of the queries.
+        resamples: number of bootstrap samples.
+        level: coverage of the interval, between 0 and 1.
+        seed: seed of the random generator.
+
+    Returns:
+        (low, high), both in [0, 1]; None with fewer than two identities.
+
+    >>> pids = torch.arange(4)
+    >>> bootstrap_map(rank_metrics(torch.eye(4), pids, pids), pids)
+    (1.0, 1.0)
     """
     kept = metrics.valid
     _, identity = torch.unique(q_pid.cpu()[kept], return_inverse=True)
@@ -210,7 +282,12 @@ def bootstrap_map(
 
 
 def check_features(features: Tensor, rows: int, side: str) -> None:
-    """Raise DataError unless features are (rows, D), not empty and finite."""
+    """Check that features are (rows, D), not empty, and finite.
+
+    Raises DataError that names the side and the first row at fault.
+
+    >>> check_features(torch.zeros(2, 8), 2, "query")
+    """
     if features.ndim != 2 or len(features) != rows:
         raise DataError(f"{side} features are {tuple(features.shape)} but there are {rows} {side} labels.")
     if not rows:

@@ -1,4 +1,4 @@
-"""Metrics over several galleries: means of the trials' values, and how they spread."""
+"""Metrics over several galleries: the means of the trials, and their spread."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from reid.evaluate.metrics.retrieval import RetrievalMetrics
 
 @dataclass(frozen=True, eq=False)
 class TrialMetrics(RetrievalMetrics):
-    """Means over trials. `queries` counts those with a positive in any trial, `skipped` those in none.
+    """Means over trials with different galleries and the same queries.
 
-    `ap` and `inp` are each query's means over the trials where it counts; the other tensors are of its
-    first such trial.
+    `queries` counts the queries with a positive in any trial, `skipped` the others. `ap` and `inp` are means
+    over the trials in which a query has a positive; the other tensors are those of its first such trial.
+
+    >>> from reid.evaluate.metrics.retrieval import rank_metrics
+    >>> one = rank_metrics(torch.eye(2), torch.arange(2), torch.arange(2))
+    >>> over_trials([one, one]).spread()["mAP"]
+    0.0
     """
 
     trials: tuple[RetrievalMetrics, ...] = ()
@@ -46,7 +51,7 @@ class TrialMetrics(RetrievalMetrics):
         return _mean([t.chance_cmc(rank) for t in self.trials])
 
     def values(self) -> dict[str, list[float]]:
-        """{"mAP", "R<k>" for each rank, "mINP"}: one value a trial."""
+        """ "mAP", "R<k>" for each rank and "mINP": the value of each trial."""
         return {
             "mAP": [t.mAP for t in self.trials],
             **{f"R{k}": [t.cmc_at(k) for t in self.trials] for k in self.ranks},
@@ -54,13 +59,25 @@ class TrialMetrics(RetrievalMetrics):
         }
 
     def spread(self) -> dict[str, float]:
-        """Sample standard deviation (n - 1) of each of `values` over the trials that have one."""
+        """Sample standard deviation (n - 1) of each of `values`, over the trials that have a value."""
         counted = {name: _known(values) for name, values in self.values().items()}
         return {name: statistics.stdev(v) if len(v) > 1 else float("nan") for name, v in counted.items()}
 
 
 def over_trials(trials: Sequence[RetrievalMetrics]) -> RetrievalMetrics:
-    """One trial as it is; several of the same queries as TrialMetrics."""
+    """Combine the metrics of several trials.
+
+    Args:
+        trials: at least one; all with the same queries in the same order, and the same ranks.
+
+    Returns:
+        The only trial unchanged, or a `TrialMetrics` of several.
+
+    >>> from reid.evaluate.metrics.retrieval import rank_metrics
+    >>> one = rank_metrics(torch.eye(2), torch.arange(2), torch.arange(2))
+    >>> over_trials([one]) is one, over_trials([one, one]).mAP
+    (True, 1.0)
+    """
     if len(trials) == 1:
         return trials[0]
     valid = torch.stack([t.valid for t in trials])  # (T, Q)

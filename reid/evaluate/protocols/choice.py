@@ -1,7 +1,7 @@
-"""Which protocol is at work: the one that was named, or the one that the labels can bear (`auto`).
+"""The protocol of an evaluation: the named one, or the one that the labels allow (`auto`).
 
-`auto` is `cross_camera` where at least one identity was seen by two cameras, else `roles`: then only the
-query's own capture, what was made from it, and identical files do not count.
+`auto` is `cross_camera` if two cameras saw at least one identity, else `roles`. The latter excludes only the
+query's own capture, what was generated from it, and identical files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Identity = tuple[str, int]
 
 @dataclass(frozen=True)
 class ProtocolChoice:
-    """A protocol, and in one line why `auto` chose it where that is worth a word."""
+    """A protocol, and one line for the user that explains the choice of `auto`; None where none is needed."""
 
     protocol: Protocol
     note: str | None = None
@@ -32,9 +32,18 @@ class ProtocolChoice:
 def choose_protocol(
     value: str | Section, labels: Sequence[SampleLabels], field: str = FIELD
 ) -> ProtocolChoice:
-    """The protocol that `field` names; for `auto`, what these rows' cameras allow.
+    """The protocol that a field names; for `auto`, the one that the labels allow.
 
-    Raises ConfigError for an unknown name, with the nearest and all known.
+    Args:
+        value: a registered name, "auto", or the section that the field holds.
+        labels: labels of the evaluated samples.
+        field: dotted name of the field, for messages.
+
+    Raises ConfigError for an unknown name; the message lists the known ones and the nearest.
+
+    >>> labels = [SampleLabels(f"c{c}", "mine", pid=1, camid=c) for c in (0, 1)]
+    >>> choose_protocol("auto", labels).protocol.name, choose_protocol("auto", labels[:1]).protocol.name
+    ('cross_camera', 'roles')
     """
     if value != AUTO_PROTOCOL:
         return ProtocolChoice(_named(value, field))
@@ -51,18 +60,33 @@ def choose_protocol(
 
 
 def sides_of(value: str | Section) -> Protocol:
-    """For what only a protocol's sides decide (who asks, what is found): those of `auto` never differ."""
+    """A protocol with the same queries and gallery as the chosen one; does not read labels.
+
+    Both choices of `auto` select the same queries and items.
+
+    >>> sides_of("auto").name
+    'cross_camera'
+    """
     return get_protocol(ACROSS if value == AUTO_PROTOCOL else value)
 
 
 def check_name(value: str | Section, field: str = FIELD) -> None:
-    """Raise ConfigError for an unknown name, before any labels are read."""
+    """Check the name of a protocol before labels are read.
+
+    Raises ConfigError for an unknown name.
+
+    >>> check_name("auto")
+    """
     if value != AUTO_PROTOCOL:
         _named(value, field)
 
 
 def cameras_of(labels: Sequence[SampleLabels]) -> dict[Identity, set[int]]:
-    """The known cameras of each identity."""
+    """The known cameras of each identity, by (dataset, pid).
+
+    >>> cameras_of([SampleLabels(f"c{c}", "mine", pid=1, camid=c) for c in (0, 1, None)])[("mine", 1)]
+    {0, 1}
+    """
     seen: dict[Identity, set[int]] = defaultdict(set)
     for row in labels:
         seen[row.dataset, row.pid] |= set() if row.camid is None else {row.camid}

@@ -1,9 +1,8 @@
-"""Exclusion rules: which pairs of query and gallery item do not count. One pure function a rule.
+"""Exclusion rules: which pairs of query and gallery item are removed from the ranking. One function a rule.
 
-A rule gets the label arrays of both sides and returns (Q, G) bool, True = the pair is dropped from the
-ranking. An unknown label equals nothing, not even another unknown one. A new rule is one function with
-`@rule()` here, under a name with its words in `reid.config.protocols.rule_names`; protocols name it in
-`exclude`.
+A rule gets the label arrays of both sides and returns (Q, G) bool; True removes the pair. An unknown label
+equals no label, not even another unknown one. To add a rule, write one function with `@rule()` here and its
+description in `reid.config.protocols.rule_names`; protocols list its name in `exclude`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,11 @@ Label = Literal["camid", "location", "content_hash"]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule by its name; `words` finish the sentence "Not counted: …", `needs` is the label it lives on."""
+    """A registered rule. `words` completes "Not counted: ..."; `needs` is the label that it reads.
+
+    >>> RULES["same_camera"].needs
+    'camid'
+    """
 
     name: str
     words: str
@@ -37,7 +40,16 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(needs: Label | None = None) -> Callable[[Function], Function]:
-    """Register a function as an exclusion rule under its own name. ConfigError if `RULE_WORDS` lacks it."""
+    """Decorator: register a function as an exclusion rule under its own name.
+
+    Args:
+        needs: label without which the rule has no effect; used for warnings.
+
+    Raises ConfigError when `RULE_WORDS` does not describe the function.
+
+    >>> RULES["camera"].function is camera
+    True
+    """
 
     def add(function: Function) -> Function:
         name = function.__name__
@@ -54,56 +66,56 @@ def rule(needs: Label | None = None) -> Callable[[Function], Function]:
 
 @rule()
 def same_sample(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) True where query and gallery item share a sample."""
+    """(Q, G) bool: query and item share a sample."""
     return _meet(q.samples, g.samples)
 
 
 @rule()
 def leakage(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) True where one side was made from the other's sample, or both from the same one."""
+    """(Q, G) bool: one side was generated from a sample of the other, or both from the same sample."""
     made = _meet(q.sources, g.samples) | _meet(q.samples, g.sources)
     return made | _meet(q.sources, g.sources)
 
 
 @rule(needs="content_hash")
 def identical_file(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) True where a sample of one side has the content hash of a sample of the other."""
+    """(Q, G) bool: a sample of the query and one of the item have the same content hash."""
     return _meet(q.contents, g.contents)
 
 
 @rule(needs="camid")
 def same_camera(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) True where identity and camera are the same (Market-1501, RGBNT201, LLCM)."""
+    """(Q, G) bool: identity and camera are the same (Market-1501, RGBNT201, LLCM)."""
     return _equal(q.pid, g.pid) & _equal(q.camid, g.camid)
 
 
 @rule(needs="location")
 def same_scene(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) True where identity and location are the same (MSVR310; SYSU's Mix-Cam-ID)."""
+    """(Q, G) bool: identity and location are the same (MSVR310; SYSU-MM01's Mix-Cam-ID)."""
     return _equal(q.pid, g.pid) & _equal(q.location, g.location)
 
 
 @rule()
 def same_modality(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) True where identity and a modality are the same: right answers are of other modalities."""
+    """(Q, G) bool: identity and a modality are the same, so that matches are of other modalities."""
     return _equal(q.pid, g.pid) & ((q.modalities[:, None] & g.modalities[None, :]) != 0)
 
 
 @rule(needs="camid")
 def camera(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) True where the camera is the same, whatever the identity."""
+    """(Q, G) bool: the camera is the same, whatever the identity."""
     return _equal(q.camid, g.camid)
 
 
 @rule(needs="location")
 def location(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) True where the location is the same, whatever the identity (SYSU-MM01: cam3 skips cam2)."""
+    """(Q, G) bool: the location is the same, whatever the identity (SYSU-MM01: cameras 2 and 3)."""
     return _equal(q.location, g.location)
 
 
 @rule(needs="camid")
 def source_camera(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) True where the item's camera is that of a source of the query."""
+    """(Q, G) bool: the item's camera is the camera of a sample that the query was generated from."""
     return _meet(q.source_cameras, g.camid[:, None])
 
 

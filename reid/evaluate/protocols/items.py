@@ -1,4 +1,4 @@
-"""What is ranked: samples' labels, queries, gallery items, and the keys of their features."""
+"""Samples' labels, queries and gallery items of an evaluation, and the keys of their features."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ Side = Literal["query", "gallery"]
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where an image or caption comes from: captured or generated, and of which sample."""
+    """Where an image or caption comes from: captured or generated, and from which sample.
+
+    >>> Provenance("generated", source_id="0001").origin
+    'generated'
+    """
 
     origin: str = "captured"
     source_id: str | None = None
@@ -25,7 +29,12 @@ class Provenance:
 
 @dataclass(frozen=True)
 class SampleLabels:
-    """A sample without pixels and texts: what a protocol needs. `sample_id` is unique."""
+    """The labels of a sample, without pixels and texts. `sample_id` is unique.
+
+    >>> labels = SampleLabels("0001", "mine", pid=7, images={Modality.RGB: Provenance()})
+    >>> labels.modalities
+    (<Modality.RGB: 'rgb'>,)
+    """
 
     sample_id: str
     dataset: str
@@ -63,7 +72,14 @@ class SampleLabels:
         )
 
     def provenance(self, modality: Modality, caption_index: int | None) -> Provenance:
-        """Where one part of the sample comes from. Raises DataError if there is no such part."""
+        """Where one part of the sample comes from.
+
+        Args:
+            modality: modality of the part.
+            caption_index: which caption, for text; None: the first.
+
+        Raises DataError if the sample has no such part.
+        """
         try:
             if modality is Modality.TEXT:
                 return self.captions[0 if caption_index is None else caption_index]
@@ -74,7 +90,11 @@ class SampleLabels:
 
 @dataclass(frozen=True)
 class QueryPart:
-    """One modality of a query or gallery item: whose it is, and which caption if it is text."""
+    """One modality of a query or gallery item: the sample that it comes from, and which caption for text.
+
+    >>> QueryPart("0001", caption_index=1)
+    QueryPart(sample_id='0001', caption_index=1)
+    """
 
     sample_id: str
     caption_index: int | None = None
@@ -85,7 +105,7 @@ Parts = Mapping[Modality, QueryPart]
 
 @dataclass(frozen=True)
 class ProtocolQuery:
-    """What is asked. Its parts may come from several samples of one identity."""
+    """One query. Its parts may come from several samples of one identity; `make_query` builds it."""
 
     query_id: str
     pid: int
@@ -97,7 +117,11 @@ class ProtocolQuery:
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """What can be found: one sample, seen in the gallery's modalities."""
+    """One gallery item: one sample, seen in the gallery's modalities.
+
+    >>> GalleryItem("0001", 7, None, {Modality.RGB: QueryPart("0001")}).pid
+    7
+    """
 
     item_id: str
     pid: int
@@ -114,7 +138,11 @@ Value = TypeVar("Value", int, str)
 
 @dataclass(frozen=True)
 class Selection(Generic[Item]):
-    """Queries or gallery items, and how many samples of that side lack a modality of the subset."""
+    """Queries or gallery items, and the number of samples of that side that lack a modality of the subset.
+
+    >>> Selection((), lacking=3).lacking
+    3
+    """
 
     items: tuple[Item, ...]
     lacking: int
@@ -124,10 +152,19 @@ def make_query(
     parts: Sequence[tuple[Modality, SampleLabels, int | None]],
     seen: Sequence[SampleLabels] | None = None,
 ) -> ProtocolQuery:
-    """A query of (modality, sample, caption index) parts; a camera, view or location that differs is None.
+    """Build a query from parts of one identity.
 
-    `seen` are the samples whose camera, view and location count: by default those of all parts. Raises
-    DataError for no parts, a part that its sample lacks, or parts of several identities.
+    Args:
+        parts: (modality, sample, caption index or None) of each part; at least one.
+        seen: samples that decide the query's camera, view and location; default: those of all parts. A label
+            on which they disagree becomes None.
+
+    Raises DataError for no parts, for a part that its sample lacks, and for parts of several identities.
+
+    >>> labels = SampleLabels("0001", "mine", pid=7, camid=2, images={Modality.RGB: Provenance()})
+    >>> query = make_query([(Modality.RGB, labels, None)])
+    >>> query.query_id, query.camid
+    ('0001', 2)
     """
     if not parts:
         raise DataError("A query needs at least one part.")
@@ -152,7 +189,15 @@ def make_query(
 
 
 def parts_key(parts: Parts, side: Side) -> str:
-    """The key of a feature: 32 hex digits of SHA-256 over what is embedded and for which side."""
+    """The key of a feature: 32 hex digits of SHA-256 over the parts and the side.
+
+    Args:
+        parts: modality -> part.
+        side: "query" or "gallery".
+
+    >>> len(parts_key({Modality.RGB: QueryPart("0001")}, "query"))
+    32
+    """
     listed = [[m.value, parts[m].sample_id, parts[m].caption_index] for m in canonical(parts)]
     return hashlib.sha256(json.dumps([side, listed]).encode()).hexdigest()[:32]
 

@@ -1,4 +1,4 @@
-"""A pairing: which modalities are asked of which gallery, and what is embedded to answer."""
+"""A pairing: the modalities of query and gallery, and the subsets that are embedded to compare them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ PairRule = Callable[[Subset, Subset], tuple[Subset, Subset]]
 
 @dataclass(frozen=True)
 class Pairing:
-    """What is asked of what, and the subsets that are embedded to answer it."""
+    """The modalities of both sides, and the subsets that the model embeds.
+
+    >>> from reid.modality import Modality
+    >>> Pairing((Modality.TEXT,), (Modality.RGB,), (Modality.TEXT,), (Modality.RGB,)).name
+    'text->rgb'
+    """
 
     query: Subset
     gallery: Subset  # of a mixed gallery: all modalities of its kinds
@@ -30,18 +35,31 @@ class Pairing:
 
     @property
     def gallery_name(self) -> str:
-        """ "rgb", or "rgb|nir" for a mixed gallery."""
+        """The gallery's subset, e.g. "rgb"; its kinds joined by "|" if it is mixed, e.g. "rgb|nir"."""
         return gallery_name(self.mixed) if self.mixed else subset_name(self.gallery)
 
     @property
     def name(self) -> str:
-        """ "text->rgb"; one name when both sides are alike."""
+        """Query and gallery, e.g. "text->rgb"; one name if both are the same."""
         asked = subset_name(self.query)
         return asked if asked == self.gallery_name else f"{asked}->{self.gallery_name}"
 
 
 def make_pairing(query: Subset, kinds: Kinds, rule: PairRule) -> Pairing:
-    """A query subset against a gallery of one or several kinds. UnsupportedPairing if the model cannot."""
+    """Pair a query subset with a gallery of one or several kinds.
+
+    Args:
+        query: modalities of a query, in canonical order.
+        kinds: the subset of a plain gallery, or several subsets of a mixed one.
+        rule: what the model embeds for a query and a gallery subset (`ReIDModel.pairing`).
+
+    Raises UnsupportedPairing if the model cannot compare them, or not all kinds by the same query vector.
+
+    >>> from reid.modality import Modality
+    >>> rgb, nir = (Modality.RGB,), (Modality.NIR,)
+    >>> make_pairing(nir, (rgb, nir), lambda query, gallery: (query, gallery)).name
+    'nir->rgb|nir'
+    """
     used = [rule(query, kind) for kind in kinds]
     if len({q for q, _ in used}) > 1:
         raise UnsupportedPairing(
@@ -56,6 +74,18 @@ def make_pairing(query: Subset, kinds: Kinds, rule: PairRule) -> Pairing:
 
 
 def parse_pairing(text: str, gallery: Kinds, rule: PairRule) -> Pairing:
-    """ "sketch" (against `gallery`), "text->rgb", "nir->rgb|nir". UnsupportedPairing if the model cannot."""
+    """Parse the name of a pairing.
+
+    Args:
+        text: "sketch" (against `gallery`), "text->rgb", or "nir->rgb|nir" for a mixed gallery.
+        gallery: kinds of the gallery where the text names none.
+        rule: what the model embeds for a query and a gallery subset (`ReIDModel.pairing`).
+
+    Raises UsageError for a name that cannot be parsed, UnsupportedPairing if the model cannot compare them.
+
+    >>> from reid.modality import Modality
+    >>> parse_pairing("text", ((Modality.RGB,),), lambda query, gallery: (query, gallery)).name
+    'text->rgb'
+    """
     query, kinds = split_pairing(text)
     return make_pairing(query, kinds or gallery, rule)

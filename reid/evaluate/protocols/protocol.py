@@ -1,4 +1,4 @@
-"""Evaluation protocols at work: their data (`ProtocolConfig`) turned into queries, galleries and masks."""
+"""Evaluation protocols: they turn labels into queries, gallery items and exclusion masks."""
 
 from __future__ import annotations
 
@@ -26,18 +26,29 @@ from reid.modality import Modality, Subset, canonical
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol, ready to use. Everything about it is in `config`."""
+    """A protocol that is ready to use; `config` holds everything about it.
+
+    >>> from reid.evaluate.protocols.items import Provenance, SampleLabels
+    >>> photo = {Modality.RGB: Provenance()}
+    >>> labels = [SampleLabels(f"c{c}", "mine", 1, camid=c, images=photo) for c in (0, 1)]
+    >>> protocol = get_protocol("cross_camera")
+    >>> queries = protocol.queries(labels, [Modality.RGB]).items
+    >>> items = protocol.gallery(labels, [Modality.RGB]).items
+    >>> from reid.evaluate.protocols.label_arrays import label_arrays_of
+    >>> protocol.exclude(*label_arrays_of(queries, items, labels)).tolist()
+    [[True, False], [False, True]]
+    """
 
     config: ProtocolConfig
 
     @property
     def name(self) -> str:
-        """As registered, or as composed."""
+        """The registered name, or the name that the configuration gives."""
         return self.config.name
 
     @property
     def summary(self) -> str:
-        """One or two sentences for the report, with how galleries are drawn and CMC is counted."""
+        """One or two sentences for the report: the protocol, its sampling, and the list of CMC."""
         parts = [summary_of(self.config), self.sampling or ""]
         if self.config.cmc == "identities":
             parts.append("CMC counts identities, not images.")
@@ -45,7 +56,7 @@ class Protocol:
 
     @property
     def sampling(self) -> str | None:
-        """How galleries are drawn, in words; None when they are not."""
+        """One sentence about the sampling of galleries; None without sampling."""
         drawn = self.config.gallery.sampling
         if drawn is None or drawn.shots is None:
             return None
@@ -57,7 +68,7 @@ class Protocol:
 
     @property
     def exclusions(self) -> tuple[str, ...]:
-        """What is not counted, in words for the report."""
+        """Sentences for the report: which pairs the ranking excludes."""
         words = [RULES[name].words for name in self.config.exclude if name != "leakage"]
         if self.config.leakage == "always":
             words.append(RULES["leakage"].words)
@@ -66,7 +77,11 @@ class Protocol:
         return tuple(words)
 
     def warnings(self, labels: Sequence[SampleLabels]) -> tuple[str, ...]:
-        """What a reader of the numbers should know: rules that lack their labels, and leakage let in."""
+        """Remarks that a reader of the numbers needs: rules without their labels, and permitted leakage.
+
+        Args:
+            labels: labels of the evaluated split.
+        """
         found = []
         for name in self.config.exclude:
             label = RULES[name].needs
@@ -81,12 +96,16 @@ class Protocol:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that the sides name, query side first."""
+        """The splits that the two sides name, the query side's first."""
         named = (self.config.query.split, self.config.gallery.split)
         return tuple(dict.fromkeys(split for split in named if split))
 
     def with_split(self, split: str) -> Protocol:
-        """The same, with the sides that name no split on this one."""
+        """The same protocol, in which sides without a split of their own use this one.
+
+        Args:
+            split: "train", "val" or "test".
+        """
         query, gallery = (
             side.model_copy(update={"split": side.split or split})
             for side in (self.config.query, self.config.gallery)
@@ -94,25 +113,64 @@ class Protocol:
         return Protocol(self.config.model_copy(update={"query": query, "gallery": gallery}))
 
     def queries(self, labels: Sequence[SampleLabels], subset: Iterable[Modality]) -> Selection[ProtocolQuery]:
-        """The queries in these modalities, ordered like `labels`."""
+        """Select the queries.
+
+        Args:
+            labels: labels of the samples.
+            subset: modalities of a query, in any order.
+
+        Returns:
+            The queries in the order of `labels`, and how many samples lack one of the modalities.
+        """
         return select_queries(self.config, labels, subset)
 
     def gallery(self, labels: Sequence[SampleLabels], subset: Iterable[Modality]) -> Selection[GalleryItem]:
-        """Every gallery item in these modalities, ordered like `labels`; see `gallery_trials` for trials."""
+        """Select the gallery items. With sampling these are all candidates; `gallery_trials` samples them.
+
+        Args:
+            labels: labels of the samples.
+            subset: modalities of an item, in any order.
+
+        Returns:
+            The items in the order of `labels`, and how many samples lack one of the modalities.
+        """
         return select_gallery(self.config, labels, [canonical(subset)])
 
     def mixed_gallery(
         self, labels: Sequence[SampleLabels], kinds: Sequence[Subset]
     ) -> Selection[GalleryItem]:
-        """The items of several kinds, all of each, ordered like `labels`, then by kind."""
+        """Select the items of a mixed gallery.
+
+        Args:
+            labels: labels of the samples.
+            kinds: modality subsets; each sample becomes one item for each kind that it has.
+
+        Returns:
+            The items in the order of `labels`, then of `kinds`.
+        """
         return select_gallery(self.config, labels, kinds)
 
     def gallery_trials(self, gallery: Sequence[GalleryItem]) -> list[list[int]]:
-        """The positions of the items of each trial; without sampling one trial of all."""
+        """The galleries of all trials.
+
+        Args:
+            gallery: candidates, as `gallery` or `mixed_gallery` selects them.
+
+        Returns:
+            For each trial the positions of its items in `gallery`; without sampling one trial with all.
+        """
         return gallery_trials(self.config.gallery.sampling, gallery)
 
     def exclude(self, q: LabelArrays, g: LabelArrays) -> Tensor:
-        """(Q, G) bool, True = the pair does not count."""
+        """Which pairs the ranking excludes.
+
+        Args:
+            q: labels of Q queries.
+            g: labels of G gallery items.
+
+        Returns:
+            (Q, G) bool; True removes the pair.
+        """
         drop = torch.zeros(len(q), len(g), dtype=torch.bool)
         for name in self.config.exclude:
             drop |= RULES[name].function(q, g)
@@ -123,18 +181,24 @@ class Protocol:
         return drop
 
     def exclude_sources(self, q: LabelArrays, g: LabelArrays) -> Tensor:
-        """`exclude` and, besides, what a query describes or was made from, whatever `leakage` says."""
+        """Like `exclude`, with the sources of every query whatever `leakage` is: (Q, G) bool."""
         return self.exclude(q, g) | leakage(q, g) | same_sample(q, g)
 
     def keeps_sources(self, subset: Iterable[Modality]) -> bool:
-        """Whether queries in these modalities may find what they describe or were made from."""
+        """Whether queries in these modalities may find the images that they were made from."""
         visual = any(m.is_visual for m in subset)
         return self.config.leakage == "never" or (self.config.leakage == "visual_only" and not visual)
 
 
 def get_protocol(value: str | Section) -> Protocol:
-    """The protocol of a registered name or of a configuration's mapping.
+    """Build a protocol from a registered name or from a section of the configuration.
 
-    Raises ConfigError for an unknown name, with the nearest and all known.
+    Args:
+        value: a name such as "cross_camera", or the section that `evaluate.protocol` holds.
+
+    Raises ConfigError for an unknown name; the message lists the known ones and the nearest.
+
+    >>> get_protocol("market1501").exclusions[0]
+    "items of the same identity from the query's camera, where known"
     """
     return Protocol(protocol_config(value))

@@ -60,7 +60,28 @@ class Config(IdentityTerms, Plugin):
 
 
 class Model(ReIDModel):
-    """See the module's docstring."""
+    """See the module's docstring.
+
+    The example embeds two rows with a small model; the second row has no near infrared image.
+
+    >>> tower = {"arch": None, "patch": 8, "width": 16, "layers": 1, "heads": 2, "dim": 8}
+    >>> context = ModelContext(10, 2, 16, 16, (Modality.RGB, Modality.NIR))
+    >>> model = Model(Config.model_validate({"tower": tower}), context).eval()
+    >>> model.regime.value, model.dim, sorted(model.feature_blocks)
+    ('matched', 16, ['nir', 'rgb'])
+    >>> present = torch.zeros(2, len(ORDER), dtype=torch.bool)
+    >>> present[:, 0], present[0, 1] = True, True
+    >>> unknown = torch.full((2, len(ORDER)), -1)
+    >>> images = {Modality.RGB: torch.rand(2, 3, 16, 16), Modality.NIR: torch.rand(1, 3, 16, 16)}
+    >>> index = {Modality.RGB: torch.tensor([0, 1]), Modality.NIR: torch.tensor([0])}
+    >>> batch = Batch(torch.tensor([0, 1]), present, unknown, unknown, images, index)
+    >>> with torch.no_grad():
+    ...     vectors = model.embed(batch, "query")
+    >>> vectors.shape, vectors[1, model.feature_blocks["nir"]].abs().sum().item()
+    (torch.Size([2, 16]), 0.0)
+    >>> model.pairing([Modality.RGB, Modality.NIR], [Modality.RGB])
+    ((<Modality.RGB: 'rgb'>,), (<Modality.RGB: 'rgb'>,))
+    """
 
     def __init__(self, config: Config, context: ModelContext) -> None:
         super().__init__()
