@@ -45,7 +45,7 @@ class CompareTable:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReportComparison:
     """What compare.json, compare.md and compare.html say."""
 
     runs: tuple[dict[str, Any], ...]  # name, dataset, split, protocol, fingerprints, report
@@ -101,7 +101,7 @@ def read_report(uri: str) -> dict[str, Any]:
     return {**tree, "report": uri}
 
 
-def compare_reports(reports: Sequence[dict[str, Any]]) -> Comparison:
+def compare_reports(reports: Sequence[dict[str, Any]]) -> ReportComparison:
     """Reports (as `read_report`) to tables. Raises UsageError for fewer than two."""
     if len(reports) < 2:
         raise UsageError("A comparison needs two reports or more: --compare A --compare B.")
@@ -130,10 +130,10 @@ def compare_reports(reports: Sequence[dict[str, Any]]) -> Comparison:
         published = tuple(p for p in stated if _pair({"query": p.query, "gallery": p.gallery}) == pair)
         tables.append(CompareTable(pair, marked, published))
     tables.sort(key=lambda table: -len(table.rows))  # what all have comes first
-    return Comparison(runs, tuple(tables), _warnings(runs))
+    return ReportComparison(runs, tuple(tables), _warnings(runs))
 
 
-def render_compare_markdown(comparison: Comparison) -> str:
+def render_compare_markdown(comparison: ReportComparison) -> str:
     """compare.md: best numbers bold, published ones in italics."""
     from reid.evaluate.report.rendering import escape_markdown, with_interval
 
@@ -164,7 +164,7 @@ def render_compare_markdown(comparison: Comparison) -> str:
     return "\n".join([*lines, "", "Numbers in %; the best of each column that was measured is bold."]) + "\n"
 
 
-def render_compare_html(comparison: Comparison) -> str:
+def render_compare_html(comparison: ReportComparison) -> str:
     """compare.html: one self-contained page like report.html."""
     from reid.evaluate.report.figures import cmc_chart
     from reid.evaluate.report.pages import environment
@@ -181,7 +181,7 @@ def render_compare_html(comparison: Comparison) -> str:
     )
 
 
-def write_comparison(comparison: Comparison, folder: str | Path) -> dict[str, str]:
+def write_comparison(comparison: ReportComparison, folder: str | Path) -> dict[str, str]:
     """Write compare.json, compare.md and compare.html to a local or s3:// folder; {file name: uri}."""
     where = storage.absolute(folder)
     storage.make_dir(where)
@@ -196,7 +196,7 @@ def write_comparison(comparison: Comparison, folder: str | Path) -> dict[str, st
     return {name: storage.join(where, name) for name in forms}
 
 
-def compare_lines(comparison: Comparison, files: dict[str, str]) -> list[str]:
+def compare_lines(comparison: ReportComparison, files: dict[str, str]) -> list[str]:
     """A short table for a terminal; * marks the best."""
     lines = [f"warning: {warning}" for warning in comparison.warnings]
     for table in comparison.tables:

@@ -10,7 +10,7 @@ import pytest
 
 from reid.errors import DataError, UsageError
 from reid.evaluate.report.comparison import (
-    Comparison,
+    ReportComparison,
     compare_lines,
     compare_reports,
     find_report,
@@ -35,14 +35,14 @@ def report(run: str, *pairs: tuple[str, str], mAP: float, R1: float, **fields: A
 
 
 @pytest.fixture
-def comparison() -> Comparison:
+def comparison() -> ReportComparison:
     known = {"published": published_rows("mfrnet", "rgbnt201")}
     return compare_reports(
         [report("a", FULL, ("nir", "rgb"), mAP=0.5, R1=0.7, **known), report("b", FULL, mAP=0.6, R1=0.6)]
     )
 
 
-def test_runs_of_one_pairing_stand_in_one_table_and_the_best_is_marked(comparison: Comparison) -> None:
+def test_runs_of_one_pairing_stand_in_one_table_and_the_best_is_marked(comparison: ReportComparison) -> None:
     first, alone = comparison.tables
     assert first.pair == "rgb+nir+tir"
     assert [(row.name, "mAP" in row.best, "R1" in row.best) for row in first.rows] == [
@@ -53,7 +53,7 @@ def test_runs_of_one_pairing_stand_in_one_table_and_the_best_is_marked(compariso
     assert alone.rows[0].best == frozenset()  # nothing to compare it with
 
 
-def test_the_three_forms_show_it(comparison: Comparison, tmp_path: Path) -> None:
+def test_the_three_forms_show_it(comparison: ReportComparison, tmp_path: Path) -> None:
     files = write_comparison(comparison, tmp_path / "new")
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == sorted(files)
     markdown = Path(files["compare.md"]).read_text()
@@ -68,7 +68,9 @@ def test_the_three_forms_show_it(comparison: Comparison, tmp_path: Path) -> None
     assert "60.0*" in lines and files["compare.html"] in lines
 
 
-def test_published_numbers_are_faint_below_their_pairing_and_never_the_best(comparison: Comparison) -> None:
+def test_published_numbers_are_faint_below_their_pairing_and_never_the_best(
+    comparison: ReportComparison,
+) -> None:
     assert [row.get("mAP") for row in comparison.tables[0].published] == [0.807]
     assert comparison.tables[1].published == ()
     assert "*80.7*" in render_compare_markdown(comparison)
