@@ -178,6 +178,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "jobs": (  # verbs ask rooms with a subject; tensors are not their business
         *BASE,
         "pipelines",
+        "reid",  # its version
         "reid.data",
         "reid.dataset",
         "reid.doctor",

@@ -18,6 +18,7 @@ LOOKUPS = {
     "reid.generate.fingerprints": "generators register when they are imported",
     "reid.models.registry": "the system that the configuration names",
     "reid.runs.convert.base": "the converter of a system",
+    "jobs.__main__": "the verb that the command line names",
     "jobs.build": "the verbs below build",
 }
 """Modules that may import by a name that is known when they run only."""
