@@ -28,7 +28,7 @@ def test_the_examples_of_a_module_do_what_they_show(
     module = importlib.import_module(name)
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     told: list[str] = []
-    tests = doctest.DocTestFinder().find(module, extraglobs=namespace())
+    tests = doctest.DocTestFinder().find(module, extraglobs=namespace(world))
     for test in tests:
         runner.run(test, out=told.append)
     assert runner.tries > 0, "an example that no docstring of a public name holds"

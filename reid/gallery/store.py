@@ -107,7 +107,11 @@ class Gallery:
 
     @classmethod
     def open(cls, uri: str) -> Gallery:
-        """Open a gallery. Raises GalleryError when there is none or its format is unknown."""
+        """Open a gallery, local or s3://. Raises GalleryError when there is none or its format is unknown.
+
+        >>> reid.Gallery.open(gallery.uri)
+        <Gallery .../runs/gallery/mine-...: rgb, 16 dimensions, model ...>
+        """
         uri = storage.absolute(uri)
         if not storage.exists(_note(uri)):
             raise GalleryError(f"{uri}: no gallery here; make one with `python -m jobs.index`.")

@@ -97,14 +97,16 @@ def make_world(folder: Path, *overrides: str) -> World:
     return World(folder, shards, config, run, retriever)
 
 
-def namespace() -> dict[str, Any]:
-    """What every example may name without an import, in a process whose folder is a world's."""
+def namespace(world: World) -> dict[str, Any]:
+    """What every example may name without more words; its working folder is the world's."""
     import torch
     from PIL import Image
 
     import reid
 
-    return {"reid": reid, "np": np, "torch": torch, "Image": Image, "Path": Path}
+    libraries = {"reid": reid, "np": np, "torch": torch, "Image": Image, "Path": Path}
+    gallery = world.retriever.gallery
+    return libraries | {"run": world.run, "gallery": gallery, "retriever": world.retriever}
 
 
 def _item(number: int, sample: Sample) -> NewItem:
