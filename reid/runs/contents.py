@@ -25,8 +25,11 @@ from reid.modality import Modality, canonical, parse_modality
 
 Picture = str | Path | bytes | PILImage.Image | npt.NDArray[np.uint8]
 """A file or s3:// uri, encoded bytes, a Pillow image, or pixels (H, W, 3) or (H, W) uint8 in 0..255."""
-Content = Picture | Mapping[str, Picture] | Mapping[Modality, Picture] | Parts
-"""A bare picture (taken as rgb), a sentence, or pictures and a sentence by modality."""
+Content = Picture | Mapping[Any, Picture]
+"""A bare picture (taken as rgb), a sentence, or pictures and a sentence by modality, a name or a Modality.
+
+(A Mapping of one key type takes no other, and a union of two takes no mixed dictionary: hence Any.)
+"""
 
 PICTURE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),

@@ -14,6 +14,7 @@ from PIL import Image
 from reid.errors import DataError, GalleryError, UsageError, WeightsError
 from reid.retrieve.figure import RIGHT, WRONG, show
 from reid.retrieve.retriever import Retriever
+from reid.runs.contents import Content
 from tests.support.world import World
 
 
@@ -50,7 +51,7 @@ def test_a_retriever_opens_by_uris_or_by_what_is_loaded(world: World) -> None:
 
 def test_a_search_takes_what_embed_takes_and_finds_the_same(world: World, here: Path) -> None:
     picture = Image.open("a.jpg")
-    ways = [
+    ways: list[Content] = [
         "a.jpg",
         Path("a.jpg"),
         Path("a.jpg").read_bytes(),
@@ -124,7 +125,7 @@ def test_a_notebook_shows_the_figure_itself(
 ) -> None:
     shell = types.SimpleNamespace(kernel=object())
     ipython = types.SimpleNamespace(get_ipython=lambda: shell)
-    monkeypatch.setitem(sys.modules, "IPython", ipython)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
     before = set(here.iterdir())
     figure = show(world.retriever.search("a red coat", k=1))
     assert set(here.iterdir()) == before and figure.path is None

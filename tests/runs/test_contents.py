@@ -14,7 +14,7 @@ from PIL import Image
 from reid.data.images import open_image
 from reid.errors import DataError, StorageError, UnsupportedPairing, UsageError
 from reid.modality import Modality
-from reid.runs.contents import is_file, row_parts
+from reid.runs.contents import Content, is_file, row_parts
 from reid.runs.run import Run, load_run
 from tests.support.world import World, make_world, world_config
 
@@ -91,7 +91,12 @@ def test_one_channel_is_three_equal_ones(run: Run) -> None:
 
 
 def test_several_captures_give_a_row_each_whatever_they_have(run: Run, photo: Path) -> None:
-    contents = [photo, "a red coat", {"rgb": photo, "nir": PIXELS, "text": "a red coat"}, {NIR: PIXELS}]
+    contents: list[Content] = [
+        photo,
+        "a red coat",
+        {"rgb": photo, "nir": PIXELS, "text": "a red coat"},
+        {NIR: PIXELS},
+    ]
     together = run.embed(contents, side="gallery", batch_size=2)
     assert together.shape == (4, run.dim) and together.dtype == np.float32
     alone = np.stack([run.embed(one, side="gallery") for one in contents])
@@ -102,7 +107,8 @@ def test_several_captures_give_a_row_each_whatever_they_have(run: Run, photo: Pa
 
 
 def test_parts_come_in_canonical_order_and_files_keep_their_names(photo: Path) -> None:
-    parts = row_parts({"text": "a red coat", "rgb": photo, "nir": PIXELS}, "Row 3")
+    content: Content = {"text": "a red coat", "rgb": photo, "nir": PIXELS}
+    parts = row_parts(content, "Row 3")
     assert [(m, p.source) for m, p in parts.items()] == [
         (RGB, str(photo)),
         (NIR, "Row 3, nir"),

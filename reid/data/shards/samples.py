@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import overload
+from typing import SupportsIndex, overload
 
 from reid import storage
 from reid.data.shards.manifest import MANIFEST
@@ -65,10 +65,10 @@ class SplitSamples(Sequence[Sample]):
         return self._starts[-1]
 
     @overload
-    def __getitem__(self, index: int) -> Sample: ...
+    def __getitem__(self, index: SupportsIndex) -> Sample: ...
     @overload
     def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+    def __getitem__(self, index: SupportsIndex | slice) -> Sample | list[Sample]:
         if isinstance(index, slice):
             return [self._at(place) for place in range(*index.indices(len(self)))]
         place = operator.index(index)
