@@ -43,7 +43,7 @@ def conflicting_rows(
     """
     ids: dict[int, list[str]] = {}
     owners: dict[int, list[tuple[str, int]]] = {}
-    told = []
+    conflicting = []
     for places in found.conflicts[:most]:
         group = []
         for number, row in places:
@@ -52,8 +52,8 @@ def conflicting_rows(
                 groups = shards[number].row_groups
                 owners[number] = [(d, p) for g in groups for d, p, rows in g.identities for _ in range(rows)]
             group.append(ConflictingRow(number, row, ids[number][row], owners[number][row]))
-        told.append(group)
-    return told
+        conflicting.append(group)
+    return conflicting
 
 
 def without_conflicts(

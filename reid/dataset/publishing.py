@@ -176,10 +176,10 @@ def _conflict_warnings(groups: Sequence[Sequence[ConflictingRow]], pictures: int
         if aside
         else "correct the labels, or leave them out by build.duplicates=quarantine"
     )
-    told = [f"{pictures} pictures have several identities, of which all but one are wrong; {remedy}."]
+    messages = [f"{pictures} pictures have several identities, of which all but one are wrong; {remedy}."]
     for group in groups[:_LISTED]:
         names = ", ".join(f"{c.sample_id!r} (identity {c.identity[1]})" for c in group)
-        told.append(f"label conflict: the same picture is {names}")
+        messages.append(f"label conflict: the same picture is {names}")
     if pictures > _LISTED:
-        told.append(f"… and {pictures - _LISTED} more pictures with several identities")
-    return told
+        messages.append(f"… and {pictures - _LISTED} more pictures with several identities")
+    return messages

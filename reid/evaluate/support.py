@@ -39,8 +39,8 @@ def is_measured(protocol: Protocol, query: Modality, gallery: Modality) -> bool:
 def single_pairings(protocol: Protocol, labels: Sequence[SampleLabels]) -> list[Pairing]:
     """Every pairing of single modalities that the protocol measures; any other rests on the same rows."""
     present = canonical(m for row in labels for m in row.modalities)
-    asked = [(q, g) for q, g in product(present, present) if is_measured(protocol, q, g)]
-    return [Pairing((q,), (g,), (q,), (g,)) for q, g in asked]
+    pairs = [(q, g) for q, g in product(present, present) if is_measured(protocol, q, g)]
+    return [Pairing((q,), (g,), (q,), (g,)) for q, g in pairs]
 
 
 def has_match(protocol: Protocol, labels: Sequence[SampleLabels], pairings: Iterable[Pairing]) -> bool:

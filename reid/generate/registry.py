@@ -1,7 +1,7 @@
 """The registry of generators, which make a missing modality or the mask of a capture.
 
-A *function* `(pixels (B, H, W, 3), rngs, *, [mask (B, H, W)], **params)` suits formulas; it gets stacks of
-images of one size. A *class* `__init__(*, weights, device, **params)` with `__call__(sources)` suits
+A *function* `(pixels (B, H, W, 3), rngs, *, [mask (B, H, W)], **params)` suits formulas; it gets stacks
+of images of one size. A *class* `__init__(*, weights, device, **params)` with `__call__(sources)` suits
 networks, which load once. The keyword-only parameters and their defaults are the configuration of either.
 """
 

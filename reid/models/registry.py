@@ -76,5 +76,5 @@ def suggest_systems(query: Subset, gallery: Subset) -> str:
     True
     """
     able = {name: system_module(name).Model.answers(query, gallery) for name in model_names()}
-    told = [f"{name} with {how}" if how else name for name, how in able.items() if how is not None]
-    return f" Systems that can, trained with these modalities: {'; '.join(told)}." if told else ""
+    systems = [f"{name} with {how}" if how else name for name, how in able.items() if how is not None]
+    return f" Systems that can, trained with these modalities: {'; '.join(systems)}." if systems else ""

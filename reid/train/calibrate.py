@@ -83,11 +83,11 @@ def calibrated_pairings(
 
     Single modalities come first, then all of them together, then the rest by size; the first `most` stay.
     """
-    asked = canonical(present & model.query_modalities)
+    known = canonical(present & model.query_modalities)
     whole = canonical(present & model.gallery_modalities)
     target = canonical(set(gallery) & set(whole)) or whole
     pairings: dict[tuple[Subset, Subset], Pairing] = {}
-    for subset in sorted(all_subsets(asked), key=lambda s: (len(s) > 1) + (1 < len(s) < len(asked))):
+    for subset in sorted(all_subsets(known), key=lambda s: (len(s) > 1) + (1 < len(s) < len(known))):
         matched = [subset, *([whole] if model.completes else [])]
         for other in matched if model.regime is Regime.MATCHED else [target]:
             try:

@@ -111,8 +111,8 @@ def validation_pairings(
         used = model.pairing(queries, [m for m in Modality if m in present & model.gallery_modalities])
         return [Pairing(*used, *used)]
     others = tuple(m for m in queries if m not in found)
-    asked = [*((m,) for m in queries), *([others] if len(others) > 1 else [])]
-    return [Pairing(q, found, *model.pairing(q, found)) for q in asked]
+    subsets = [*((m,) for m in queries), *([others] if len(others) > 1 else [])]
+    return [Pairing(q, found, *model.pairing(q, found)) for q in subsets]
 
 
 def row_of(work: EmbeddingTask, samples: dict[str, Sample]) -> BatchRow:

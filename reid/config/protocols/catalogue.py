@@ -115,8 +115,8 @@ def summary_of(protocol: ProtocolConfig) -> str:
         return protocol.summary or "Composed in the configuration."
     base = registered_protocol(protocol.extends)
     theirs, ours = (_leaves(p.model_dump(mode="json")) for p in (base, protocol))
-    said = [f"{name}={value}" for name, value in ours.items() if theirs.get(name, ...) != value]
-    return f"{summary_of(base)} Changed: {', '.join(said) or 'nothing'}."
+    changes = [f"{name}={value}" for name, value in ours.items() if theirs.get(name, ...) != value]
+    return f"{summary_of(base)} Changed: {', '.join(changes) or 'nothing'}."
 
 
 def protocol_config(value: str | Section) -> ProtocolConfig:

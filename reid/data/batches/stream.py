@@ -206,15 +206,15 @@ class BatchStream:
         if not self._small:
             mine = assign(self.index.group_chunks(), world, rank, rng)
             return _RankShare(mine, self.index.entries, self._read, read_ahead=True)
-        everybody = self._everybody
-        mine = assign([entry.chunks for entry in everybody], world, rank, rng)
-        own = [everybody[i] for i in mine]
+        identities = self._all_identities
+        mine = assign([entry.chunks for entry in identities], world, rank, rng)
+        own = [identities[i] for i in mine]
         return _RankShare(
             [0], lambda _: own, lambda _: {e.label: self._resident[e.label] for e in own}, read_ahead=False
         )
 
     @cached_property
-    def _everybody(self) -> list[GroupIdentity]:
+    def _all_identities(self) -> list[GroupIdentity]:
         found = [entry for group in range(len(self.index)) for entry in self.index.entries(group)]
         return sorted(found, key=lambda entry: entry.label)
 

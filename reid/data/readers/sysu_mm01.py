@@ -71,8 +71,8 @@ class Reader(base.Reader):
         require(root, [*_LISTS.values(), *(f"cam{c}" for c in CAMERAS)], LAYOUT)
         lists = {name: read_ids(storage.join(root, part)) for name, part in _LISTS.items()}
         require_disjoint({_LISTS[name]: ids for name, ids in lists.items()})
-        everybody = [pid for ids in lists.values() for pid in ids]
-        files = {c: pictures_by_id(storage.join(root, f"cam{c}"), everybody) for c in CAMERAS}
+        all_pids = [pid for ids in lists.values() for pid in ids]
+        files = {c: pictures_by_id(storage.join(root, f"cam{c}"), all_pids) for c in CAMERAS}
         for camera, found in files.items():
             if not found:
                 raise no_pictures(storage.join(root, f"cam{camera}"), LAYOUT)

@@ -42,14 +42,14 @@ class CaptionCensus:
 
     def add(self, samples: Sequence[Sample]) -> None:
         """Count the captions and attributes of some samples."""
-        said: list[tuple[Sample, Caption]] = [(s, c) for s in samples for c in s.captions]
+        captioned: list[tuple[Sample, Caption]] = [(s, c) for s in samples for c in s.captions]
         self.rows += len(samples)
         self.rows_with += sum(bool(s.captions) for s in samples)
-        self.captions += len(said)
-        lengths = token_lengths([c.text for _, c in said])
-        known = [s.labels.attributes for s, _ in said]
-        verdicts = judge_captions([c for _, c in said], known, self.policy, lengths)
-        for (sample, caption), verdict, length in zip(said, verdicts, lengths, strict=True):
+        self.captions += len(captioned)
+        lengths = token_lengths([c.text for _, c in captioned])
+        known = [s.labels.attributes for s, _ in captioned]
+        verdicts = judge_captions([c for _, c in captioned], known, self.policy, lengths)
+        for (sample, caption), verdict, length in zip(captioned, verdicts, lengths, strict=True):
             name = sample.labels.sample_id
             self.bad += not verdict.ok
             self.unknown += bool(unknown_phrases(caption.text))

@@ -124,8 +124,8 @@ def _reasons(
         yield CaptionFault(
             "unsure", f"confidence {caption.confidence:.2f} is under {policy.min_confidence:g}"
         )
-    for told in contradictions(attributes, policy):
-        yield CaptionFault("contradiction", told)
+    for values_by_name in contradictions(attributes, policy):
+        yield CaptionFault("contradiction", values_by_name)
 
 
 def token_lengths(texts: Sequence[str]) -> list[int]:
@@ -192,13 +192,13 @@ def contradictions(attributes: Sequence[SampleAttribute], policy: CaptionPolicy)
 
     A source without a confidence counts as sure.
     """
-    told: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    values_by_name: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for a in attributes:
         sure = a.confidence is None or a.confidence >= policy.sure
         if sure and a.name not in policy.may_differ and not is_unknown(a.value):
-            told[a.name][_spelling(a.value)].append(a.source or "?")
+            values_by_name[a.name][_spelling(a.value)].append(a.source or "?")
     found = []
-    for name, values in told.items():
+    for name, values in values_by_name.items():
         sources = {s for named in values.values() for s in named}
         if len(values) > 1 and len(sources) > 1:
             listed = ", ".join(f"{v} ({'+'.join(dict.fromkeys(s))})" for v, s in values.items())

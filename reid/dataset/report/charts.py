@@ -28,14 +28,14 @@ def columns(
     for i, count in enumerate(counts):
         tall = count / most * (base - _TOP)
         first, last = edges[i], edges[i + 1] - 1 if whole else edges[i + 1]
-        said = _number(first) if whole and first >= last else f"{_number(first)} to {_number(last)}"
+        label = _number(first) if whole and first >= last else f"{_number(first)} to {_number(last)}"
         drawn.append(
             {
                 "x": (i + 0.5) * width - across / 2,
                 "y": base - max(tall, 1.0 if count else 0.0),
                 "width": across,
                 "height": max(tall, 1.0 if count else 0.0),
-                "title": f"{said}: {count:,}",
+                "title": f"{label}: {count:,}",
             }
         )
     return {

@@ -210,12 +210,16 @@ def _small(data: bytes, source: str) -> PILImage.Image:
 
 def _origin(part: Image | Caption | Mask) -> dict[str, Any]:
     generated = part.origin != "captured"
-    told = [part.origin, part.generator or "", f"parameters {part.params_hash}" if part.params_hash else ""]
-    told.append(f"from {part.source_id}" if part.source_id else "")
+    facts = [
+        part.origin,
+        part.generator or "",
+        f"parameters {part.params_hash}" if part.params_hash else "",
+    ]
+    facts.append(f"from {part.source_id}" if part.source_id else "")
     return {
         "generated": generated,
         "origin": (part.generator or part.origin) if generated else part.origin,
-        "origin_title": ", ".join(t for t in told if t),
+        "origin_title": ", ".join(t for t in facts if t),
         "image": None,
         "problem": "",
         "note": "",

@@ -40,8 +40,8 @@ def text_lines(found: dict[str, Any]) -> list[str]:
             f"{s['identities_with_one_row']} of one row, {s['identities_seen_by_one_camera']} of one camera"
         )
         for name, origins in found["presence"][split].items():
-            told = ", ".join(f"{n:,} {origin}" for origin, n in origins.items())
-            lines.append(f"    {name}: {told}")
+            by_origin = ", ".join(f"{n:,} {origin}" for origin, n in origins.items())
+            lines.append(f"    {name}: {by_origin}")
     for name, part in found["modalities"].items():
         if "width" in part:
             w, h = part["width"], part["height"]

@@ -82,20 +82,20 @@ def throughput(shards: Iterable[Shard]) -> dict[str, float]:
 
 def throughput_line(rates: Mapping[str, float]) -> str:
     """For a terminal; "" when nothing was measured."""
-    told = ", ".join(
+    listed = ", ".join(
         f"{name} {rate:,.0f}" if rate >= 10 else f"{name} {rate:.2g}" for name, rate in rates.items()
     )
-    return f"rows/s a worker: {told}" if told else ""
+    return f"rows/s a worker: {listed}" if listed else ""
 
 
 def caption_line(captions: Mapping[str, int]) -> str:
     """What became of generated captions, for a terminal; "" when none was made."""
     if not captions.get("made"):
         return ""
-    told = [f"{captions[name]} {text}" for name, text in _CAPTIONS if captions.get(name)]
+    listed = [f"{captions[name]} {text}" for name, text in _CAPTIONS if captions.get(name)]
     found = {n.removeprefix("because "): k for n, k in captions.items() if n.startswith("because ")}
     why = ", ".join(f"{reason} {count}" for reason, count in found.items())
-    return f"captions: {', '.join(told)}" + (f" (found: {why})" if why else "")
+    return f"captions: {', '.join(listed)}" + (f" (found: {why})" if why else "")
 
 
 _CAPTIONS = (

@@ -41,9 +41,9 @@ def read_shard(task: ShardTask, reader: Reader, max_pixels: int) -> ShardRows:
         elif name in held:
             rows.append(BuildRow(held[name], files=files_of(record), kept=frozenset(donor.kept)))
         elif name in aside:
-            told = aside[name]
-            row = BuildRow(Sample(record.labels, {}), files=tuple(told["files"]))
-            rows.append(row.refused(told["stage"], told["reason"]))
+            rejected = aside[name]
+            row = BuildRow(Sample(record.labels, {}), files=tuple(rejected["files"]))
+            rows.append(row.refused(rejected["stage"], rejected["reason"]))
         else:
             with clock.stage(READ, 1):
                 rows.append(read_record(record, reader, max_pixels))

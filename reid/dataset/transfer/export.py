@@ -53,14 +53,14 @@ def export(
     rows = sum(shards.rows(s) for s in chosen)
     if not rows:
         raise DataError(f"{shards.root}: no row in the splits {', '.join(splits)}; nothing to export.")
-    told = {
+    settings = {
         "layout": LAYOUT,
         "dataset": shards.manifest.dataset,
         "fingerprint": shards.fingerprint,
         "splits": chosen,
         "rows": rows,
     }
-    if _claim(root, told):
+    if _claim(root, settings):
         watch(rows)
         return ExportResult(root, rows, 0, tuple(chosen))
     names, made = Names.of(shards, chosen), GeneratedPart.of(shards.manifest)
@@ -81,13 +81,13 @@ def export(
                     copied += count
                 watch(count)
     _tables(root, parts)
-    storage.write_json(storage.join(root, sample_tree.EXPORT), {**told, "complete": True})
+    storage.write_json(storage.join(root, sample_tree.EXPORT), {**settings, "complete": True})
     for _, part in parts:
         storage.delete_file(part)
     return ExportResult(root, rows, copied, tuple(chosen))
 
 
-def _claim(root: str, told: dict[str, Any]) -> bool:
+def _claim(root: str, settings: dict[str, Any]) -> bool:
     """Whether this very export is complete there. Raises DataError for a folder of something else."""
     uri = storage.join(root, sample_tree.EXPORT)
     if not storage.exists(uri):
@@ -95,13 +95,13 @@ def _claim(root: str, told: dict[str, Any]) -> bool:
             raise DataError(
                 f"{root}: is not empty and holds no export ({contents(root)}); give an empty folder."
             )
-        storage.write_json(uri, {**told, "complete": False})
+        storage.write_json(uri, {**settings, "complete": False})
         return False
     try:
         found = storage.read_json(uri)
     except StorageError:
         found = None
-    if not isinstance(found, dict) or {k: found.get(k) for k in told} != told:
+    if not isinstance(found, dict) or {k: found.get(k) for k in settings} != settings:
         found = found if isinstance(found, dict) else {}
         raise DataError(
             f"{root}: holds an export of another set ({found.get('dataset')} {found.get('fingerprint')}, "

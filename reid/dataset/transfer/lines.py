@@ -53,8 +53,8 @@ class GeneratedPart:
         seed = manifest.config.get("build", {}).get("seed")
         made = manifest.generators
         return cls(
-            {target: told.get("code") for target, told in made.items()},
-            {target: told.get("seed", seed) for target, told in made.items()},
+            {target: facts.get("code") for target, facts in made.items()},
+            {target: facts.get("seed", seed) for target, facts in made.items()},
         )
 
 
@@ -72,8 +72,8 @@ def export_sample(sample: Sample, path: str, made: GeneratedPart) -> ExportedSam
     if not lines:
         lines = [_base(sample, Target.TEXT, None)]
     labels = asdict(sample.labels)
-    told = {f.name: labels[f.name] for f in fields(Labels) if f.name not in PER_FILE}
-    lines[0]["sample"] = {**told, "content_hash": sample.content_hash}
+    facts = {f.name: labels[f.name] for f in fields(Labels) if f.name not in PER_FILE}
+    lines[0]["sample"] = {**facts, "content_hash": sample.content_hash}
     key = first or sample.labels.sample_id
     item = sample_tree.item(first) if first else sample.labels.sample_id
     attributes = None

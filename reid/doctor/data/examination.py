@@ -124,8 +124,8 @@ def _examine_shards(root: str, given: Sequence[str], extent: Extent, watch: Prog
 
 def _fitting(recipe: BuildCommand, given: Sequence[str], source: ExaminedSource) -> BuildCommand:
     """The recipe without validation identities where there are too few to hold any out."""
-    said = any(one.startswith("train.val.fraction=") for one in given)
-    if said or not too_few_to_validate([(e.split, e.identity) for e in source.entries]):
+    chosen_fraction = any(one.startswith("train.val.fraction=") for one in given)
+    if chosen_fraction or not too_few_to_validate([(e.split, e.identity) for e in source.entries]):
         return recipe
     if not recipe.config().train.val.fraction:
         return recipe

@@ -153,8 +153,8 @@ def _modalities(
         fullest = max(present, key=lambda m: counts[m], default=None)
         few = [m for m in present if fullest and counts[m] * _UNEVEN < counts[fullest]]
         if fullest and few:
-            told = ", ".join(f"{m.value} {counts[m]}" for m in few)
-            uneven.append(f"{split}: {told} against {fullest.value} {counts[fullest]}")
+            others = ", ".join(f"{m.value} {counts[m]}" for m in few)
+            uneven.append(f"{split}: {others} against {fullest.value} {counts[fullest]}")
         aligned = sum(len(e.sample.images) > 1 for e in mine) * 2 > len(mine)
         if aligned:
             # Captures that are expected whole. Modalities of few rows (a sketch for some) are told as uneven.
@@ -163,16 +163,16 @@ def _modalities(
     return [_uneven(uneven), _lacking(lacking), _incomplete(incomplete)]
 
 
-def _uneven(told: list[str]) -> Finding | None:
-    if not told:
+def _uneven(others: list[str]) -> Finding | None:
+    if not others:
         return None
     return Finding(
         "warning",
         "modality-imbalance",
         "Some modalities have less than half of the rows of another one.",
-        "; ".join(told),
+        "; ".join(others),
         "capture or generate more (build.generate); results for a rare modality rest on few rows",
-        len(told),
+        len(others),
     )
 
 

@@ -28,8 +28,8 @@ def check_rows(entries: Sequence[ExaminedSample]) -> tuple[list[int], list[Findi
         wrong = [entry.problem] if entry.problem else schema.validate(entry.sample)
         if _EMPTY_CAPTION in wrong:
             empty.append(entry.name)
-        told = [w for w in wrong if w != _EMPTY_CAPTION]
-        for problem in told:
+        faults = [w for w in wrong if w != _EMPTY_CAPTION]
+        for problem in faults:
             text = problem if entry.problem else f"{entry.name}: {problem}"
             problems.setdefault(_kind(problem), []).append(text)
         if not wrong and entry.name in seen:

@@ -156,12 +156,12 @@ def whole_shards(shards: ShardSet, thorough: bool) -> tuple[ShardSet, list[Findi
     aside = shards.manifest.quarantine_rows
     stages = Counter(str(row.get("stage")) for row in aside)
     if aside:
-        told = ", ".join(f"{stage}: {count}" for stage, count in sorted(stages.items()))
+        reasons = ", ".join(f"{stage}: {count}" for stage, count in sorted(stages.items()))
         findings.append(
             Finding(
                 "warning",
                 "set-aside",
-                f"{len(aside)} rows were set aside when the set was built ({told}).",
+                f"{len(aside)} rows were set aside when the set was built ({reasons}).",
                 str(aside[0].get("reason")),
                 "mend the source and build again; quarantine.parquet names every row and its reason",
                 len(aside),

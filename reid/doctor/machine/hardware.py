@@ -45,7 +45,7 @@ def _gpu(index: int) -> Check:
     import torch
 
     kind = torch.cuda.get_device_properties(index)
-    told = f"{kind.name}, {kind.total_memory / GIB:.0f} GiB, compute {kind.major}.{kind.minor}"
+    fact = f"{kind.name}, {kind.total_memory / GIB:.0f} GiB, compute {kind.major}.{kind.minor}"
     try:
         ones = torch.ones(64, 64, device=f"cuda:{index}")
         right = (ones @ ones)[0, 0].item() == 64
@@ -53,13 +53,13 @@ def _gpu(index: int) -> Check:
     except Exception as error:
         why = str(error).strip().partition("\n")[0]
         return Check(
-            f"gpu {index}", "fail", f"{told}: {why}", "install a PyTorch build for this GPU and driver"
+            f"gpu {index}", "fail", f"{fact}: {why}", "install a PyTorch build for this GPU and driver"
         )
     if not right:
-        return Check(f"gpu {index}", "fail", f"{told}: wrong products", "the device is damaged or overheated")
+        return Check(f"gpu {index}", "fail", f"{fact}: wrong products", "the device is damaged or overheated")
     if not half:
-        return Check(f"gpu {index}", "warn", f"{told}: no bf16", "keep train.precision=fp32")
-    return Check(f"gpu {index}", "ok", f"{told}, bf16 (train.precision=bf16)")
+        return Check(f"gpu {index}", "warn", f"{fact}: no bf16", "keep train.precision=fp32")
+    return Check(f"gpu {index}", "ok", f"{fact}, bf16 (train.precision=bf16)")
 
 
 def _bf16() -> Check:
@@ -93,12 +93,12 @@ def cpu_check() -> Check:
     here = os.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else here
     threads = os.environ.get("OMP_NUM_THREADS")
-    told = f"{usable} of {here} cores" + (f", OMP_NUM_THREADS={threads}" if threads else "")
+    fact = f"{usable} of {here} cores" + (f", OMP_NUM_THREADS={threads}" if threads else "")
     if threads and threads.isdigit() and int(threads) > usable:
         return Check(
-            "cpu", "warn", told, "more threads than cores slow each other down: unset OMP_NUM_THREADS"
+            "cpu", "warn", fact, "more threads than cores slow each other down: unset OMP_NUM_THREADS"
         )
-    return Check("cpu", "ok", told)
+    return Check("cpu", "ok", fact)
 
 
 def memory_check(meminfo: str = "/proc/meminfo", cgroup: str = "/sys/fs/cgroup") -> Check:
@@ -112,11 +112,11 @@ def memory_check(meminfo: str = "/proc/meminfo", cgroup: str = "/sys/fs/cgroup")
     if limit is not None and limit < total:
         total, free = limit, min(free, max(limit - (used or 0), 0))
         where = " (this container's limit)"
-    told = f"{free / GIB:.1f} GiB free of {total / GIB:.1f} GiB{where}"
+    fact = f"{free / GIB:.1f} GiB free of {total / GIB:.1f} GiB{where}"
     if free < LEAST_MEMORY:
         remedy = "end other programs; or lower data.cache_mib, ray.object_store_mib and ray.num_cpus"
-        return Check("memory", "warn", told, remedy)
-    return Check("memory", "ok", told)
+        return Check("memory", "warn", fact, remedy)
+    return Check("memory", "ok", fact)
 
 
 def disk_check(name: str, folder: str) -> Check:
@@ -125,14 +125,14 @@ def disk_check(name: str, folder: str) -> Check:
     while not place.exists():
         place = place.parent
     usage = shutil.disk_usage(place)
-    told = f"{usage.free / GIB:.1f} GiB free of {usage.total / GIB:.1f} GiB at {place}"
+    fact = f"{usage.free / GIB:.1f} GiB free of {usage.total / GIB:.1f} GiB at {place}"
     if usage.total and usage.used / usage.total > RAY_FULL:
         return Check(
-            name, "warn", told, f"over {RAY_FULL:.0%} full: Ray stops to write there; free some space"
+            name, "warn", fact, f"over {RAY_FULL:.0%} full: Ray stops to write there; free some space"
         )
     if usage.free < LEAST_DISK:
-        return Check(name, "warn", told, "free some space, or choose another --workdir (config: workdir)")
-    return Check(name, "ok", told)
+        return Check(name, "warn", fact, "free some space, or choose another --workdir (config: workdir)")
+    return Check(name, "ok", fact)
 
 
 def shared_memory_check(folder: str = "/dev/shm", needed: int | None = None) -> Check:
@@ -141,11 +141,11 @@ def shared_memory_check(folder: str = "/dev/shm", needed: int | None = None) -> 
     if not Path(folder).is_dir():
         return Check("shared memory", "ok", f"no {folder} here: Ray uses files")
     free = shutil.disk_usage(folder).free
-    told = f"{free / 2**20:,.0f} MiB free at {folder}, Ray's object store takes {needed / 2**20:,.0f} MiB"
+    fact = f"{free / 2**20:,.0f} MiB free at {folder}, Ray's object store takes {needed / 2**20:,.0f} MiB"
     if free < needed:
         remedy = "give more (docker run --shm-size=2g; a Memory emptyDir), or lower ray.object_store_mib"
-        return Check("shared memory", "warn", told, remedy)
-    return Check("shared memory", "ok", told)
+        return Check("shared memory", "warn", fact, remedy)
+    return Check("shared memory", "ok", fact)
 
 
 def _meminfo(file: str) -> dict[str, int]:

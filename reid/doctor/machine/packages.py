@@ -24,11 +24,11 @@ def requirements() -> tuple[str, list[str]]:
         project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
         return str(project["requires-python"]), list(project["dependencies"])
     try:
-        told = metadata.metadata(PROJECT)
+        package = metadata.metadata(PROJECT)
         listed = metadata.requires(PROJECT) or []
     except metadata.PackageNotFoundError:
         return "", []
-    return told["Requires-Python"] or "", [one for one in listed if "extra ==" not in one]
+    return package["Requires-Python"] or "", [one for one in listed if "extra ==" not in one]
 
 
 def package_checks(

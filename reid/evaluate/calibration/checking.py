@@ -98,5 +98,5 @@ def check(
 
 def _ece(p: Floats, truth: Floats, weight: Floats, bins: int) -> float:
     place = np.minimum((p * bins).astype(np.int64), bins - 1)
-    said, was = (np.bincount(place, weights=weight * v, minlength=bins) for v in (p, truth))
-    return float(np.abs(said - was).sum())
+    predicted, was = (np.bincount(place, weights=weight * v, minlength=bins) for v in (p, truth))
+    return float(np.abs(predicted - was).sum())

@@ -47,7 +47,7 @@ def fit(
             "two identities and a negative pair are the least"
         )
     make = fit_isotonic if method == "isotonic" else fit_logistic
-    asked = scores.by_query
+    queries_scored = scores.by_query
     return PairCalibration(
         query=query,
         gallery=gallery,
@@ -57,10 +57,10 @@ def fit(
         identities=scores.identities,
         positive_pairs=len(scores.positive),
         negative_pairs=len(scores.negative),
-        queries=0 if asked is None else len(asked.mate),
-        gallery_items=0 if asked is None else asked.items,
+        queries=0 if queries_scored is None else len(queries_scored.mate),
+        gallery_items=0 if queries_scored is None else queries_scored.items,
         verification=verification_points(scores, rates, resamples, seed),
-        open_set=() if asked is None else open_set_points(asked, rates, resamples, seed),
+        open_set=() if queries_scored is None else open_set_points(queries_scored, rates, resamples, seed),
     )
 
 

@@ -195,8 +195,8 @@ class _SortedPairs:
         return positives / positives[-1], negatives / total
 
     def _cumulated(self, weight: Floats, count: int) -> Floats:
-        asked, shown = self._sides
-        summed: Floats = np.cumsum(weight[asked[:count]] * weight[shown[:count]])
+        query_place, shown = self._sides
+        summed: Floats = np.cumsum(weight[query_place[:count]] * weight[shown[:count]])
         return summed
 
 

@@ -51,9 +51,9 @@ def choose_protocol(
     if any(len(cameras) > 1 for cameras in seen.values()):
         return ProtocolChoice(get_protocol(ACROSS))
     count = len({(dataset, camera) for (dataset, _), found in seen.items() for camera in found})
-    told = ("no camera is known", "one camera")[count] if count < 2 else "no identity was seen by two cameras"
+    reason = ("no camera is known", "one camera", "no identity was seen by two cameras")[min(count, 2)]
     note = (
-        f"{told}: {field}=auto is the protocol {WITHIN}; right answers may be of the query's camera; not "
+        f"{reason}: {field}=auto is the protocol {WITHIN}; right answers may be of the query's camera; not "
         "counted are only its own capture, what was made from it, and identical files."
     )
     return ProtocolChoice(get_protocol(WITHIN), note)

@@ -24,12 +24,12 @@ def parse_gallery(text: str) -> Kinds:
 
 def split_pairing(text: str) -> tuple[Subset, Kinds | None]:
     """The query subset and the gallery of a pairing; None where only the query side is written."""
-    asked, arrow, found = text.partition("->")
-    if "|" in asked:
+    query, arrow, found = text.partition("->")
+    if "|" in query:
         raise UsageError(
             f"{text!r}: only a gallery can be mixed; a query is one subset, e.g. 'nir->rgb|nir'."
         )
-    return parse_subset(asked), parse_gallery(found) if arrow else None
+    return parse_subset(query), parse_gallery(found) if arrow else None
 
 
 def gallery_name(kinds: Sequence[Iterable[str]]) -> str:

@@ -42,8 +42,8 @@ def select_queries(
     queries = []
     for parts, seen in found:
         for caption in _captions(config, parts.get(Modality.TEXT)):
-            told = [(m, row, caption if m is Modality.TEXT else None) for m, row in parts.items()]
-            queries.append(make_query(told, seen))
+            chosen_parts = [(m, row, caption if m is Modality.TEXT else None) for m, row in parts.items()]
+            queries.append(make_query(chosen_parts, seen))
     return Selection(tuple(queries), len(mine) - len(found))
 
 

@@ -112,11 +112,11 @@ def _look(
     for (name, (seen, region)), ((colour, clear), (accent, hint)) in zip(
         regions.items(), colours, strict=True
     ):
-        pattern, told = None, 0.0
+        pattern, certainty = None, 0.0
         if name not in _SMALL:
             middle = _middle(region, _MIDDLE)
-            pattern, told = pattern_of(seen[:, middle], region[:, middle])
-        parts[name] = _Part(colour, clear * sure, accent, hint * sure, pattern, told * sure)
+            pattern, certainty = pattern_of(seen[:, middle], region[:, middle])
+        parts[name] = _Part(colour, clear * sure, accent, hint * sure, pattern, certainty * sure)
     return parts
 
 
@@ -161,7 +161,7 @@ def _name(centres: Floats, shares: Floats) -> list[tuple[tuple[str, float], tupl
 def _tell(
     kind: Kind, parts: dict[str, _Part], rng: np.random.Generator, least: float, least_pattern: float
 ) -> GeneratedCaption:
-    said: list[float] = []
+    confidences: list[float] = []
     looks: dict[str, RegionLook] = {}
     found: list[SampleAttribute] = []
     for name, part in parts.items():
@@ -175,14 +175,14 @@ def _tell(
             )
         if part.colour_sure < least:
             continue
-        said.append(part.colour_sure)
+        confidences.append(part.colour_sure)
         colours = [part.colour]
         if part.accent and part.accent_sure >= least * _ACCENT:
             colours.append(part.accent)
         pattern = None
         if part.pattern not in (None, PLAIN) and part.pattern_sure >= least_pattern:
             pattern = part.pattern
-            said.append(part.pattern_sure)
+            confidences.append(part.pattern_sure)
         looks[name] = RegionLook(tuple(colours), pattern)
-    confidence = float(np.exp(np.mean(np.log(np.maximum(said, 1e-6))))) if said else 0.0
+    confidence = float(np.exp(np.mean(np.log(np.maximum(confidences, 1e-6))))) if confidences else 0.0
     return GeneratedCaption(sentence(kind, looks, rng), round(confidence, 4), tuple(found))

@@ -38,15 +38,15 @@ def above_confidence(merged: Mapping[str, SampleAttribute], least: float) -> dic
     return {name: a for name, a in merged.items() if (a.confidence or 0.0) >= least}
 
 
-def attribute_words(said: Mapping[str, SampleAttribute], schema: AttributeSchema) -> dict[str, str]:
+def attribute_words(attributes: Mapping[str, SampleAttribute], schema: AttributeSchema) -> dict[str, str]:
     """What the sentence says for each attribute; silent values are left out."""
-    found = {name: schema.attribute(name).values[a.value] for name, a in said.items()}
+    found = {name: schema.attribute(name).values[a.value] for name, a in attributes.items()}
     return {name: text for name, text in found.items() if text}
 
 
-def attribute_sentence(said: Mapping[str, SampleAttribute], schema: AttributeSchema) -> str:
+def attribute_sentence(attributes: Mapping[str, SampleAttribute], schema: AttributeSchema) -> str:
     """The schema's sentence with these attributes; parts that lack one are left out."""
-    known = attribute_words(said, schema)
+    known = attribute_words(attributes, schema)
     parts = []
     for alternatives in schema.sentence:
         fitting = (text for text in alternatives if all(slot in known for slot in slots_of(text)))
@@ -56,10 +56,10 @@ def attribute_sentence(said: Mapping[str, SampleAttribute], schema: AttributeSch
 
 
 def fitting_sentence(
-    said: Mapping[str, SampleAttribute], schema: AttributeSchema, limit: int = CONTEXT
+    attributes: Mapping[str, SampleAttribute], schema: AttributeSchema, limit: int = CONTEXT
 ) -> tuple[str, dict[str, SampleAttribute]]:
     """The sentence, and what it is made of: the least sure attributes are dropped until it fits `limit`."""
-    kept = dict(said)
+    kept = dict(attributes)
     while True:
         text = attribute_sentence(kept, schema)
         if token_length(text) <= limit or not kept:
@@ -68,11 +68,13 @@ def fitting_sentence(
 
 
 def sentence_faults(
-    text: str, said: Mapping[str, SampleAttribute], schema: AttributeSchema, limit: int = CONTEXT
+    text: str, attributes: Mapping[str, SampleAttribute], schema: AttributeSchema, limit: int = CONTEXT
 ) -> list[str]:
     """What is wrong with a sentence about these attributes, one remark each; empty when it may stand."""
     low = text.lower()
-    found = [f"it does not say {w!r}" for w in attribute_words(said, schema).values() if w.lower() not in low]
+    found = [
+        f"it does not say {w!r}" for w in attribute_words(attributes, schema).values() if w.lower() not in low
+    ]
     if "unknown" in low:
         found.append("it says 'unknown'")
     if re.search(r"[{}<>\n]", text):

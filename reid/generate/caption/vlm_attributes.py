@@ -90,10 +90,10 @@ class CapVlm:
     def __call__(self, sources: Sequence[GeneratorInput]) -> list[Generated]:
         """One caption a source, or a DataError where the model gave nothing to say."""
         shown = [views(s.images) for s in sources]
-        asked = [(i, name, picture) for i, found in enumerate(shown) for name, picture in found.items()]
+        questions = [(i, name, picture) for i, found in enumerate(shown) for name, picture in found.items()]
         records: list[list[SampleAttribute]] = [[] for _ in sources]
-        for start in range(0, len(asked), self.rows):
-            part = asked[start : start + self.rows]
+        for start in range(0, len(questions), self.rows):
+            part = questions[start : start + self.rows]
             answers = self._ask([(name, picture) for _, name, picture in part])
             for (i, _, _), answer in zip(part, answers, strict=True):
                 records[i].extend(answer)
@@ -102,12 +102,12 @@ class CapVlm:
             for source, found, pictures in zip(sources, records, shown, strict=True)
         ]
 
-    def _ask(self, asked: Sequence[tuple[str, Pixels]]) -> list[tuple[SampleAttribute, ...]]:
-        names, pictures = [n for n, _ in asked], [p for _, p in asked]
+    def _ask(self, questions: Sequence[tuple[str, Pixels]]) -> list[tuple[SampleAttribute, ...]]:
+        names, pictures = [n for n, _ in questions], [p for _, p in questions]
         prompts = [attribute_prompt(self.schema, name, self.vocabulary is None) for name in names]
         if self.vocabulary is None:
             return list(self._free(names, pictures, prompts))
-        held = HeldToGrammar(self.grammar, self.vocabulary, len(asked), self.measure)
+        held = HeldToGrammar(self.grammar, self.vocabulary, len(questions), self.measure)
         self.model.write(pictures, prompts, self.grammar.longest + 1, held)
         return [
             read_constrained_answer(text, confidences, self.schema, name)
@@ -134,30 +134,30 @@ class CapVlm:
         self, source: GeneratorInput, records: list[SampleAttribute], pictures: dict[str, Pixels]
     ) -> Generated:
         merged = merge_attributes(records, self.schema, self.source_weights)
-        said = above_confidence(merged, self.least)
+        stated = above_confidence(merged, self.least)
         if not merged:
             return DataError(f"{source.name}: cap_vlm: the model gave no valid answer.")
-        if not said:
+        if not stated:
             best = max(a.confidence or 0.0 for a in merged.values())
             return DataError(
                 f"{source.name}: cap_vlm: no attribute is sure enough (best {best:.2f}, "
                 f"params.min_confidence {self.least})."
             )
-        text, said = fitting_sentence(said, self.schema)
+        text, stated = fitting_sentence(stated, self.schema)
         if self.words_by_model:
-            text = self._worded(text, said, pictures.get(ALL, next(iter(pictures.values()))))
-        sure = sum(a.confidence or 0.0 for a in said.values()) / len(said)
+            text = self._worded(text, stated, pictures.get(ALL, next(iter(pictures.values()))))
+        sure = sum(a.confidence or 0.0 for a in stated.values()) / len(stated)
         kept = records if self.keep == "all" else list(merged.values())
         return GeneratedCaption(text, sure, tuple(replace(a) for a in kept))
 
-    def _worded(self, draft: str, said: dict[str, SampleAttribute], picture: Pixels) -> str:
+    def _worded(self, draft: str, stated: dict[str, SampleAttribute], picture: Pixels) -> str:
         prompt = (
             f"Reword this description of the {self.schema.subject} as one plain English sentence. Keep every "
             f"fact and its words, and add none: {draft}"
         )
         for _ in range(2):
             ((text, _),) = self.model.write([picture], [prompt], _SENTENCE_TOKENS)
-            found = sentence_faults(text, said, self.schema)
+            found = sentence_faults(text, stated, self.schema)
             if not found:
                 return text
             prompt = retry_prompt(prompt, f"{'; '.join(found)}.")

@@ -60,12 +60,12 @@ class MaskSam:
         """One mask a source, or a DataError; the segmenter sees one modality of all sources at a time."""
         found: list[list[GeneratedMask]] = [[] for _ in sources]
         for modality in CAMERA:
-            asked = [
+            unmasked = [
                 i
                 for i, source in enumerate(sources)
                 if modality in source.images and not (self.fuse == "first" and found[i])
             ]
-            for i, mask in zip(asked, self._ask([sources[i] for i in asked], modality), strict=True):
+            for i, mask in zip(unmasked, self._ask([sources[i] for i in unmasked], modality), strict=True):
                 if mask is not None:
                     found[i].append(resize_mask(mask, *_shape(sources[i])))
         return [

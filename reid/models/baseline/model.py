@@ -1,9 +1,9 @@
-"""The baseline that every system is compared with: a shared CLIP tower, fused by concatenation or by mean.
+"""The baseline of all comparisons: a shared CLIP tower, its modalities concatenated or averaged.
 
-`fusion: concat` (matched): one tower over the aligned camera modalities, a camera embedding on the class
-token, class tokens concatenated; the CLIP baseline of the tri-modal papers (MFRNet §4, Signal §4).
-`fusion: mean` (any-to-any): normalised per-modality features averaged in one shared space under one
-classifier, SDM (IRRA) between modalities; with text, CLIP's text tower.
+`fusion: concat` (matched): one tower for the aligned camera modalities, a camera embedding added to the class
+token, class tokens concatenated; the CLIP baseline of the tri-modal papers (MFRNet section 4, Signal section
+4). `fusion: mean` (any-to-any): normalised features of the modalities averaged in one shared space under one
+classifier, with SDM (IRRA) between modalities; CLIP's text tower encodes text.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Config(IdentityTerms, Plugin):
 
 
 class Model(ReIDModel):
-    """See the module's docstring.
+    """The baseline model. Rows may have any non-empty subset of the modalities.
 
     The example embeds two rows with a small model; the second row has no near infrared image.
 
@@ -113,7 +113,7 @@ class Model(ReIDModel):
 
     @classmethod
     def answers(cls, query: Subset, gallery: Subset) -> str | None:
-        """Any pairing, by the mean."""
+        """Any pairing, with `fusion: mean`."""
         return "fusion: mean"
 
     def load_pretrained(self) -> None:
@@ -122,7 +122,7 @@ class Model(ReIDModel):
         load_tower_weights(self.config.weights, self.image_tower, text, self.config.tower.arch)
 
     def _features(self, batch: Batch) -> dict[Modality, Tensor]:
-        """Per modality of the batch (b_m, dim), in canonical order; one pass of the tower over all images."""
+        """Features m -> (b_m, dim) in canonical order; one pass of the tower over all images."""
         visual = [m for m in self.modalities if m.is_visual and m in batch.index]
         features: dict[Modality, Tensor] = {}
         if visual:
@@ -193,7 +193,7 @@ class Model(ReIDModel):
         return self._fused(self._features(batch), batch)
 
     def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
-        """Subset -> (B, dim), from one pass of the towers."""
+        """See ReIDModel; one pass of the towers for all subsets."""
         features = self._features(batch.only({m for subset in subsets for m in subset}))
         found = {}
         for subset in subsets:

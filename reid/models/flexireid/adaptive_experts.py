@@ -1,8 +1,8 @@
-"""Adaptive expert allocation: a mixture of bottleneck adapters that gives a token as many as it needs.
+"""Adaptive expert allocation: a mixture of bottleneck adapters that uses as many experts as a token needs.
 
-FlexiReID, AEA-MoE: a linear router without bias, and of its softmax the fewest experts that together exceed a
-threshold. The paper gives six experts, the threshold (0.6, elsewhere 0.4), and raw probabilities as gates.
-Reconstructed: bottleneck, activation, scale and zero start (AdaptFormer's), routing of single tokens.
+FlexiReID, AEA-MoE: a linear router without bias; a token goes to the fewest experts whose probabilities
+together exceed a threshold. From the paper: six experts, the threshold (0.6, elsewhere 0.4), probabilities as
+gates. Reconstructed: bottleneck, activation, scale and zero start (AdaptFormer's), routing of single tokens.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ class AdaptiveExpertsConfig(Section):
 
 
 class AdaptiveExperts(nn.Module):
-    """Tokens (b, T, D) -> what is added to them, and the routing of b * T tokens or b samples."""
+    """Tokens (b, T, D) -> the mixture's output of the same shape, and the routing of b * T tokens or b
+    samples.
+    """
 
     def __init__(self, config: AdaptiveExpertsConfig, width: int) -> None:
         super().__init__()
@@ -118,7 +120,7 @@ class AdaptiveExperts(nn.Module):
         return combine(flat, spread, self.experts).view_as(tokens), routing
 
     def _units(self, tokens: Tensor, sequences: Sequences) -> Tensor:
-        """What the router sees: (b * T, D) or (b, D)."""
+        """The router's input: (b * T, D) tokens or (b, D) samples."""
         unit = self.config.unit
         if unit == "token":
             return tokens.flatten(0, -2)
@@ -140,8 +142,8 @@ class AdaptiveExperts(nn.Module):
         return place.expand(tokens.shape[:-1]).flatten()
 
     def _grouped(self, routing: Routing, width: int) -> bool:
-        """Of "auto" on a CPU: grouped where it was faster when measured; elsewhere dense, which waits for no
-        count of the chosen and keeps less for the backward pass.
+        """Whether to sort by expert. "auto": on a CPU where that was faster when measured; elsewhere dense,
+        which needs no count of the chosen tokens and keeps less for the backward pass.
 
         Forward and backward on one core, grouped / dense, at 1, 2, 3 of 6 experts a token: 193 x 768 with
         hidden 64: 0.28, 0.53, 0.73; 77 x 512: 0.41, 0.66, 0.76; 2,112 x 96 with hidden 16: 0.40, 0.83, 1.66;

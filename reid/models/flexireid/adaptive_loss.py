@@ -1,7 +1,7 @@
-"""FlexiReID's adaptive loss, and what a training step tells of its routers, in one sum over all ranks.
+"""FlexiReID's adaptive loss, and the routers' statistics of a training step, in one sum over all ranks.
 
-The paper's loss is the entropy of the whole softmax. Its reduction is not said: here the mean over a stream's
-units (padding left out), then over layers and streams, so that depth does not change it: 0 to ln E.
+The paper's loss is the entropy of the whole softmax. It does not give the reduction: here the mean over a
+stream's units without padding, then over layers and streams, so that depth does not change it: 0 to ln E.
 """
 
 from __future__ import annotations
@@ -31,12 +31,17 @@ class RouterTotals:
 
     @staticmethod
     def of(uses: Sequence[AdapterUse]) -> RouterTotals:
-        """Every rank must call it with the same uses in the same order, though some may be without units."""
+        """Sums over all ranks.
+
+        Every rank must call it with the same uses in the same order; some may have no units.
+        """
         table = sum_over_ranks(torch.stack([_sums(use) for use in uses]))
         return RouterTotals(uses, table[:, :-2].detach(), table[:, -2], table[:, -1].detach())
 
     def loss(self, reduction: Reduction) -> Tensor:
-        """The mean over layers and streams with units; "sum_layers": over streams, of sums over layers."""
+        """The mean entropy over layers and streams with units; "sum_layers": the mean over streams of sums
+        over layers.
+        """
         each = self.entropy / self.units.clamp_min(1)  # (n,)
         there = (self.units > 0).float()
         total = (each * there).sum()

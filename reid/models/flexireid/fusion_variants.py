@@ -1,7 +1,7 @@
-"""The fusions that cross-modal query fusion is compared with, and the choice among all.
+"""The fusions that cross-modal query fusion is compared with, and the choice among all of them.
 
-FlexiReID's table names concatenation, sum and hierarchical fusion and says no more: what they are here is a
-reconstruction. Concatenation follows ReID5o (2025): all tokens of the modalities that are there.
+FlexiReID's table names concatenation, sum and hierarchical fusion without details; all three are
+reconstructed. Concatenation follows ReID5o (2025): all tokens of the present modalities.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reid.nn.cross_attention import CrossAttentionStack, keep_mean
 
 
 class SumFusion(nn.Module):
-    """The sum of the unit global vectors of the modalities that are there. No parameters."""
+    """The sum of the unit global vectors of the present modalities. No parameters."""
 
     def __init__(self, dim: int, slots: Sequence[int]) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class SumFusion(nn.Module):
         self.modes = all_modes(slots)
 
     def forward(self, streams: Mapping[int, Stream], wanted: Tensor, every: bool = False) -> Tensor:
-        """See CMQF."""
+        """See QueryFusion."""
         rows, columns = wanted.nonzero(as_tuple=True)
         total = wanted.new_zeros(len(rows), self.dim, dtype=torch.float32)
         for slot, stream in streams.items():
@@ -37,7 +37,7 @@ class SumFusion(nn.Module):
 
 
 class ConcatFusion(nn.Module):
-    """All tokens of the modalities that are there, in a row, through self-attention; their mean."""
+    """All tokens of the present modalities in one sequence, through self-attention; the mean token."""
 
     def __init__(self, config: FusionConfig, dim: int, slots: Sequence[int]) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class ConcatFusion(nn.Module):
         self.fuse = CrossAttentionStack(dim, config.depth, config.heads)
 
     def forward(self, streams: Mapping[int, Stream], wanted: Tensor, every: bool = False) -> Tensor:
-        """See CMQF. Every mode is a pass of its own, as sequences differ in length."""
+        """See QueryFusion. Every mode is a pass of its own, as sequences differ in length."""
         size = len(wanted)
         full = {m: s.spread(s.tokens, size) for m, s in streams.items()}
         padding = {m: s.spread(s.ignored, size) for m, s in streams.items() if s.ignored is not None}
@@ -69,9 +69,9 @@ class ConcatFusion(nn.Module):
 
 
 class HierarchicalFusion(nn.Module):
-    """Sketch and infrared first, what comes of them with the text second: self-attention and mean each time.
+    """Fuses sketch and infrared first, then the result with the text: self-attention and mean each time.
 
-    Of global vectors; a learned embedding stands in for a missing modality.
+    It uses global vectors; a learned embedding replaces a missing modality.
     """
 
     def __init__(self, config: FusionConfig, dim: int, slots: Sequence[int]) -> None:
@@ -82,7 +82,7 @@ class HierarchicalFusion(nn.Module):
         self.lef = MissingEmbeddings(config, self.modes, 1, dim)
 
     def forward(self, streams: Mapping[int, Stream], wanted: Tensor, every: bool = False) -> Tensor:
-        """See CMQF."""
+        """See QueryFusion."""
         size = len(wanted)
         full = {m: s.spread(s.whole, size) for m, s in streams.items()}
         nothing = next(iter(full.values()))[:1] * 0  # of a modality without rows: nobody wants its modes
@@ -99,7 +99,9 @@ class HierarchicalFusion(nn.Module):
 
 
 def make_fusion(config: FusionConfig, dim: int, slots: Sequence[int], context: int) -> nn.Module:
-    """The fusion of a configuration, called as CMQF, for slots in use and texts of so many positions."""
+    """The configured fusion, called like QueryFusion, for the used slots and texts of up to `context`
+    positions.
+    """
     if config.kind == "sum":
         return SumFusion(dim, slots)
     if config.kind == "concat":

@@ -1,14 +1,14 @@
-"""FlexiReID: sketch, infrared picture, sentence, or any of them together, find a photo.
+"""FlexiReID: find a photo by a sketch, an infrared image, a sentence, or any of them together.
 
-From the paper: CLIP's two towers, frozen, with a mixture of adapters in every block (`adaptive_experts`),
-image experts shared by RGB, sketch and infrared; cross-modal query fusion with learned embeddings for what
-is missing (`query_fusion`); SDM between the photo and each of the seven queries, summed, and the routers'
-entropy. The photo's vector is CLIP's class token and is not fused. Reconstructed, as the paper leaves it
-open: where the mixtures stand and what they read, SDM's scale and epsilon (IRRA's), how fusion is read.
+From the paper: CLIP's two towers, frozen, with a mixture of adapters in every block (`adaptive_experts`); the
+image experts are shared by RGB, sketch and infrared; cross-modal query fusion with learned embeddings for
+missing modalities (`query_fusion`); SDM between the photo and each of the seven queries, summed; the routers'
+entropy. The photo's vector is CLIP's class token, without fusion. Reconstructed, because the paper does not
+say: the place and input of the mixtures, SDM's scale and epsilon (IRRA's), the details of the fusion.
 
-Any-to-any, and both sides alike: a subset without RGB is fused, RGB is its own vector, and RGB with others is
-the normalised mean of the two unit vectors. Only photos in the gallery are trained for; a gallery of
-sketches, infrared or text lies in the same space, and no side needs text.
+Any-to-any, with equal vectors on both sides: a subset without RGB is fused; RGB is its own vector; RGB with
+others is the normalised mean of the two unit vectors. Training covers galleries of photos only; sketches,
+infrared and text as gallery lie in the same space.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Config(Plugin):
 
 
 class Model(ReIDModel):
-    """See the module's docstring. Rows may have any non-empty subset of the modalities."""
+    """The FlexiReID model. Rows may have any non-empty subset of the modalities."""
 
     regime = Regime.ANY_TO_ANY
 
@@ -150,7 +150,7 @@ class Model(ReIDModel):
 
     @classmethod
     def answers(cls, query: Subset, gallery: Subset) -> str | None:
-        """Photos in the gallery; sketches, sentences and one infrared modality ask for them."""
+        """Photos in the gallery; queries of sketch, text and one infrared modality."""
         both = {*query, *gallery}
         if RGB not in gallery or {Modality.NIR, Modality.TIR} <= both:
             return None
@@ -158,9 +158,9 @@ class Model(ReIDModel):
         return None if both - known else "infrared: tir" if Modality.TIR in both else ""
 
     def load_pretrained(self) -> None:
-        """Fill the towers from `model.weights`.
+        """Load the towers from `model.weights`.
 
-        Raises ConfigError for frozen towers without weights, and when there is nothing to train.
+        Raises ConfigError for frozen towers without weights, and when nothing would be trained.
         """
         config = self.config
         if config.freeze_backbone and config.weights == "random":
@@ -180,14 +180,14 @@ class Model(ReIDModel):
             load_modality_embedding(config.weights, self.class_bias)
 
     def forward(self, batch: Batch) -> Output:
-        """SDM of the photo with every query that a row can ask, and the routers' entropy, over all ranks.
+        """SDM of the photo with every query subset that a row has, and the routers' entropy, over all ranks.
 
-        A row counts for the queries whose modalities it has besides RGB. `features` are the photos' vectors.
+        `features` are the photos' vectors.
         """
         batch = batch.only(self.modalities).completed(self.modalities, *self.image_tower.size)
         streams, uses = self._encode(batch, prune=False)
         has_photo = batch.present[:, ORDER.index(RGB)]
-        wanted = self._askable(batch) & has_photo[:, None]
+        wanted = self._available_queries(batch) & has_photo[:, None]
         photos = streams[RGB].spread(streams[RGB].whole, len(batch))  # (B, D)
         grid = self._fused(streams, wanted, every=True)  # (B, K, D)
         vectors = gather_rows(torch.cat([photos.float()[:, None], grid], dim=1))  # (all B, 1 + K, D)
@@ -209,12 +209,14 @@ class Model(ReIDModel):
         return Output(losses, photos, stats)
 
     def _sdm(self, vectors: Tensor, labels: Tensor, valid: Tensor) -> dict[str, Tensor]:
-        """A loss a query, of photos and fused vectors (B, 1 + K, D) and who counts (B, K)."""
+        """The loss of each query subset, from photos and fused vectors (B, 1 + K, D); `valid` (B, K) marks
+        the rows.
+        """
         share = 1.0 if self.config.mode_reduction == "sum" else 1 / len(self.modes)
         losses = {}
         for k, mode in enumerate(self.modes):
             rows = valid[:, k]
-            value = vectors.sum() * 0  # nobody can ask this
+            value = vectors.sum() * 0  # no row has this subset
             if bool(rows.any()):
                 value = sdm(vectors[rows, 0], vectors[rows, 1 + k], labels[rows], self.config.sdm_scale)
             losses[f"sdm_{subset_name(mode)}"] = share * value
@@ -228,7 +230,7 @@ class Model(ReIDModel):
         return self._vectors(batch, [batch])[0]
 
     def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
-        """Subset -> (B, dim), from one pass of the towers and one of the fusion."""
+        """See ReIDModel; one pass of the towers and one of the fusion for all subsets."""
         vectors = self._vectors(batch, [batch.only(subset) for subset in subsets])
         return dict(zip(subsets, vectors, strict=True))
 
@@ -238,23 +240,23 @@ class Model(ReIDModel):
             view.require_any(self.modalities)
         seen = {m for view in views for m in view.modalities}
         streams, _ = self._encode(batch.only(seen & set(self.modalities)), self.prune)
-        asked = [self._asked(view) for view in views]
-        grid = F.normalize(self._fused(streams, torch.stack(asked).any(0)), dim=2)  # (B, K, D)
+        queries_of_views = [self._own_query(view) for view in views]
+        grid = F.normalize(self._fused(streams, torch.stack(queries_of_views).any(0)), dim=2)  # (B, K, D)
         photo = streams.get(RGB)
         photos = grid.new_zeros(len(batch), self.dim)
         if photo is not None:
             photos = photo.spread(F.normalize(photo.whole.float(), dim=1), len(batch))
-        found = []
-        for view, columns in zip(views, asked, strict=True):
+        vectors = []
+        for view, columns in zip(views, queries_of_views, strict=True):
             own = photos * view.present[:, ORDER.index(RGB), None]
-            found.append(F.normalize(own + (grid * columns[..., None]).sum(1), dim=1))
-        return found
+            vectors.append(F.normalize(own + (grid * columns[..., None]).sum(1), dim=1))
+        return vectors
 
     @torch.no_grad()
     def routing(self, batch: Batch) -> dict[str, ExpertMap]:
-        """Of pictures, in the first, the middle and the last block ("image0/rgb"); see ReIDModel.
+        """Experts of the images in the first, middle and last block ("image0/rgb"); see ReIDModel.
 
-        With samples as units all patches of a picture share one choice.
+        If samples are routed, all patches of an image share one expert.
         """
         batch.require_any(self.modalities)
         _, uses = self._encode(batch.only(self.modalities), prune=False)
@@ -273,19 +275,19 @@ class Model(ReIDModel):
         return found
 
     def _patterns(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What rows have of the query modalities (B, 1, S), and what queries are made of (1, K, S)."""
+        """The query modalities that rows have, (B, 1, S), and those of the query subsets, (1, K, S)."""
         own = list(self.slots.values())
         made = batch.present.new_tensor([[m in mode for m in own] for mode in self.modes])
         return batch.present[:, None, [ORDER.index(m) for m in own]], made[None]
 
-    def _askable(self, batch: Batch) -> Tensor:
-        """(B, K) bool: queries whose modalities the row has, perhaps with others."""
+    def _available_queries(self, batch: Batch) -> Tensor:
+        """(B, K) bool: query subsets whose modalities the row has, perhaps among others."""
         has, made = self._patterns(batch)
         can: Tensor = (has | ~made).all(2)
         return can
 
-    def _asked(self, batch: Batch) -> Tensor:
-        """(B, K) bool: the query that is all of the row, without its photo; none for a photo alone."""
+    def _own_query(self, batch: Batch) -> Tensor:
+        """(B, K) bool: the query subset of all that the row has besides RGB; none for RGB alone."""
         has, made = self._patterns(batch)
         own: Tensor = (has == made).all(2)
         return own
@@ -301,9 +303,9 @@ class Model(ReIDModel):
         return grid
 
     def _encode(self, batch: Batch, prune: bool) -> tuple[dict[Modality, Stream], list[AdapterUse]]:
-        """Streams of the batch's modalities, each tower run once; without pruning also how they were routed.
+        """Streams of the batch's modalities, each tower run once, and without pruning how they were routed.
 
-        `prune` leaves out the last block's tokens that nothing reads: of photos all but the class token.
+        `prune` leaves out tokens of the last block that are not used: for photos all but the class token.
         """
         streams: dict[Modality, Stream] = {}
         uses: list[AdapterUse] = []

@@ -1,9 +1,9 @@
 """Cross-modal query fusion: any non-empty subset of three modalities becomes one vector.
 
-FlexiReID, CMQF: every modality is asked by the sum of the other two in a block of its own, the answers lie
-side by side in a shared block, and their mean is the vector; a learned embedding stands in for a missing
-modality. That is the paper's. It leaves open what is added up, as pictures and sentences differ in length;
-the readings here (`tokens`), the blocks' make and the shapes of the embeddings are reconstructions.
+FlexiReID, CMQF. From the paper: in a block of its own, each modality is attended to by the sum of the other
+two; a shared block takes the concatenated results; their mean is the vector; a learned embedding replaces a
+missing modality. Reconstructed: what is summed although images and sentences differ in length (`tokens`), the
+structure of the blocks, and the shapes of the embeddings.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Fusion = Literal["cmqf", "concat", "sum", "hierarchical"]
 
 
 class FusionConfig(Section):
-    """How the modalities of a query are fused; the RGB side never is."""
+    """How the modalities of a query are fused; photos are not."""
 
     kind: Fusion = Field(
         "cmqf",
@@ -57,7 +57,7 @@ class FusionConfig(Section):
 
 
 class MissingEmbeddings(nn.Module):
-    """(mode, slot) -> (L, D), what stands in for a modality that the mode lacks; normal 0.02, or zeros."""
+    """(mode, slot) -> (L, D): tokens that replace a modality which the mode lacks; normal 0.02, or zeros."""
 
     def __init__(self, config: FusionConfig, modes: Sequence[Mode], length: int, dim: int) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class QueryFusion(nn.Module):
         self.lef = MissingEmbeddings(config, self.modes, self.length, dim)
 
     def forward(self, streams: Mapping[int, Stream], wanted: Tensor, every: bool = False) -> Tensor:
-        """Modes that nobody wants are left out, unless `every` is to be computed (for equal gradients)."""
+        """Computes only the modes that some row wants; with `every` all of them (for equal gradients)."""
         columns = list(range(len(self.modes)))
         if not every:
             columns = [k for k, some in enumerate(wanted.any(0).tolist()) if some]
@@ -117,16 +117,16 @@ class QueryFusion(nn.Module):
             lacking = [k for k in columns if m not in self.modes[k]]
             parts: dict[int, Tensor] = {}
             if having:
-                parts |= zip(having, self._asked(m, having, streams[m], lengths[m], full, size), strict=True)
+                parts |= zip(having, self._attend(m, having, streams[m], lengths[m], full, size), strict=True)
             if lacking:
-                parts |= zip(lacking, self._asked_lef(m, lacking, full, size), strict=True)
+                parts |= zip(lacking, self._attend_missing(m, lacking, full, size), strict=True)
             answers.append(torch.stack([parts[k] for k in columns], dim=1))  # (B, k, Q, D)
         joined = torch.cat(answers, dim=2)[wanted[:, columns]]  # (N, 3 Q, D)
         mixed: Tensor = self.fuse(joined)
         return mixed.mean(1)
 
     def _sequences(self, slot: int, stream: Stream) -> tuple[Tensor, Tensor | None]:
-        """What a modality adds to the others' queries, (b, Q, D), and its padding (b, Q)."""
+        """A modality's part of the other modalities' queries, (b, Q, D), and its padding (b, Q)."""
         if self.config.tokens != "resampled":
             return stream.whole[:, None], None
         if slot == TEXT_SLOT:
@@ -134,7 +134,7 @@ class QueryFusion(nn.Module):
         return resample_picture(stream.tokens, self.length), None
 
     def _queries(self, slot: int, mode: int, full: Mapping[int, Tensor], size: int) -> Tensor:
-        """The sum of the other modalities, each real or stood in for: (B, Q, D)."""
+        """The sum of the other modalities, missing ones replaced: (B, Q, D)."""
         others = [
             full[o] if o in self.modes[mode] else self.lef.of(mode, o).expand(size, -1, -1)
             for o in range(SLOTS)
@@ -142,7 +142,7 @@ class QueryFusion(nn.Module):
         ]
         return torch.stack(others).sum(0)
 
-    def _asked(
+    def _attend(
         self,
         slot: int,
         modes: Sequence[int],
@@ -151,7 +151,7 @@ class QueryFusion(nn.Module):
         full: Mapping[int, Tensor],
         size: int,
     ) -> Sequence[Tensor]:
-        """A modality that is there, asked once by the queries of all modes that have it: (B, Q, D) each."""
+        """Attention of the queries of all modes with this modality to its tokens: (B, Q, D) each."""
         source, ignored = own
         if self.config.tokens == "global_q_local_kv":
             source, ignored = stream.tokens, stream.ignored
@@ -160,10 +160,10 @@ class QueryFusion(nn.Module):
         mixed: Tensor = self.ask[slot](torch.cat(queries, dim=1), source, ignored, added)
         return stream.spread(mixed, size).chunk(len(modes), dim=1)
 
-    def _asked_lef(
+    def _attend_missing(
         self, slot: int, modes: Sequence[int], full: Mapping[int, Tensor], size: int
     ) -> Sequence[Tensor]:
-        """What stands in for a missing modality, asked by each mode's queries: (B, Q, D) each."""
+        """Attention of each mode's queries to the embedding of a missing modality: (B, Q, D) each."""
         queries = torch.cat([self._queries(slot, k, full, size) for k in modes])
         source = torch.cat([self.lef.of(k, slot).expand(size, -1, -1) for k in modes])
         mixed: Tensor = self.ask[slot](queries, source)

@@ -1,4 +1,6 @@
-"""A batch's pictures and sentences through adapted towers: a stream a modality, and how it was routed."""
+"""Encodes a batch's images and sentences with the adapted towers: one stream for each modality, and its
+routing.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,11 @@ def picture_streams(
     short: Sequence[Modality] = (),
     class_bias: Tensor | None = None,
 ) -> tuple[dict[Modality, Stream], list[AdapterUse]]:
-    """One pass over all pictures of these modalities. Of the `short` ones, which must come first, only the
-    global vectors; then no routing is told. `adapters`: one a block, or none at all; `class_bias` (pictures,
-    width) is added to the class tokens.
+    """Encode all images of these modalities in one pass.
+
+    Modalities in `short` must come first; only their global vectors are computed, and then no routing is
+    returned. `adapters`: one for each block, or none at all. `class_bias` (images, width) is added to the
+    class tokens.
     """
     sizes = {m: len(batch.index[m]) for m in modalities}
     images = torch.cat([batch.images[m] for m in modalities])
@@ -67,7 +71,7 @@ def picture_streams(
 def sentence_stream(
     tower: TextTower, adapters: nn.ModuleList, batch: Batch, style: Style
 ) -> tuple[Stream, list[AdapterUse]]:
-    """The batch's texts: the global vector is the end token's, what lies behind it is padding."""
+    """Encode the batch's texts: the global vector is the end token's; later positions are padding."""
     assert batch.tokens is not None
     found = encode_sentences(tower, list(adapters) or [None] * len(tower.blocks), batch.tokens, style)
     assert found.ends is not None

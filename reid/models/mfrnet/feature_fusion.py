@@ -1,4 +1,4 @@
-"""FFM (MFRNet §3.2): before the encoder, each modality receives what mixtures make of the others' tokens."""
+"""FFM (MFRNet section 3.2): before the encoder, each modality receives tokens generated from the others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Generations = dict[tuple[Modality, Modality], Tensor]
 
 
 class MixtureConfig(Section):
-    """One kind of mixture: its experts and its router."""
+    """One kind of mixture of experts: its experts and its router."""
 
     enabled: bool = Field(True, description="use this mixture of experts")
     experts: int = Field(3, ge=1, description="number of experts in each mixture")
@@ -69,7 +69,7 @@ class MixtureConfig(Section):
 
 
 class FeatureFusionConfig(MixtureConfig):
-    """Fusion before the encoder (or further in)."""
+    """Fusion before the encoder, or after some of its blocks (FFM)."""
 
     keep: float = Field(
         0.5, ge=0, le=1, description="weight of a modality's own tokens (lambda in the paper)"
@@ -81,7 +81,7 @@ class FeatureFusionConfig(MixtureConfig):
 
 @dataclass(frozen=True)
 class MixtureUse:
-    """How a mixture routed: the modality of each token, and the tokens of each of its calls."""
+    """How one mixture routed: its output, the modality of each token, and the tokens of each of its calls."""
 
     name: str
     result: MixtureOutput
@@ -90,11 +90,12 @@ class MixtureUse:
 
 
 class FeatureFusion(nn.Module):
-    """Each modality's tokens from its own and the others' (paper Eq. 3-6).
+    """Each modality's tokens from its own and the others' (paper, equations 3 to 6).
 
-    X'_M = keep * X_M + sum over sources S of a_S * G(X_S), where a is the softmax of learned weights of the
-    sources that a row has. A missing M has no first term; a row with one modality keeps that as it is. The
-    directions share two mixtures: in canonical order of target and source, the first half and the second.
+    X'_M = keep * X_M + sum over sources S of a_S * G(X_S). a is the softmax of learned weights over the
+    sources that a row has. A missing M has no first term; a row with one modality keeps it unchanged. Two
+    mixtures serve all directions: in canonical order of target and source, one the first half, the other the
+    second.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class FeatureFusion(nn.Module):
         return self.fuse(tokens, generations, batch), uses
 
     def generate(self, tokens: Tokens) -> tuple[Generations, list[MixtureUse]]:
-        """Every direction's generation (source, target) -> (b_source, T, D), whatever the target has."""
+        """The generated tokens of every direction, and how the mixtures routed."""
         generations: Generations = {}
         uses: list[MixtureUse] = []
         length = next(iter(tokens.values())).shape[1]
@@ -136,7 +137,7 @@ class FeatureFusion(nn.Module):
         return generations, uses
 
     def fuse(self, tokens: Tokens, generations: Generations, batch: Batch) -> Tokens:
-        """Complete tokens m -> (B, T, D) from packed ones and what is generated from them."""
+        """Complete tokens m -> (B, T, D) from packed tokens and the tokens generated from them."""
         return {t: self._fused(t, tokens, generations, batch) for t in self.modalities}
 
     def _fused(

@@ -1,9 +1,9 @@
 """MFRNet (ICML 2025): mixtures of experts that fuse modalities before the encoder and refine them within it.
 
-One CLIP tower over aligned cameras. FFM (paper §3.2): each modality receives what two mixtures of generators
-make of the others' tokens, which also stands in for a modality that is missing. FRM (§3.3): a mixture of
-residual adapters takes the place of the last block's FFN. Experts are distinct and alive by default; public
-MFRNet had one shared set, zeroed at loading. The `official` switches reproduce its arithmetic.
+One CLIP tower encodes the aligned cameras. FFM (paper section 3.2): each modality receives tokens that two
+mixtures generate from the other modalities; they also replace a missing modality. FRM (section 3.3): a
+mixture of residual adapters replaces the FFN of the last block. By default the experts are distinct and
+trained; the public code had one shared set, set to zero at loading. The `official` switches reproduce it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from reid.nn.towers.weights import load_tower_weights
 
 
 class FRMConfig(MixtureConfig):
-    """Refinement within the encoder."""
+    """Refinement within the encoder (FRM)."""
 
     experts: int = Field(6, ge=1, description="number of experts in each mixture")
     hidden: int = Field(512, ge=1, description="size of an expert's hidden layer")
@@ -80,7 +80,7 @@ class BalanceConfig(Section):
 
 
 class OfficialConfig(Section):
-    """Habits of the public code that change results; off unless its checkpoints are to be reproduced."""
+    """Behaviour of the public code that changes results; off unless its checkpoints are reproduced."""
 
     bypass_single: bool = Field(
         False, description="skip FFM and FRM for a batch of one row, as the public code does"
@@ -121,7 +121,7 @@ class Config(IdentityTerms, Plugin):
 
 
 class Model(ReIDModel):
-    """See the module's docstring. Rows may have any non-empty subset of the camera modalities."""
+    """The MFRNet model. Rows may have any non-empty subset of the camera modalities."""
 
     regime = Regime.MATCHED
 
@@ -165,17 +165,17 @@ class Model(ReIDModel):
 
     @classmethod
     def answers(cls, query: Subset, gallery: Subset) -> str | None:
-        """Any pairing of camera modalities: what is missing on a side is completed."""
+        """Any pairing of camera modalities, because missing ones are completed."""
         return "" if {*query, *gallery} <= set(CAMERA) else None
 
     def load_pretrained(self) -> None:
-        """Fill the tower from `model.weights`; the FFN that FRM replaces is left out."""
+        """Load the tower from `model.weights`, without the FFNs that FRM replaces."""
         load_tower_weights(self.config.weights, self.image_tower, None, self.config.tower.arch)
 
     def forward(self, batch: Batch) -> Output:
         """Identity losses of every head and the routers' balance loss, over the rows of all ranks.
 
-        Without FFM every row needs every modality.
+        Without FFM every row needs every modality; raises DataError otherwise.
         """
         if self.ffm is None:
             batch.require(self.modalities)
@@ -199,7 +199,7 @@ class Model(ReIDModel):
         return Output(losses, joined, {**stats})
 
     def embed(self, batch: Batch, side: Side) -> Tensor:
-        """(B, dim) unit vectors, with FFM complete ones; without it the block of a missing modality is zero.
+        """(B, dim) unit vectors; FFM completes missing modalities, without FFM their blocks are zero.
 
         Raises DataError when a row has no modality of this model.
         """
@@ -208,8 +208,11 @@ class Model(ReIDModel):
         return F.normalize(torch.cat(list(features.values()), dim=1).float(), dim=1)
 
     def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
-        """Subset -> (B, dim). Shared by all subsets: the blocks before FFM and what FFM generates; without
-        FFM the whole pass. Not with an expert capacity, where a token's output depends on the others.
+        """See ReIDModel.
+
+        All subsets share the blocks before FFM and FFM's generations, without FFM the whole pass.
+
+        With an expert capacity nothing is shared: there a token's output depends on the other tokens.
         """
         used = {m for subset in subsets for m in subset} & set(self.modalities)
         mixtures = [*self.frm.values(), *(self.ffm.generators if self.ffm is not None else ())]
@@ -244,7 +247,9 @@ class Model(ReIDModel):
 
     @torch.no_grad()
     def routing(self, batch: Batch) -> dict[str, ExpertMap]:
-        """Of every mixture and modality, without pruning; a modality that FFM makes up has FRM's only.
+        """Experts of every mixture and modality, without pruning.
+
+        A completed modality has entries of FRM only.
 
         Raises DataError when a row has no modality of this model.
         """

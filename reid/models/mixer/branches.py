@@ -1,8 +1,8 @@
-"""Copies of a backbone's last stage side by side: what MixER splits a picture's feature into.
+"""Copies of a backbone's last stage, side by side: they compute the parts of MixER's features.
 
-MixER (arXiv 2501.13307) names a modality-erased and a modality-related feature of each modality, both maps
-before pooling. How many copies there are and what they are for is a reconstruction: three copies of the last
-stage and five classifier units give the paper's parameter totals of ResNet-18, ResNet-50 and ViT-L/16.
+MixER (arXiv 2501.13307) describes a modality-erased and a modality-related feature of each modality, both as
+maps before pooling. The number and use of the copies is reconstructed: three copies of the last stage and
+five classifiers give the paper's parameter totals for ResNet-18, ResNet-50 and ViT-L/16.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ VISIBLE, INFRARED = "related_visible", "related_infrared"
 
 
 class Trunk(Protocol):
-    """All of a backbone but its last stage. What a branched head needs of it."""
+    """A backbone without its last stage: the interface that a branched head needs."""
 
     shared: int
     """Channels of the map that it gives: the last stage's input."""
@@ -40,12 +40,12 @@ class Trunk(Protocol):
         """(v, 3, H, W) and (i, 3, H, W) -> the maps (v + i, shared, h, w), visible ones first."""
 
     def take_last(self) -> nn.Module:
-        """The last stage (b, shared, h, w) -> (b, channels, h, w), which then is no part of this any more."""
+        """Remove and return the last stage, (b, shared, h, w) -> (b, channels, h, w)."""
 
 
 @dataclass(frozen=True)
 class Views:
-    """Pooled features of n pictures, the first `visible` of which are visible ones."""
+    """Pooled features of n images; the first `visible` are visible ones."""
 
     parts: dict[Part, Tensor]  # (n, D) each, float32
     visible: int
@@ -56,7 +56,7 @@ class Views:
 
 
 class GeM(nn.Module):
-    """Maps (b, C, h, w) -> (b, C): the generalised mean, its power learned (Radenovic et al. 2018)."""
+    """Generalised-mean pooling with a learned power (Radenovic et al. 2018): maps (b, C, h, w) -> (b, C)."""
 
     def __init__(self, power: float = 3.0, epsilon: float = 1e-6) -> None:
         super().__init__()
@@ -77,12 +77,13 @@ class AveragePool(nn.Module):
 
 
 class Branches(nn.Module):
-    """The maps before a last stage -> pooled features by copies of it, equal at first.
+    """Copies of the last stage on the maps before it -> pooled features. All copies start equal.
 
-    `last` becomes the erased branch. MAM acts on its input and, with shared weights, on each branch's
-    output; `pool` follows. `e_rv_ri`: a related branch for each modality, to which pictures are routed;
-    `e_r`: one for both; `e_r_base`: and an untouched one; `e`: the erased branch alone. `project` gives the
-    erased feature one half of a learned basis and the related one the other (orthogonality as in SGIEL).
+    `last` becomes the erased branch. MAM acts on its input and, with shared weights, on each branch's output;
+    `pool` follows. Layouts: `e` has only the erased branch; `e_r` adds one related branch for both
+    modalities; `e_rv_ri` adds one for each, with the images of that modality; `e_r_base` is `e_r` with an
+    unchanged branch. `project` maps the erased feature to one half of a learned basis and the related one to
+    the other half (orthogonality as in SGIEL).
     """
 
     def __init__(
@@ -117,9 +118,9 @@ class Branches(nn.Module):
         return list(self.stages.values())
 
     def forward(self, shared: Tensor, visible: int, only: tuple[Part, ...], whole: bool = False) -> Views:
-        """The parts `only` of pictures of which the first `visible` are visible ones.
+        """Compute the parts in `only` for images of which the first `visible` are visible ones.
 
-        `whole` computes every branch of every picture, as papers count, though not all is used.
+        `whole` computes every branch for every image, as papers count operations, although not all is used.
         """
         x = shared if self.shared_mam is None else self.shared_mam(shared)
         parts: dict[Part, Tensor] = {}

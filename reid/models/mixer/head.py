@@ -1,8 +1,7 @@
-"""MixER's head: branches on any backbone's maps before its last stage, their losses, and retrieval vectors.
+"""MixER's head: branches on a backbone's maps before its last stage, their losses, and retrieval vectors.
 
-Which of it is the paper's and which a reconstruction is told in `model`. It needs nothing of the
-backbone but those maps and one last stage to copy, so that it can be put on another system's backbone, as the
-paper does.
+`model` says what is from the paper and what is reconstructed. The head needs only those maps and one last
+stage to copy, so it also fits another system's backbone, as in the paper.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ class RetrievalConfig(Section):
 
 
 class HeadConfig(Section):
-    """Fields of a `model:` section that has MixER's head."""
+    """Fields of a `model:` section with MixER's head."""
 
     branch_layout: Layout = Field(
         "e_rv_ri",
@@ -145,10 +144,10 @@ class HeadConfig(Section):
 
 
 class MixerHead(nn.Module):
-    """Maps before a last stage (n, shared, h, w), visible pictures first -> features, losses, vectors.
+    """Branches, losses and retrieval vectors on maps (n, shared, h, w), visible images first.
 
-    `last` (b, shared, h, w) -> (b, channels, ...) is copied for the branches; `pool` makes (b, channels) of
-    what it gives. Raises ConfigError when a branch would learn from nothing.
+    `last` (b, shared, h, w) -> (b, channels, ...) is copied for the branches; `pool` turns its output into
+    (b, channels). Raises ConfigError when a branch would have no loss.
     """
 
     def __init__(
@@ -189,12 +188,12 @@ class MixerHead(nn.Module):
         self.dim = len(self.retrieved) * channels
 
     def forward(self, shared: Tensor, visible: int, retrieval: bool = False, whole: bool = False) -> Views:
-        """Features of the parts that training needs, or with `retrieval` that vectors hold."""
+        """Features of the parts that training needs, or with `retrieval` those of a vector."""
         views: Views = self.branches(shared, visible, self.retrieved if retrieval else self.kinds, whole)
         return views
 
     def vectors(self, views: Views) -> Tensor:
-        """(n, dim) float32 unit vectors: the unit features side by side, the related one weighted."""
+        """(n, dim) float32 unit vectors: the concatenated unit features, the related one weighted."""
         rows = []
         for part in self.retrieved:
             x = views.parts[part]
@@ -209,9 +208,9 @@ class MixerHead(nn.Module):
     def losses(
         self, views: Views, visible: Tensor, infrared: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor | float]]:
-        """Weighted losses and statistics over all ranks' pictures.
+        """Weighted losses and statistics over the images of all ranks.
 
-        `visible` and `infrared` are the identities of all ranks' pictures of that modality.
+        `visible` and `infrared` are the identities of all ranks' images of that modality.
         """
         device = visible.device.type
         with torch.autocast(device, enabled=False):

@@ -1,11 +1,11 @@
-"""MixER: modality-erased and modality-related features, for galleries of visible and infrared pictures mixed.
+"""MixER: modality-erased and modality-related features, for galleries that mix visible and infrared images.
 
-After arXiv 2501.13307, of whose text the abstract and the supplement were at hand. The paper's: the two kinds
-of features, the identity loss on the erased one, a loss on the related one that makes it tell identity and
-modality, orthogonality of the two, a map from the erased one that tells the modality and whose gradient is
-reversed, concatenation, the weights 0.4, 0.6, 0.4, input sizes and totals. Reconstructions: the branches (see
-`branches`), joint identity-modality classes, metric terms, where orthogonality is measured, the mixed
-cross-modal triplet, which weight is whose, and the recipe (SAAI's). Any-to-any regime.
+After arXiv 2501.13307, of which only the abstract and the supplement were available. From the paper: the two
+kinds of features; the identity loss on the erased one; a loss that makes the related one predict identity and
+modality; orthogonality of the two; a modality classifier on the erased one whose gradient is reversed;
+concatenation; the weights 0.4, 0.6, 0.4; input sizes and parameter totals. Reconstructed: the branches (see
+`branches`), the joint identity-modality classes, the metric terms, the features on which orthogonality is
+measured, the mixed cross-modal triplet, the assignment of the weights, and the recipe (SAAI's). Any-to-any.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Config(HeadConfig, Plugin):
 
 
 class Model(ReIDModel):
-    """See the module's docstring."""
+    """The MixER model. A row may have rgb, the infrared modality, or both."""
 
     regime = Regime.ANY_TO_ANY
 
@@ -91,14 +91,14 @@ class Model(ReIDModel):
 
     @classmethod
     def answers(cls, query: Subset, gallery: Subset) -> str | None:
-        """Visible and one infrared modality, on either side."""
+        """Any pairing of rgb and one infrared modality."""
         infrared = {*query, *gallery} - {Modality.RGB}
         if len(infrared) != 1 or not infrared <= {Modality.NIR, Modality.TIR}:
             return None
         return "infrared: tir" if Modality.TIR in infrared else ""
 
     def load_pretrained(self) -> None:
-        """Fill the backbone, and every copy of its last stage alike, from `model.weights`."""
+        """Load the backbone, and every copy of its last stage, from `model.weights`."""
         if self.config.weights == "random":
             return
         branches = self.head.branches
@@ -108,15 +108,15 @@ class Model(ReIDModel):
             self.trunk.load(self.config.weights, branches.copies, branches.pool)
 
     def _shared(self, batch: Batch) -> tuple[Tensor, int]:
-        """The maps before the last stage, visible pictures first, and how many these are."""
+        """The maps before the last stage, visible images first, and the number of visible images."""
         batch = batch.completed(self.modalities, *self.size)
         visible, infrared = (batch.images[m] for m in self.modalities)
         return self.trunk(visible, infrared), len(visible)
 
     def forward(self, batch: Batch) -> Output:
-        """Losses over the pictures of all ranks; a row with both modalities counts as two pictures.
+        """Losses over the images of all ranks; a row with both modalities counts as two images.
 
-        Raises DataError when all pictures are of one modality.
+        Raises DataError when all images are of one modality.
         """
         batch.require_any(self.modalities)
         batch = batch.only(self.modalities).completed(self.modalities, *self.size)
@@ -137,7 +137,7 @@ class Model(ReIDModel):
         return Output(losses, summed, stats)
 
     def embed(self, batch: Batch, side: Side) -> Tensor:
-        """(B, dim) unit vectors; of both modalities, their normalised mean.
+        """(B, dim) unit vectors; for a row with both modalities the normalised mean of the two.
 
         Raises DataError when a row has no modality of this model.
         """
@@ -145,11 +145,11 @@ class Model(ReIDModel):
         return self.embed_many(batch, [subset], side)[subset]
 
     def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
-        """Subset -> (B, dim), from one pass over the pictures."""
+        """See ReIDModel; one pass over the images for all subsets."""
         for subset in subsets:
             batch.only(subset).require_any(self.modalities)
-        asked = {m for subset in subsets for m in subset} & set(self.modalities)
-        batch = batch.only(asked)
+        requested = {m for subset in subsets for m in subset} & set(self.modalities)
+        batch = batch.only(requested)
         vectors: dict[Modality, Tensor] = {}
         if batch.modalities:
             for copy in self.head.branches.copies:

@@ -1,9 +1,9 @@
 """Signal (AAAI 2026): selective interaction of patches, and global and local alignment of modalities.
 
-One CLIP tower for all cameras. SIM: class tokens attend to patches that they, or another modality's class
-token, selected (`token_selection`). GAM: a contrast by the volume that a capture's modalities span. LAM:
-feature maps sampled at moved points must agree. GAM and LAM act in training only. Matched regime: a vector
-holds a block a modality, before and after interaction; what is missing is left out on both sides.
+One CLIP tower encodes all cameras. SIM: class tokens attend to the patches that they, or another modality's
+class token, selected (`token_selection`). GAM: a contrast of the volumes that a capture's modalities span.
+LAM: feature maps sampled at moved points must agree. GAM and LAM act in training only. Matched regime: a
+vector has one block for each modality before interaction and one after it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class GlobalAlignment(nn.Module):
         self.temperature = nn.Parameter(torch.tensor(config.temperature))
 
     def bounded(self) -> Tensor:
-        """The temperature, not below the floor; its gradient passes, so that it can come back."""
+        """The temperature, at least the floor; its gradient passes, so that it can rise again."""
         if not self.config.floor:
             return self.temperature
         raw = self.temperature
@@ -160,7 +160,7 @@ class LocalAlignment(nn.Module):
 
 
 class Model(ReIDModel):
-    """See the module's docstring."""
+    """The Signal model. Training needs every modality in every row; queries and items may lack some."""
 
     regime = Regime.MATCHED
 
@@ -263,10 +263,10 @@ class Model(ReIDModel):
 
     def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
         """Subset -> (B, dim), from one pass of the tower; interaction is computed for each subset."""
-        asked = {m for subset in subsets for m in subset}
+        requested = {m for subset in subsets for m in subset}
         for subset in subsets:
             batch.only(subset).require_any(self.modalities)
-        encoded = [m for m in self.modalities if m in asked and m in batch.modalities]
+        encoded = [m for m in self.modalities if m in requested and m in batch.modalities]
         interacts = "interaction" in self._parts or not self.prune
         cls, patches = self._tokens(batch, encoded, with_patches=interacts)
         found = {}

@@ -1,10 +1,10 @@
-"""Interaction of tokens over a hypergraph: tokens that are alike share an edge, and learn through it.
+"""Interaction of tokens over a hypergraph: similar tokens share an edge and exchange features through it.
 
-STMI (AAAI 2026), cross-modal hypergraph interaction: tokens -> edges of similar ones -> tokens, with a
-learned weight of each edge and a bias of each node. The paper names neither the similarity nor the threshold,
-and its pairwise wording is no hypergraph: here every node is the anchor of one edge, which holds all that are
-at least so similar (cosine). The degree norm and the feature map come from hypergraph convolution (Bai et al.
-2021): without the first, features of similar tokens grow by the number of edges.
+STMI (AAAI 2026), cross-modal hypergraph interaction: tokens -> edges of similar tokens -> tokens, with a
+learned weight of each edge and a bias of each node. The paper gives neither the similarity nor the threshold,
+and its pairwise formulation is not a hypergraph: here every node is the anchor of one edge, which contains
+all nodes of at least a cosine similarity. The degree norm and the feature map come from hypergraph
+convolution (Bai et al. 2021): without the former, features of similar tokens grow with the number of edges.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ Kind = Literal["hypergraph", "graph", "attention", "none"]
 
 
 class HypergraphConfig(Section):
-    """How the modalities' tokens interact. All but `kind` and `layers` is for hypergraph and graph."""
+    """How the modalities' tokens interact.
+
+    All but `kind` and `layers` applies to hypergraph and graph only.
+    """
 
     kind: Kind = Field(
         "hypergraph",
@@ -62,7 +65,7 @@ class HypergraphConfig(Section):
 
 
 class HypergraphLayer(nn.Module):
-    """Nodes (B, n, D) -> (B, n, D): the input plus what its edges tell it."""
+    """Nodes (B, n, D) -> (B, n, D): the input plus the messages of its edges."""
 
     def __init__(self, config: HypergraphConfig, nodes: int, dim: int) -> None:
         super().__init__()
@@ -76,26 +79,26 @@ class HypergraphLayer(nn.Module):
             nn.init.eye_(self.map.weight)
 
     def forward(self, nodes: Tensor, members: Tensor) -> Tensor:
-        """`members` (B, edges, n) bool; a node of no edge keeps its features plus its bias's."""
+        """`members` (B, edges, n) bool. A node without an edge adds only its bias to its features."""
         edge = self.edge_weight if self.config.weight == "raw" else F.softplus(self.edge_weight)
         inside = members.to(nodes.dtype)
         if self.config.kind == "hypergraph":
             gathered = inside @ nodes / inside.sum(2, keepdim=True).clamp_min(1)  # (B, edges, D)
         else:
             gathered = nodes  # a graph: a node tells its neighbours of itself
-        told = inside.transpose(1, 2) @ (edge.to(nodes.dtype)[:, None] * gathered)
+        messages = inside.transpose(1, 2) @ (edge.to(nodes.dtype)[:, None] * gathered)
         if self.config.degree_norm:
-            told = told / inside.sum(1)[..., None].clamp_min(1)
+            messages = messages / inside.sum(1)[..., None].clamp_min(1)
         if self.map is not None:
-            told = self.map(told)
-        told = told + self.node_bias.to(told.dtype)
+            messages = self.map(messages)
+        messages = messages + self.node_bias.to(messages.dtype)
         if self.config.activation != "none":
-            told = F.gelu(told) if self.config.activation == "gelu" else F.relu(told)
-        return nodes + told
+            messages = F.gelu(messages) if self.config.activation == "gelu" else F.relu(messages)
+        return nodes + messages
 
 
 class Interaction(nn.Module):
-    """Nodes (B, n, D) of which `present` (B, n) exist -> the same, and the mean size of a hyperedge."""
+    """Nodes (B, n, D), of which `present` (B, n) exist -> the same shape, and the sizes of the edges."""
 
     def __init__(self, config: HypergraphConfig, nodes: int, dim: int, heads: int | None = None) -> None:
         super().__init__()
@@ -107,25 +110,28 @@ class Interaction(nn.Module):
             self.layers = nn.ModuleList(HypergraphLayer(config, nodes, dim) for _ in range(count))
 
     def forward(self, nodes: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Absent nodes stay as they are and tell nothing. Sizes (B, n) of the edges, 0 of absent anchors."""
+        """Absent nodes are unchanged and send no messages.
+
+        Also the sizes (B, n) of the edges, 0 for absent anchors.
+        """
         sizes: Tensor | None = None
         for layer in self.layers:
             if self.config.kind == "attention":
-                told = layer(nodes, nodes, ~present)
+                updated = layer(nodes, nodes, ~present)
             else:
                 members = hyperedges(nodes, present, self.config)
                 sizes = members.sum(2) if sizes is None else sizes
-                told = layer(nodes, members)
-            nodes = torch.where(present[..., None], told, nodes.to(told.dtype))
+                updated = layer(nodes, members)
+            nodes = torch.where(present[..., None], updated, nodes.to(updated.dtype))
         return nodes, sizes
 
 
 @torch.no_grad()
 def hyperedges(nodes: Tensor, present: Tensor, config: HypergraphConfig) -> Tensor:
-    """Which nodes (B, n, D) each anchor's edge holds: bool (B, anchors, n), itself included.
+    """The nodes (B, n, D) in each anchor's edge: bool (B, anchors, n); the anchor itself is always in it.
 
-    In float32: half precision would move nodes over the threshold. Of the pairs of a capture, mode "quantile"
-    keeps the most similar share, whatever their similarities are.
+    In float32: half precision would move nodes over the threshold. Mode "quantile" keeps the most similar
+    share of a capture's pairs, whatever their similarities are.
     """
     with torch.autocast(nodes.device.type, enabled=False):
         units = F.normalize(nodes.float(), dim=2)

@@ -1,10 +1,10 @@
-"""Attention that a mask steers: STMI's segmentation-guided modulation of a vision transformer (AAAI 2026).
+"""Attention changed by a mask: STMI's segmentation-guided modulation of a vision transformer (AAAI 2026).
 
-In a block with logits A = Q K^T, a pair of foreground tokens moves towards the largest logit of its row, any
-other pair towards the smallest: A + a (max - A) for the first, A - b (A - min) for the second (the paper's
-equation; it holds with a = b = 0 for CLIP itself). The softmax divides by the root of the width of a head;
-the paper prints that of the model's width, which with heads is a reconstruction. A row of a background token
-has no foreground pair: it is only flattened.
+In a block with logits A = Q K^T, pairs of foreground tokens move towards the largest logit of their row and
+other pairs towards the smallest: A + a (max - A) for the former, A - b (A - min) for the latter (the paper's
+equation; a = b = 0 gives CLIP). The softmax divides by the square root of a head's width; the paper prints
+the model's width, so this is a reconstruction. A background token's row has no foreground pair: it only
+flattens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Scope = Literal["layer", "shared", "head", "early", "late"]
 
 
 class MaskAttentionConfig(Section):
-    """Segmentation-guided modulation. Without a mask a row is encoded as CLIP does."""
+    """Segmentation-guided modulation. A row without a mask is encoded as by CLIP."""
 
     enabled: bool = Field(True, description="let masks change the towers' attention")
     scope: Scope = Field(
@@ -74,15 +74,19 @@ class Modulation(nn.Module):
         self.beta = nn.Parameter(torch.full(shape, start))
 
     def bounded(self, raw: Tensor) -> Tensor:
-        """Within [0, 1]. The clamp lets the gradient through, so that a strength can come back."""
+        """The strengths within [0, 1].
+
+        The clamp passes the gradient, so that a strength can leave the bound again.
+        """
         if self.config.param == "sigmoid":
             return raw.sigmoid()
         return raw.detach().clamp(0, 1) + (raw - raw.detach())
 
     def strengths(self, layer: int, usable: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor] | None:
-        """alpha and beta (b, heads or 1) of a layer for b rows of modalities `kinds`; 0 without a mask.
+        """alpha and beta (b, heads or 1) of a layer, for b rows of the modalities `kinds`; 0 for rows without
+        a mask.
 
-        None: the layer is CLIP's.
+        None if the layer is not modulated.
         """
         if layer not in self.layers:
             return None
@@ -95,9 +99,9 @@ class Modulation(nn.Module):
     def encode(
         self, tower: ImageTower, tokens: Tensor, mask: TokenMask, kinds: Tensor, class_only: bool = False
     ) -> Tensor:
-        """What `tower.encode` does, with modulated attention: (b, 1 + N, width) before ln_pre -> the same.
+        """`tower.encode` with modulated attention: (b, 1 + N, width) before ln_pre -> the same shape.
 
-        `mask` is of the b images, `kinds` (b,) the place of each one's modality. `class_only` gives
+        `mask` belongs to the b images; `kinds` (b,) is the index of each image's modality. `class_only` gives
         (b, 1, width).
         """
         blocks: list[Any] = list(tower.blocks)
@@ -123,7 +127,8 @@ def modulated_attention(
     beta: Tensor,
     class_only: bool = False,
 ) -> Tensor:
-    """Self-attention of tokens (b, T, D) with modulated logits -> (b, T, D), or (b, 1, D) of the first.
+    """Self-attention of tokens (b, T, D) with modulated logits -> (b, T, D), or (b, 1, D) for the first
+    token.
 
     foreground (b, T) bool; alpha and beta (b, heads) or (b, 1) in [0, 1].
     """
@@ -137,9 +142,9 @@ def modulated_attention(
 
 
 class _Modulated(torch.autograd.Function):
-    """The closed form: (1 - s) A + s t, with s and t = (alpha, max) of a foreground pair, (beta, min) else.
+    """The closed form (1 - s) A + s t: s, t = alpha, max for a foreground pair and beta, min for any other.
 
-    No attention matrix outlives a call: the backward makes its own from queries and keys. Softmax and
+    The attention matrix is not kept: the backward pass computes it again from queries and keys. Softmax and
     modulation are in float32, products in the type of the queries.
     """
 

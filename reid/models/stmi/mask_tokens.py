@@ -1,8 +1,8 @@
-"""An object's mask on the grid of a vision transformer: which tokens show the object.
+"""An object's mask on the grid of a vision transformer: the tokens that show the object.
 
-STMI (AAAI 2026) marks the patches that lie in the foreground by overlap and lets a few background patches
-count as foreground in training (paper, segmentation-guided modulation). The threshold of the overlap and what
-happens without a usable mask are a reconstruction.
+STMI (AAAI 2026) marks foreground patches by their overlap with the mask, and in training lets a few
+background patches count as foreground (segmentation-guided modulation). Reconstructed: the threshold of the
+overlap, and the handling of unusable masks.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ FULL = 0.95
 
 @dataclass(frozen=True)
 class TokenMask:
-    """What is foreground in B rows. A row that is not `usable` is foreground throughout: it has no mask."""
+    """The foreground tokens of B rows.
+
+    A row that is not `usable` has no mask and is foreground throughout.
+    """
 
     tokens: Tensor  # (B, 1 + N) bool; the class token is foreground
     usable: Tensor  # (B,) bool
 
     def __getitem__(self, rows: Tensor) -> TokenMask:
-        """The same of some rows, by index."""
+        """The rows with these indices."""
         return TokenMask(self.tokens[rows], self.usable[rows])
 
 
@@ -38,10 +41,11 @@ def token_mask(
     theta: float = 0.5,
     overlap: Overlap = "share",
 ) -> TokenMask:
-    """Masks (B, 1, H, W) in [0, 1] -> tokens of a grid (rows, columns); `present` (B,) says who has one.
+    """Masks (B, 1, H, W) in [0, 1] -> foreground tokens of a grid (rows, columns).
 
-    A patch is foreground when the mask covers at least `theta` of it, or with "any" when it covers some of
-    it. A row without a mask, without a foreground patch or with more than 95 % of them is not usable.
+    `present` (B,) marks the rows with a mask. A patch is foreground when the mask covers at least `theta` of
+    it, or any part of it with "any". A mask is not usable when it has no foreground patch or over 95 % of
+    them.
     """
     n = grid[0] * grid[1]
     if mask is None:
@@ -56,7 +60,7 @@ def token_mask(
 
 
 def perturbed(found: TokenMask, chance: float) -> TokenMask:
-    """Each background patch becomes foreground with a chance in [0, 1]; foreground never changes."""
+    """Background patches become foreground with a probability in [0, 1]; foreground patches do not change."""
     if chance <= 0:
         return found
     raised = torch.rand(found.tokens.shape, device=found.tokens.device) < chance

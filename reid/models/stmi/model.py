@@ -1,15 +1,15 @@
-"""STMI (AAAI 2026): attention steered by masks, tokens that a caption gathers, interaction over a hypergraph.
+"""STMI (AAAI 2026): attention changed by masks, tokens gathered by a caption, interaction over a hypergraph.
 
-One CLIP tower over aligned cameras. SFM (`mask_attention`) modulates its attention by the object's mask. STR
-(`semantic_tokens`) gathers each modality's patches into a few tokens, with the caption's feature as one of
-the queries. CHI (`hypergraph`) lets the tokens of all modalities interact. U is what the class tokens G find
-among them. Identity losses act on G, on U and on the caption's feature.
+One CLIP tower encodes the aligned cameras. SFM (`mask_attention`) changes its attention by the object's mask.
+STR (`semantic_tokens`) gathers each modality's patches into a few tokens, with the caption's feature as one
+of the queries. CHI (`hypergraph`) lets the tokens of all modalities interact. The class tokens G attend to
+the result, which gives U. Identity losses act on G, on U and on the caption's feature.
 
-The paper has no public code. From it: the data flow, one pair of strengths for each layer, K = 4, the three
-losses and their sum, batches, learning rates. A reconstruction, as the parts say: starts and
-rates of the strengths, every threshold, head counts and norms, which feature is retrieved (U, unit norm), and
-what stands in for a missing caption (a learned vector), mask (CLIP's attention) or modality (left out: it is
-no node of the hypergraph and its block is zero; both sides are then compared on common blocks).
+The paper has no public code. From the paper: the data flow, one pair of strengths for each layer, K = 4, the
+three losses and their sum, batches, learning rates. Reconstructed: initial values and learning rates of the
+strengths, every threshold, head counts and norms, the retrieved feature (U with unit norm), and the handling
+of what is missing: a caption becomes a learned vector; without a mask attention is CLIP's; a missing modality
+has no node in the hypergraph and a zero block, so that both sides are compared on common blocks.
 """
 
 from __future__ import annotations
@@ -99,7 +99,10 @@ class Config(IdentityTerms, Plugin):
 
 
 class Model(ReIDModel):
-    """See the module's docstring."""
+    """The STMI model.
+
+    Rows may have any non-empty subset of the camera modalities; captions and masks are optional.
+    """
 
     regime = Regime.MATCHED
 
@@ -151,7 +154,7 @@ class Model(ReIDModel):
         self.unify = CrossAttention(dim, config.heads, ffn=False)
 
     def load_pretrained(self) -> None:
-        """Fill the towers from `model.weights`."""
+        """Load the towers from `model.weights`."""
         text = self.text_tower if self.semantic is not None else None
         for tower, _ in self._towers(self.modalities):
             load_tower_weights(self.config.weights, tower, text, self.config.tower.arch)
@@ -189,12 +192,12 @@ class Model(ReIDModel):
         return cls, patches
 
     def _token_mask(self, batch: Batch) -> TokenMask | None:
-        """The rows' masks on the grid, perturbed in training; None: encode as CLIP does."""
+        """The rows' masks on the patch grid, perturbed in training; None without any mask."""
         if self.sfm is None:
             return None
         present = batch.mask_present
         if batch.mask is None or present is None or not bool(present.any()):
-            self._tell(Auxiliary.MASK, "the towers attend as CLIP's do")
+            self._warn_once(Auxiliary.MASK, "the towers attend as CLIP's do")
             if not self.training:
                 return None
             present = batch.present.new_zeros(len(batch))
@@ -203,10 +206,12 @@ class Model(ReIDModel):
         return perturbed(found, config.flip) if self.training else found
 
     def _captions(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Features (B, D) in float32 of the rows' captions, the null vector without one; who has one (B,)."""
+        """Features (B, D) float32 of the rows' captions, the null vector for rows without one; and (B,) who
+        has one.
+        """
         has = batch.caption_present
         if batch.caption is None or has is None or not bool(has.any()):
-            self._tell(Auxiliary.CAPTION, "the null caption stands in")
+            self._warn_once(Auxiliary.CAPTION, "the null caption is used")
             has = batch.present.new_zeros(len(batch))
         rows = has.nonzero()[:, 0]
         null = self.text_null.expand(len(batch), -1)
@@ -215,20 +220,23 @@ class Model(ReIDModel):
         tokens = batch.pid.new_zeros(0, 1) if batch.caption is None else batch.caption[rows]
         return null.index_copy(0, rows, self.text_tower.feature(tokens).to(null.dtype)), has
 
-    def _tell(self, kind: Auxiliary, instead: str) -> None:
+    def _warn_once(self, kind: Auxiliary, instead: str) -> None:
         if kind not in self._told:
             self._told.add(kind)
-            log.warning("A batch without any %s: %s. This is told once.", kind.value, instead)
+            log.warning("A batch without any %s: %s. This warning is not repeated.", kind.value, instead)
 
     def _unified(self, cls: Tensor, nodes: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:
         """CHI, then U (B, M, D): class tokens (B, M, D), nodes (B, M, P, D), present (B, M); edges' sizes."""
         there = present.repeat_interleave(nodes.shape[2], dim=1)  # (B, M * P)
-        told, sizes = self.chi(nodes.flatten(1, 2), there)
-        unified = self.unify(cls, told, None if bool(there.all()) else ~there)
+        interacted, sizes = self.chi(nodes.flatten(1, 2), there)
+        unified = self.unify(cls, interacted, None if bool(there.all()) else ~there)
         return unified.masked_fill(~present[..., None], 0), sizes
 
     def forward(self, batch: Batch) -> Output:
-        """Losses over the batch of all ranks. Every row needs every modality; captions and masks may lack."""
+        """Losses over the batch of all ranks.
+
+        Every row needs every modality; captions and masks are optional.
+        """
         batch.require(self.modalities)
         cls, patches = self._encode(batch, self.modalities, self.semantic is not None)
         features = {"G": torch.stack([batch.spread(m, cls[m]) for m in self.modalities], dim=1)}  # (B, M, D)
@@ -266,7 +274,7 @@ class Model(ReIDModel):
         }
 
     def _caption_losses(self, captions: Tensor, has: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Of the rows that have a caption; 0, with zero gradients, when less than two of all ranks do."""
+        """Identity losses of the rows with a caption; 0 with zero gradients if fewer than two rows have one."""
         rows, described = gather_rows(captions.float()), gather_rows(has.long()).bool()
         if int(described.sum()) > 1:
             return self._identity("t", rows[described], labels[described], self.config.text_weight)
@@ -276,14 +284,14 @@ class Model(ReIDModel):
         return {"id_t": nothing, "triplet_t": nothing}
 
     def embed(self, batch: Batch, side: Side) -> Tensor:
-        """(B, dim) unit vectors; a missing modality's blocks are zero, and it takes no part in interaction.
+        """(B, dim) unit vectors; a missing modality has zero blocks and does not interact.
 
         Raises DataError when a row has no modality of this model.
         """
         return self.embed_many(batch, [self.modalities], side)[self.modalities]
 
     def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
-        """`embed` of the batch with only each subset's modalities; towers and STR run once for all."""
+        """See ReIDModel; the towers and STR run once for all subsets."""
         for subset in subsets:
             batch.require_any([m for m in self.modalities if m in subset])
         wanted = canonical(m for subset in subsets for m in subset)

@@ -1,8 +1,8 @@
-"""Semantic tokens: what a few learned queries and a caption gather from the patches of one modality.
+"""Semantic tokens: a few learned queries and a caption gather features from the patches of one modality.
 
-STMI (AAAI 2026), the module that the paper abbreviates STR: learned queries of the modality, with the
-caption's feature as one more, cross-attend to its patch tokens, then a feed-forward net. Head count, norms
-and one set of weights for each modality are a reconstruction.
+STMI (AAAI 2026), the module STR: learned queries of the modality, with the caption's feature as one more,
+cross-attend to its patch tokens; a feed-forward network follows. Reconstructed: head count, norms, and one
+set of weights for each modality.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class SemanticTokens(nn.Module):
         self.attend = nn.ModuleDict({name: CrossAttention(dim, heads) for name in names})
 
     def forward(self, patches: dict[Modality, Tensor], captions: Tensor, batch: Batch) -> Tensor:
-        """`patches` are packed as the batch's images; a modality that it leaves out has zero nodes."""
+        """`patches` are packed like the batch's images; a modality that is not in it has zero nodes."""
         per = self.queries.shape[1] + 1
         nodes = []
         for place, modality in enumerate(self.modalities):
@@ -55,8 +55,8 @@ class SemanticTokens(nn.Module):
                 continue
             rows = batch.index[modality]
             learned = self.queries[place].to(captions.dtype).expand(len(rows), -1, -1)
-            asked = torch.cat([learned, captions[rows][:, None]], dim=1)  # (b_m, K + 1, D)
+            query_tokens = torch.cat([learned, captions[rows][:, None]], dim=1)  # (b_m, K + 1, D)
             block = self.attend["all" if self.shared else modality.value]
-            nodes.append(batch.spread(modality, block(asked, patches[modality])))
+            nodes.append(batch.spread(modality, block(query_tokens, patches[modality])))
         dtype = torch.promote_types(nodes[0].dtype, nodes[-1].dtype)
         return torch.stack([n.to(dtype) for n in nodes], dim=1)

@@ -193,8 +193,8 @@ def _shape(tensor: Tensor) -> tuple[int, ...]:
 def _misfit(
     where: str, system: PublicSystem, problems: Mapping[str, Sequence[str]], hints: Sequence[str]
 ) -> str:
-    told = ", ".join(f"{len(found)} {kind}" for kind, found in problems.items() if found)
-    lines = [f"{where} does not fit the configured {system.title}: of its tensors {told}."]
+    counted = ", ".join(f"{len(found)} {kind}" for kind, found in problems.items() if found)
+    lines = [f"{where} does not fit the configured {system.title}: of its tensors {counted}."]
     for kind, found in problems.items():
         lines += [f"  {kind}: {each}" for each in found[:SHOWN]]
         if len(found) > SHOWN:

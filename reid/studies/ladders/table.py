@@ -80,8 +80,8 @@ class TableRow:
 
     def changed(self) -> str:
         """ "model.ffm.enabled=false, …"; what is longer than a line is in results.json."""
-        told = {field: json.dumps(value) for field, value in self.changes.items()}
-        return ", ".join(f"{field}={v if len(v) <= 40 else '…'}" for field, v in told.items())
+        remark = {field: json.dumps(value) for field, value in self.changes.items()}
+        return ", ".join(f"{field}={v if len(v) <= 40 else '…'}" for field, v in remark.items())
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,9 @@ class AblationTable:
             lines.append(f"{MEAN}: over {len(self.subsets())} pairings: {', '.join(self.subsets())}.")
         for row in self.rows:
             same = f"the same runs as {row.same_as!r}" if row.same_as else None
-            told = "; ".join(text for text in (row.note, row.changed(), same) if text)
-            if told:
-                lines.append(f"{row.name}: {told}.")
+            remark = "; ".join(text for text in (row.note, row.changed(), same) if text)
+            if remark:
+                lines.append(f"{row.name}: {remark}.")
         pending = len(self.rows) * len(self.seeds) - len(self.runs)
         if pending:
             lines.append(f"{pending} runs are still to do.")

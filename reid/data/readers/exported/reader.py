@@ -91,23 +91,23 @@ class Reader(base.Reader):
 
     def complete(self, record: Record, sample: Sample) -> Sample:
         """Origins, generators, scores and hashes as the manifest and captions.json say."""
-        told = record.details
+        facts = record.details
         images = {
-            m: replace(image, **_provenance(told["images"][m.value])) for m, image in sample.images.items()
+            m: replace(image, **_provenance(facts["images"][m.value])) for m, image in sample.images.items()
         }
         mask = sample.mask
         if mask is not None:
-            mask = replace(mask, score=told["mask"].get("score"), **_provenance(told["mask"]))
+            mask = replace(mask, score=facts["mask"].get("score"), **_provenance(facts["mask"]))
         captions = tuple(
             replace(c, confidence=t.get("confidence"), **_provenance(t))
-            for c, t in zip(sample.captions, told["captions"], strict=True)
+            for c, t in zip(sample.captions, facts["captions"], strict=True)
         )
         same = all(
-            told["images"][m.value].get("sha256") == storage.sha256(image.image)
+            facts["images"][m.value].get("sha256") == storage.sha256(image.image)
             for m, image in images.items()
         )
         # The hash of the files that were first read; a picture that was edited since is another capture.
-        content = told["content_hash"] if same and "content_hash" in told else sample.content_hash
+        content = facts["content_hash"] if same and "content_hash" in facts else sample.content_hash
         return replace(sample, images=images, captions=captions, mask=mask, content_hash=content)
 
     def _modality(self, line: Line, uri: str) -> Target:
@@ -128,15 +128,15 @@ class Reader(base.Reader):
         attributes: dict[str, tuple[SampleAttribute, ...]],
     ) -> Record:
         dataset, split, name = key
-        told: Line = next((line[_ABOUT] for line in lines if isinstance(line.get(_ABOUT), dict)), {})
+        facts: Line = next((line[_ABOUT] for line in lines if isinstance(line.get(_ABOUT), dict)), {})
         files = {line["_modality"]: line for line in lines if line["_uri"]}
         problems = list(dict.fromkeys(p for line in lines if (p := _problem(line)))) + _contradictions(lines)
         names = [*(bare(str(line["rel_path"])) for line in lines if line["rel_path"]), name]
-        said = next((captions[n] for n in names if n in captions), [])
+        entries = next((captions[n] for n in names if n in captions), [])
         pid, cam = lines[0]["pid"], next((line["cam"] for line in lines if line.get("cam") is not None), None)
         if not _is_whole(pid) or not (cam is None or _is_whole(cam)):
             problems.append(f"{lines[0]['_where']} has pid {pid!r} and cam {cam!r}; give whole numbers.")
-        roles = told.get("roles")
+        roles = facts.get("roles")
         labels = Labels(
             sample_id=name,
             dataset=dataset,
@@ -144,27 +144,27 @@ class Reader(base.Reader):
             pid=pid if _is_whole(pid) else -1,
             camid=cam if _is_whole(cam) else None,
             roles=None if roles is None else tuple(roles),
-            viewid=told.get("viewid"),
-            location=told.get("location"),
-            timestamp=told.get("timestamp"),
-            tracklet_id=told.get("tracklet_id"),
+            viewid=facts.get("viewid"),
+            location=facts.get("location"),
+            timestamp=facts.get("timestamp"),
+            tracklet_id=facts.get("tracklet_id"),
             attributes=next((attributes[n] for n in names if n in attributes), ()),
-            extra=told.get("extra") or {},
+            extra=facts.get("extra") or {},
         )
         images = {m: files[t]["_uri"] for m in VISUAL if (t := Target(m.value)) in files}
         details: dict[str, Any] = {
             "images": {m.value: _part(files[Target(m.value)], name) for m in images},
-            "captions": [{k: v for k, v in c.items() if k != "text"} for c in said],
+            "captions": [{k: v for k, v in c.items() if k != "text"} for c in entries],
         }
-        if "content_hash" in told:
-            details["content_hash"] = told["content_hash"]
+        if "content_hash" in facts:
+            details["content_hash"] = facts["content_hash"]
         mask = files.get(Target.MASK)
         if mask:
             details["mask"] = _part(mask, name)
         return Record(
             labels=labels,
             images=images,
-            captions=tuple(c["text"] for c in said),
+            captions=tuple(c["text"] for c in entries),
             problem=" ".join(problems) or None,
             mask=mask["_uri"] if mask else None,
             details=details,
@@ -209,8 +209,8 @@ def _part(line: Line, name: str) -> Line:
     }
 
 
-def _provenance(told: Line) -> dict[str, Any]:
-    return {k: told[k] for k in _PROVENANCE if told.get(k) is not None}
+def _provenance(facts: Line) -> dict[str, Any]:
+    return {k: facts[k] for k in _PROVENANCE if facts.get(k) is not None}
 
 
 def _number(value: Any) -> Any:

@@ -48,8 +48,8 @@ class Folders:
 def refuse_incomplete(root: str) -> None:
     """Raise DataError for a tree whose export was stopped."""
     uri = storage.join(root, sample_tree.EXPORT)
-    told = storage.read_json(uri) if storage.exists(uri) else None
-    if isinstance(told, dict) and told.get("complete") is False:
+    content = storage.read_json(uri) if storage.exists(uri) else None
+    if isinstance(content, dict) and content.get("complete") is False:
         raise DataError(
             f"{uri}: the export into this folder was stopped; run the same `python -m jobs.build export` "
             "again, it goes on where it was."
@@ -81,27 +81,29 @@ def read_captions(root: str, splits: Sequence[str]) -> dict[str, list[Line]]:
     """Sentences by sample id and by path without folder and suffix."""
     uri = storage.join(root, sample_tree.CAPTIONS)
     if storage.exists(uri):
-        told = storage.read_json(uri)
-        if not isinstance(told, dict):
-            raise DataError(f"{uri}: expected {{rel_path: [{{text}}]}}, found {type(told).__name__}.")
-        found = {path: _said(said, f"{uri}: {path!r}") for path, said in told.items()}
-        return found | {bare(path): said for path, said in found.items()}
+        content = storage.read_json(uri)
+        if not isinstance(content, dict):
+            raise DataError(f"{uri}: expected {{rel_path: [{{text}}]}}, found {type(content).__name__}.")
+        found = {path: _caption_entries(entries, f"{uri}: {path!r}") for path, entries in content.items()}
+        return found | {bare(path): entries for path, entries in found.items()}
     listed: dict[str, list[Line]] = {}
     for split in splits:
         uri = storage.join(root, sample_tree.TEXTS, f"{split}_ALL.json")
         for row in storage.read_json(uri) if storage.exists(uri) else []:
             if not isinstance(row, dict) or not {"item", "description"} <= row.keys():
                 raise DataError(f"{uri}: expected a list of {{item, description}}, found {row!r}.")
-            listed[sample_tree.stem(str(row["item"]))] = _said(row["description"], f"{uri}: {row['item']!r}")
+            listed[sample_tree.stem(str(row["item"]))] = _caption_entries(
+                row["description"], f"{uri}: {row['item']!r}"
+            )
     return listed
 
 
-def _said(value: Any, where: str) -> list[Line]:
+def _caption_entries(value: Any, where: str) -> list[Line]:
     values = value if isinstance(value, list) else [value]
-    said = [v if isinstance(v, dict) else {"text": v} for v in values]
-    if not all(isinstance(v.get("text"), str) for v in said):
+    entries = [v if isinstance(v, dict) else {"text": v} for v in values]
+    if not all(isinstance(v.get("text"), str) for v in entries):
         raise DataError(f"{where} has no text: {value!r}.")
-    return said
+    return entries
 
 
 def read_attributes(root: str, splits: Sequence[str]) -> dict[str, tuple[SampleAttribute, ...]]:

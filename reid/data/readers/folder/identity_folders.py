@@ -145,12 +145,12 @@ def _captions(source: FolderSource, parts: list[FilePart]) -> list[FilePart]:
     uri = storage.join(source.root, sample_tree.CAPTIONS)
     if not storage.exists(uri):
         return []
-    told = storage.read_json(uri)
-    if not isinstance(told, dict):
-        raise DataError(f"{uri}: expected {{path: [text, ...]}}, found {type(told).__name__}.")
+    content = storage.read_json(uri)
+    if not isinstance(content, dict):
+        raise DataError(f"{uri}: expected {{path: [text, ...]}}, found {type(content).__name__}.")
     by_path = {_bare(part.where): part for part in parts}
     found, strangers = [], []
-    for path, texts in told.items():
+    for path, texts in content.items():
         part = by_path.get(_bare(path))
         if part is None:
             strangers.append(path)
@@ -158,7 +158,7 @@ def _captions(source: FolderSource, parts: list[FilePart]) -> list[FilePart]:
         for text in _sentences(texts, uri, path):
             where = f"{file_name(uri)} {path!r}"
             found.append(replace(part, uri=None, caption=text, where=where, modality=Modality.TEXT))
-    if told and not found:
+    if content and not found:
         raise DataError(
             f"{uri}: none of its {len(strangers)} paths is a picture below imgs (first: {strangers[0]!r})."
         )

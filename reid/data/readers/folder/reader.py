@@ -102,18 +102,18 @@ class Reader(base.Reader):
         made = self.config.generated
         if not made:
             return sample
-        told: dict[str, Any] = {
+        origin: dict[str, Any] = {
             "origin": "generated",
             "generator": "imported",
             "source_id": record.labels.sample_id,
         }
-        images = {m: replace(i, **told) if Target(m.value) in made else i for m, i in sample.images.items()}
+        images = {m: replace(i, **origin) if Target(m.value) in made else i for m, i in sample.images.items()}
         captions = sample.captions
         if Target.TEXT in made:
-            captions = tuple(replace(c, **told) for c in captions)
+            captions = tuple(replace(c, **origin) for c in captions)
         mask = sample.mask
         if mask is not None and Target.MASK in made:
-            mask = replace(mask, **told)
+            mask = replace(mask, **origin)
         return replace(sample, images=images, captions=captions, mask=mask)
 
     def _test_identities(self, names: Collection[str]) -> set[str]:
