@@ -1,10 +1,10 @@
-"""The error tree. Every message names the field or file and the remedy; each class has an exit code."""
+"""The error classes. Every message names the field or file and the remedy; each class has an exit code."""
 
 from __future__ import annotations
 
 
 class AnyReIDError(Exception):
-    """Base of every error that a user can cause or mend. `exit_code` is the process's."""
+    """Base of every error that a user can cause or fix. `exit_code` is the exit code of the process."""
 
     exit_code = 1
 
@@ -36,11 +36,11 @@ class WeightsError(AnyReIDError):
 
 
 class TrainingError(AnyReIDError):
-    """Training cannot start or cannot go on (non-finite loss, too few identities)."""
+    """Training cannot start or continue (loss not finite, too few identities)."""
 
 
 class ResourceError(AnyReIDError):
-    """The cluster had no room for what was asked of it within the time that the configuration gives."""
+    """The cluster had no free resources within the time that the configuration allows."""
 
 
 class GalleryError(AnyReIDError):

@@ -1,4 +1,4 @@
-"""Where outputs go: paths that contain the fingerprint of what they depend on (design: content-addressed)."""
+"""Addresses of outputs: paths that contain the fingerprint of everything the output depends on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PLACEMENT = {
 
 @lru_cache
 def source_hash(*names: str) -> str:
-    """Hash over the source files of modules and packages: changed code, changed name."""
+    """Hash of the source files of modules and packages; changed code gives another name."""
     digest = hashlib.sha256()
     for name in names:
         path = Path(importlib.import_module(name).__file__ or "")
@@ -34,7 +34,7 @@ def source_hash(*names: str) -> str:
 
 
 def shards_uri(config: Config) -> str:
-    """The shard set that this config builds and reads."""
+    """The shard set that this configuration builds and reads."""
     if config.data.shards:
         return storage.absolute(config.data.shards)
     key = fingerprint(config.data.name, config.data.reader, config.build.content())
@@ -42,12 +42,12 @@ def shards_uri(config: Config) -> str:
 
 
 def shards_folder(config: Config) -> str:
-    """The folder with every set of a dataset that this working folder built, whatever the settings."""
+    """The folder of all sets of a data set in this working folder, whatever the settings."""
     return storage.join(storage.absolute(config.workdir), "shards", config.data.name)
 
 
 def run_fingerprint(config: Config, data_fingerprint: str) -> str:
-    """Names a training run by everything that its weights depend on."""
+    """The name of a training run, from everything that its weights depend on."""
     return fingerprint(
         config.seed,
         config.data.model_dump(mode="json", exclude={"shards", "cache_mib", "reader"}),

@@ -1,4 +1,4 @@
-"""The configuration of all verbs: its sections, put together. The sections are in `reid.config.sections`."""
+"""The configuration of all verbs, composed of the sections in `reid.config.sections`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reid.config.typed import Section
 
 
 class Config(Section):
-    """Everything a verb can need."""
+    """The configuration of every verb."""
 
     name: str = Field(description="name of the experiment, used in run folders, e.g. baseline-synthetic")
     workdir: str = Field("runs", description="folder below which shard sets, runs and galleries are written")

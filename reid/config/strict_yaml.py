@@ -1,4 +1,4 @@
-"""Strict YAML: an exponent is a number (1e-3), and a key may occur only once."""
+"""Strict YAML: exponents are numbers (1e-3), and a key may occur only once."""
 
 from __future__ import annotations
 

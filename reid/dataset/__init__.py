@@ -1,1 +1,1 @@
-"""The work of a build, without Ray: pure functions that read, generate, set aside, write and publish rows."""
+"""The work of a build without Ray: functions that read, generate, reject, write and publish rows."""

@@ -1,6 +1,6 @@
-"""Deleting what no manifest needs: files that killed builds left half-done, and superseded shards if asked.
+"""Deletes files that no manifest needs: leftovers of killed builds, and superseded shards on request.
 
-Only files with names that a build gives, and older than an age that no running build reaches, are touched.
+Only files with a build's names are deleted, and only those older than any running build.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _PARTIAL = re.compile(
 
 
 def clean(root: str, needed: Iterable[str], superseded: bool, age_s: float) -> list[str]:
-    """Delete leftovers of a set's folder; `needed` are the keys of shards to keep. Returns their uris.
+    """Delete leftovers in a set's folder, and return their uris. `needed` are the keys of shards to keep.
 
-    Half-done: files that were never renamed to their name, shards without statistics or the other way round,
-    and on S3 uploads that nobody finished. Finished shards that are not needed go only if `superseded` ones
-    are to go.
+    Leftovers are files that were never renamed to their final name, shards without statistics and statistics
+    without shards, and on S3 unfinished uploads. Finished shards that are not needed are deleted only with
+    `superseded`.
     """
     latest = time.time() - age_s
     keep = set(needed)

@@ -1,7 +1,7 @@
-"""Compaction: the rows of a set in larger (or smaller) files and row groups, as a new set.
+"""Compaction: the rows of a set in larger or smaller files and row groups, as a new set.
 
-What goes where follows from the manifest alone, so that every new shard is made on its own from a few row
-groups of the old ones. Rows are taken as they are; only the layout changes.
+The manifest alone decides which rows go where, so every new shard is made independently from a few old row
+groups. Rows do not change; only the layout does.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ class NewShard(BaseModel):
 
 
 def plan_compaction(shards: ShardSet, rows_per_shard: int, rows_per_group: int) -> list[NewShard]:
-    """Consecutive row groups to files of at most `rows_per_shard` rows; an identity stays in one file.
+    """Distribute consecutive row groups to files of at most `rows_per_shard` rows; an identity stays in one
+    file.
 
-    A file is larger only where one identity, or one row group of the old set, already is.
+    A file is larger only if one identity, or one row group of the old set, already is.
     """
     plans: list[NewShard] = []
     sums = {s.file: s.sha256 for s in shards.manifest.shards}
@@ -53,7 +54,7 @@ def plan_compaction(shards: ShardSet, rows_per_shard: int, rows_per_group: int) 
 
 
 def write_compacted(shards: ShardSet, plan: NewShard, root: str, rows_per_group: int) -> Shard:
-    """Write one shard of the new set and, after it, its statistics; a finished one is left alone."""
+    """Write one shard of the new set and then its statistics; a finished one is not written again."""
     statistics = data_uri(root, f"{plan.key}.json")
     if storage.exists(statistics):
         return Shard.model_validate(storage.read_json(statistics))
@@ -73,7 +74,7 @@ def write_compacted(shards: ShardSet, plan: NewShard, root: str, rows_per_group:
 
 
 def publish_compacted(shards: ShardSet, root: str, made: Sequence[Shard], rows_per_group: int) -> ShardSet:
-    """The new set's manifest: the old one's counts and lineage, the new files."""
+    """Publish the new set's manifest: the old set's counts and lineage with the new files."""
     old = shards.manifest
     manifest = Manifest.model_validate(
         {
@@ -88,7 +89,7 @@ def publish_compacted(shards: ShardSet, root: str, made: Sequence[Shard], rows_p
 
 
 def check_target(shards: ShardSet, root: str) -> None:
-    """Raise DataError when the new set would lie in the old one, or in one of something else."""
+    """Raise DataError when the new set would lie inside the old one or inside other data."""
     if root.rstrip("/") == shards.root.rstrip("/"):
         raise DataError(f"{root}: a set is not compacted in place; name another folder.")
     if not storage.exists(storage.join(root, "MANIFEST.json")):

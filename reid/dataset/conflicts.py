@@ -1,6 +1,6 @@
-"""Taking conflicting rows out of what is served: the shards concerned are written again without them.
+"""Removes conflicting rows from a published set: affected shards are copied without these rows.
 
-The whole shard stays beside the copy: it is what the next build finds finished, and what donors give from.
+The whole shard stays beside its copy, because later builds and donors use it.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class ConflictingRow:
 def conflicting_rows(
     root: str, shards: Sequence[Shard], found: Duplicates, most: int | None = None
 ) -> list[list[ConflictingRow]]:
-    """The rows of every picture that has several identities; of the first `most` pictures.
+    """The rows of every picture that has several identities, for the first `most` such pictures.
 
-    Reads the ids of the shards concerned, one small column each.
+    Reads the sample ids of the affected shards, one small column each.
     """
     ids: dict[int, list[str]] = {}
     owners: dict[int, list[tuple[str, int]]] = {}
@@ -59,7 +59,7 @@ def conflicting_rows(
 def without_conflicts(
     root: str, shards: Sequence[Shard], groups: Sequence[Sequence[ConflictingRow]], rows_per_group: int
 ) -> list[Shard]:
-    """The shards without the claimed rows: those concerned are copied, unless the copy is there already."""
+    """The shards without the conflicting rows: affected ones are copied, unless the copy exists."""
     reasons: dict[int, dict[int, str]] = {}
     names: dict[int, list[str]] = {}
     for group in groups:

@@ -1,8 +1,8 @@
 """Equal pictures within a set: the same capture twice, or one capture under two identities.
 
-Every shard's statistics keep 16 bytes a row, so that the whole set is compared in bounded memory and without
-reading a picture again. Of two labels for one picture one is wrong, and nothing tells which: both rows are
-told, or set aside.
+Every shard's statistics keep 16 bytes for each row, so the whole set is compared in bounded memory and no
+picture is read again. If a picture has two identities, one of them is wrong and it is unknown which: both
+rows are reported or put into quarantine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NONE = bytes(_BYTES)
 
 
 def digests_of(samples: Iterable[Sample]) -> str:
-    """base64 of 16 bytes a row: the hash of its RGB picture, else of its first captured one."""
+    """16 bytes for each row in base64: the hash of its RGB picture, else of its first captured one."""
     return base64.b64encode(b"".join(_digest(sample) for sample in samples)).decode()
 
 
@@ -42,7 +42,7 @@ def _digest(sample: Sample) -> bytes:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Equal pictures of a set."""
+    """The equal pictures of a set."""
 
     same_identity: int = 0
     """Rows whose picture another row of the identity and split has, the first of them not counted."""
@@ -70,7 +70,7 @@ class Duplicates:
 
 
 def find_duplicates(shards: Sequence[Shard]) -> Duplicates:
-    """Compare all rows of all shards. Shards without digests (of earlier versions) are left out."""
+    """Compare all rows of all shards. Shards without digests (of earlier versions) are skipped."""
     usable = [i for i, s in enumerate(shards) if len(base64.b64decode(s.digests)) == _BYTES * s.rows]
     raw = b"".join(base64.b64decode(shards[i].digests) for i in usable)
     digests = np.frombuffer(raw, dtype=np.dtype((np.void, _BYTES)))

@@ -1,7 +1,7 @@
-"""What lies in a set's data folder, by one listing: finished shards, and donors for unfinished ones.
+"""Lists a set's data folder: finished shards, and donors for unfinished ones.
 
-A shard's file is named `<source key>-<made key>`, so that everything that was ever made of one source is
-found without opening a file; only the statistics of those candidates are read then.
+A shard's file is named `<source key>-<made key>`, so that everything made from one source is found without
+opening a file. Only the statistics of these candidates are read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CANDIDATES = 8
 
 @dataclass(frozen=True)
 class DataFolderListing:
-    """A file as its folder lists it."""
+    """The size and age of a file in its folder."""
 
     size: int
     modified: float
@@ -40,7 +40,7 @@ Listing = Mapping[str, DataFolderListing]
 
 
 def listing(root: str) -> Listing:
-    """Name -> size and age of every file of a set's data folder, half-written ones included.
+    """Name -> size and age of every file in a set's data folder, unfinished ones included.
 
     Raises StorageError when the storage cannot be reached.
     """
@@ -54,7 +54,7 @@ def list_folder(uri: str) -> Listing:
 
 
 def read_statistics(root: str, files: Listing, keys: Iterable[str]) -> dict[str, Shard]:
-    """The shards of these keys that lie there whole, by statistics of this version."""
+    """The complete shards with these keys and statistics of this version."""
     there = [k for k in keys if f"{k}.json" in files and f"{k}.parquet" in files]
     if not there:
         return {}
@@ -70,9 +70,9 @@ def read_statistics(root: str, files: Listing, keys: Iterable[str]) -> dict[str,
 def find_donors(
     root: str, folders: Sequence[str], plans: Sequence[ShardPlan], recipe: Recipe
 ) -> dict[str, Donor]:
-    """Key of a plan -> the finished shard of the same source that has most of what the plan wants.
+    """Key of a plan -> the finished shard of the same source with the most of what the plan needs.
 
-    `folders` are the sets that are looked through besides `root`.
+    `folders` are other sets that are searched besides `root`.
     """
     wanted = {plan.source_key for plan in plans}
     found: dict[str, list[tuple[tuple[int, bool, float], Donor]]] = {}

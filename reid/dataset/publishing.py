@@ -30,10 +30,10 @@ _SHOWN = 5
 def publish_build(
     config: Config, root: str, recipe: Recipe, plans: Sequence[ShardPlan], shards: Sequence[Shard]
 ) -> tuple[Manifest, list[str]]:
-    """Write the manifest of a complete build, if anything about it changed; returns it and the warnings.
+    """Write the manifest of a complete build if anything changed; return it and the warnings.
 
-    Conflicting rows are set aside before, if the config says so. Raises DataError when too many rows are
-    bad; nothing is published then.
+    Conflicting rows are removed before if the configuration says so. Raises DataError when too many rows were
+    rejected; then nothing is published.
     """
     policy = config.build.duplicates
     found = find_duplicates(shards)
@@ -56,7 +56,7 @@ def publish_build(
 
 
 def lineage(config: Config, recipe: Recipe) -> dict[str, Any]:
-    """What the rows come from: reader and generators with their code, and the versions of all that ran."""
+    """The origin of the rows: reader and generators with their code, and software versions."""
     packages = ("numpy", "pillow", "pyarrow", "torch", "transformers")
     return {
         "reader": {**config.data.reader.model_dump(mode="json"), "code": reader_code(config)},

@@ -1,7 +1,7 @@
-"""What a build does, before anything is read: the generators in their order, and the names of what they make.
+"""The plan of a build before anything is read: its generators in order, and the names of their results.
 
-A shard's rows depend on the records and what reads them (its source key), and on every target's generator,
-parameters and needs (one key a target). Where and how fast the work is done is part of neither.
+A shard's rows depend on the records and on the code that reads them (the source key), and for every target on
+the generator, its parameters and its inputs (one key each). Resources and speed are not part of the keys.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything besides the records that the shards of a build depend on."""
+    """Everything that the shards of a build depend on besides the records."""
 
     steps: tuple[Step, ...]
     source: dict[str, Any]
@@ -67,7 +67,7 @@ class Recipe:
         return {step.target: step for step in self.steps}
 
     def groups(self) -> list[tuple[Step, ...]]:
-        """Steps that run together: functions in a row share decoded pictures, a network stands alone."""
+        """Steps that run together: consecutive functions share decoded pictures; a network runs alone."""
         groups: list[tuple[Step, ...]] = []
         for step in self.steps:
             if groups and not step.heavy and not groups[-1][0].heavy:
@@ -78,10 +78,10 @@ class Recipe:
 
 
 def make_recipe(config: Config) -> Recipe:
-    """Check the generators of a config and put them in order.
+    """Check the generators of a configuration and put them in order.
 
-    Raises ConfigError naming the field for an unknown generator or parameter, for generators that wait for
-    each other, and for processes asked for a generator that has none.
+    Raises ConfigError naming the field for an unknown generator or parameter, for generators that depend on
+    each other in a circle, and for processes of a generator that does not use any.
     """
     bound: dict[Target, BoundGenerator] = {}
     for target, section in config.build.generate.items():
@@ -131,9 +131,9 @@ def reader_code(config: Config) -> str:
 
 
 def check_masks(recipe: Recipe, reader: Reader, records: Iterable[Record]) -> None:
-    """Raise ConfigError when a generator needs a mask and neither a generator nor the data can give one.
+    """Raise ConfigError when a generator needs a mask and neither a generator nor the data can provide one.
 
-    Where the data may (files of masks, or a reader that makes them), rows without are set aside one by one.
+    If the data may have masks (files, or a reader that makes them), rows without one are rejected one by one.
     """
     wanting = [s for s in recipe.steps if s.bound.entry.needs_mask and Target.MASK not in recipe.by_target]
     if not wanting or type(reader).load is not Reader.load or any(r.mask for r in records):
@@ -159,7 +159,7 @@ def _needs(generator: BoundGenerator, configured: dict[Target, BoundGenerator]) 
 
 
 def _ordered(needs: dict[Target, tuple[Target, ...]]) -> Sequence[Target]:
-    """As configured, but each after what it needs. Raises ConfigError for a circle."""
+    """The configured order, changed so that each step follows its inputs. Raises ConfigError for a circle."""
     order: list[Target] = []
     left = list(needs)
     while left:

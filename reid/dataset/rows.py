@@ -1,4 +1,4 @@
-"""A row on its way through a build, and a shard's rows as one Arrow table between two processes."""
+"""A row during a build, and a shard's rows as one Arrow table between two processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WRITE = "write"
 
 @dataclass(frozen=True)
 class BuildRow:
-    """A sample between stages. `error` says why it will be set aside, and `stage` where that was found."""
+    """A sample between stages. `error` says why it is rejected, and `stage` by which stage."""
 
     sample: Sample
     error: str | None = None
@@ -33,7 +33,7 @@ class BuildRow:
     """Targets that were taken from an earlier build and are not made again."""
 
     def refused(self, stage: str, reason: str) -> BuildRow:
-        """The same row, set aside."""
+        """The same row, rejected."""
         return replace(self, error=reason, stage=stage)
 
 
@@ -48,7 +48,7 @@ class StageTimes:
 
     @contextmanager
     def stage(self, name: str, rows: int) -> Iterator[None]:
-        """Adds what happens within."""
+        """Count the time and the rows of the enclosed block."""
         began = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
@@ -57,7 +57,7 @@ class StageTimes:
 
 @dataclass(frozen=True)
 class ShardRows:
-    """A shard on its way: its rows, and what its statistics will say besides."""
+    """A shard between stages: its rows and further entries of its statistics."""
 
     source_key: str
     key: str
@@ -123,7 +123,7 @@ def _table(rows: Sequence[BuildRow], head: str | None) -> pa.Table:
 
 
 def quarantine_row(row: BuildRow) -> dict[str, Any]:
-    """What the quarantine table says about a row that was set aside."""
+    """The entry of a rejected row in the quarantine table."""
     labels = row.sample.labels
     return {
         "sample_id": labels.sample_id,

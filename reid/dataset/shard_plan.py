@@ -1,4 +1,4 @@
-"""Sorting labels instead of pixels: records -> shard plans of whole identities, keyed by their content."""
+"""Plans shards from labels alone: records become plans of whole identities, named by their content."""
 
 from __future__ import annotations
 
@@ -38,11 +38,10 @@ def sort_key(labels: Labels) -> tuple[int, str, int, int, str]:
 
 
 def plan_shards(reader: Reader, source: Any, rows_per_shard: int, made: Any = None) -> list[ShardPlan]:
-    """Cut the reader's records into shards of about `rows_per_shard` rows; an identity is never split.
+    """Divide the reader's records into shards of about `rows_per_shard` rows; an identity is never split.
 
-    `source` and `made` are JSON-able: what reading depends on besides the records, and what is made then.
-    A sample id that occurs twice is marked as a problem (all but the first). Raises DataError when there is
-    nothing to read.
+    `source` and `made` are JSON-able: what reading depends on besides the records, and what is generated. A
+    sample id that occurs again is marked as a problem. Raises DataError when there are no records.
     """
     records = _mark_duplicates(reader.records())
     if not records:

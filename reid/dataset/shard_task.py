@@ -1,4 +1,4 @@
-"""One shard to be made: the records, and the earlier shard whose rows are taken instead of reading them."""
+"""One shard to make: its records, and the earlier shard whose rows are used instead of reading them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Donor:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """A shard that is not there yet."""
+    """A shard that does not exist yet."""
 
     plan: ShardPlan
     donor: Donor | None = None

@@ -1,4 +1,4 @@
-"""Re-checking a published set: every file against the manifest, every row against the schema."""
+"""Verifies a published set: every file against the manifest, every row against the schema."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXAMPLES = 5
 
 
 class ShardCheck(BaseModel):
-    """What was found wrong with one shard, one sentence each; `ids` are hashes of its sample ids, as hex."""
+    """The problems of one shard, one sentence each; `ids` are hashes of its sample ids, as hex."""
 
     key: str
     problems: list[str]
@@ -56,14 +56,14 @@ class SetVerdict(BaseModel):
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there is no problem."""
         return not self.problems
 
 
 def check_shard(root: str, shard: Shard, share: float = 1.0, seed: int = 0) -> ShardCheck:
-    """Read one shard whole and compare it with its statistics; decode a share of its rows' pictures.
+    """Read one shard and compare it with its statistics; decode the pictures of a share of its rows.
 
-    What is wrong is told, not raised; only a storage that cannot be reached raises StorageError.
+    Problems are returned, not raised; only a storage that cannot be reached raises StorageError.
     """
     uri = data_uri(root, shard.file)
     if not storage.exists(uri):
@@ -92,7 +92,7 @@ def check_shard(root: str, shard: Shard, share: float = 1.0, seed: int = 0) -> S
 
 
 def judge_shards(shards: ShardSet, checks: Iterable[ShardCheck]) -> SetVerdict:
-    """Put the shards' checks together with what only the whole set can show."""
+    """Combine the shards' checks with checks of the whole set."""
     files = {s.key: s.file for s in shards.manifest.shards}
     problems: dict[str, list[str]] = {}
     damaged, ids = [], []
@@ -126,7 +126,7 @@ def judge_shards(shards: ShardSet, checks: Iterable[ShardCheck]) -> SetVerdict:
 
 
 def discard_statistics(shards: ShardSet, keys: Sequence[str]) -> None:
-    """Take the statistics of damaged shards away: the next build of the same config makes them again."""
+    """Delete the statistics of damaged shards, so that the next build makes them again."""
     for key in keys:
         storage.delete_file(data_uri(shards.root, f"{key}.json"))
 

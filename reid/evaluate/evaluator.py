@@ -1,6 +1,6 @@
-"""One evaluation: pairings of modality subsets -> what must be embedded -> metrics from features by key.
+"""One evaluation: pairings of modality subsets -> vectors to embed -> metrics from features by key.
 
-Features are looked up by the key of their parts, so one embedding serves every pairing, trial and protocol.
+Features are found by the key of their parts, so one embedding serves every pairing, trial and protocol.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class PairingScores:
 def select_items(
     protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pairing
 ) -> tuple[Selection[ProtocolQuery], Selection[GalleryItem]]:
-    """The queries of a pairing, and every item that one of its galleries may have."""
+    """The queries of a pairing, and every item that any of its galleries may contain."""
     queries = protocol.queries(labels, pairing.query_used)
     return queries, protocol.mixed_gallery(labels, pairing.kinds)
 
@@ -84,7 +84,7 @@ def embedding_tasks(
 ) -> list[EmbeddingTask]:
     """Every distinct vector that the pairings need, in a fixed order.
 
-    Galleries are embedded whole, so that no trial and no other way of sampling needs anything new.
+    All gallery candidates are embedded, so that other trials or another sampling need no new vectors.
     """
     work: dict[str, EmbeddingTask] = {}
     for pairing in pairings:
@@ -107,7 +107,10 @@ def score_pairing(
     features: Features,
     reranking: RerankConfig | None = None,
 ) -> PairingScores:
-    """Metrics of one pairing. Raises DataError when a side is empty or a feature is missing or not finite."""
+    """Metrics of one pairing.
+
+    Raises DataError for an empty side, or a feature that is missing or not finite.
+    """
     queries, gallery = select_items(protocol, labels, pairing)
     for side, size, name in (
         ("query", len(queries.items), subset_name(pairing.query_used)),
@@ -158,7 +161,7 @@ def _trial(
     ways: Sequence[Exclude],
     reranking: RerankConfig | None,
 ) -> _Trial:
-    """One gallery."""
+    """Results of one gallery."""
     check_features(vectors[0], len(sides[0]), "query")
     check_features(vectors[1], len(sides[1]), "gallery")
     compare = cosine(*vectors) if reranking is None else rerank(*vectors, reranking)

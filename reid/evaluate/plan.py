@@ -1,6 +1,6 @@
-"""What an evaluation consists of as far as labels and configuration tell, read before any work.
+"""Plans an evaluation from labels and configuration alone, before any work.
 
-`python -m jobs.evaluate` asks before it starts Ray, its dry run and the doctor ask the same, too.
+`python -m jobs.evaluate` runs it before it starts Ray; its dry run and the doctor run it, too.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class EvaluationPlan:
 
     @property
     def lines(self) -> list[str]:
-        """What a person should read."""
+        """Lines for the user."""
         return [self.note] if self.note else []
 
 
 def plan_evaluation(config: Config) -> EvaluationPlan:
-    """Read the labels and settle the protocol.
+    """Read the labels and choose the protocol.
 
-    Raises DataError for a split without samples, ConfigError when no query has a right answer.
+    Raises DataError for a split without samples, ConfigError when no query has a match.
     """
     settings = config.evaluate
     shards = ShardSet.open(shards_uri(config))
@@ -53,7 +53,7 @@ def plan_evaluation(config: Config) -> EvaluationPlan:
 
 
 def choose_evaluation(config: Config, labels: Sequence[SampleLabels]) -> ProtocolChoice:
-    """The protocol within the evaluated split; ConfigError when no query of it has a right answer."""
+    """The protocol within the evaluated split. Raises ConfigError when no query has a match."""
     settings = config.evaluate
     chosen = choose_protocol(settings.protocol, labels)
     chosen = ProtocolChoice(chosen.protocol.with_split(settings.split), chosen.note)

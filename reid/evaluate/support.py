@@ -1,6 +1,6 @@
-"""Whether labels can bear a protocol at all: does any query have a right answer that counts?
+"""Whether labels support a protocol: does any query have a match that is not excluded?
 
-Read from labels alone, so that training, evaluation, their dry runs and the doctor can ask before any work.
+It reads labels only, so that training, evaluation, their dry runs and the doctor check it before any work.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def is_measured(protocol: Protocol, query: Modality, gallery: Modality) -> bool:
 
 
 def single_pairings(protocol: Protocol, labels: Sequence[SampleLabels]) -> list[Pairing]:
-    """Every pairing of single modalities that the protocol measures; any other rests on the same rows."""
+    """Every pairing of single modalities that the protocol measures; other pairings use the same rows."""
     present = canonical(m for row in labels for m in row.modalities)
     pairs = [(q, g) for q, g in product(present, present) if is_measured(protocol, q, g)]
     return [Pairing((q,), (g,), (q,), (g,)) for q, g in pairs]
 
 
 def has_match(protocol: Protocol, labels: Sequence[SampleLabels], pairings: Iterable[Pairing]) -> bool:
-    """Whether any query of any pairing has a right answer that is not excluded.
+    """Whether any query of any pairing has a match that is not excluded.
 
-    Looks at one identity after the other and stops at the first answer.
+    Checks one identity after the other and stops at the first match.
     """
     rows: dict[tuple[str, int], list[SampleLabels]] = defaultdict(list)
     for row in labels:
@@ -61,7 +61,7 @@ def _has_sides(protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pair
 
 
 def _answered(protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pairing) -> bool:
-    """Whether one identity's queries have an answer among its own items."""
+    """Whether one identity's queries have a match among its own items."""
     queries, gallery = select_items(protocol, labels, pairing)
     if not queries.items or not gallery.items:
         return False
@@ -76,9 +76,9 @@ def check_support(
     what: str = "the split",
     otherwise: str = "",
 ) -> None:
-    """Raise ConfigError naming `field` when no query has a right answer: nothing could be measured.
+    """Raise ConfigError naming `field` when no query has a match, so that nothing could be measured.
 
-    By default for every pairing of single modalities. `otherwise` is one more way out.
+    Without `pairings` every pairing of single modalities is checked. `otherwise` adds another remedy.
     """
     protocol = chosen.protocol
     pairings = single_pairings(protocol, labels) if pairings is None else pairings

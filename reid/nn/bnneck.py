@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class BNNeck(nn.Module):
     """Feature (B, dim) -> logits (B, classes) through a batch norm without bias and a bias-free classifier.
 
-    Feed it the rows of all ranks (`gather_rows`): its statistics are then global without SyncBatchNorm.
+    Pass the rows of all ranks (`gather_rows`): then its statistics are global without SyncBatchNorm.
     """
 
     def __init__(self, dim: int, classes: int) -> None:

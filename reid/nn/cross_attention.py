@@ -1,7 +1,7 @@
 """A pre-norm transformer block whose queries and keys may come from different sequences.
 
-Shared by systems that let one modality ask another. What is not fixed by a paper is a plain choice: pre-norm,
-a feed-forward net of four times the width, quick GELU, no dropout (specs: FlexiReID's TL block).
+Systems use it to let one modality attend to another. Where papers do not fix a detail: pre-norm, a
+feed-forward network of four times the width, quick GELU, no dropout.
 """
 
 from __future__ import annotations

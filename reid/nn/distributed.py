@@ -1,8 +1,8 @@
-"""Batch statistics over all ranks: gather rows with gradient, so that 64 GPUs mean what one means.
+"""Batch statistics over all ranks: gather rows with gradient, so that many GPUs compute what one computes.
 
-With losses computed on gathered rows, every rank holds the same loss; the backward of `gather_rows` sums the
-ranks' gradients and DDP averages the parameters', which together is the gradient of one process on the
-joined batch.
+With losses computed on gathered rows, every rank has the same loss. The backward pass of `gather_rows` sums
+the ranks' gradients and DDP averages those of the parameters; together this is the gradient of one process on
+the joined batch.
 """
 
 from __future__ import annotations
@@ -64,10 +64,11 @@ class _AllGather(torch.autograd.Function):
 
 
 def gather_rows(x: Tensor) -> Tensor:
-    """Concatenate every rank's rows (they may differ in number), in rank order, with gradient.
+    """Concatenate the rows of all ranks, which may differ in number, in rank order and with gradient.
 
-    Outside a process group, or within `local_statistics()`, `x` itself. A rank without rows still takes part:
-    its empty `x` must need a gradient whenever the other ranks' does, or the backward waits for ever.
+    Outside a process group, or within `local_statistics()`, returns `x` itself. A rank without rows must call
+    it, too: its empty `x` must require a gradient if those of other ranks do, or the backward pass never
+    ends.
     """
     if world_size() == 1 or _LOCAL.get():
         return x
@@ -109,9 +110,9 @@ class _AllReduce(torch.autograd.Function):
 
 
 def sum_over_ranks(x: Tensor) -> Tensor:
-    """Sum a tensor of one shape over all ranks, with gradient (as `gather_rows` treats it).
+    """Sum a tensor of equal shape over all ranks, with gradient like `gather_rows`.
 
-    Outside a process group, or within `local_statistics()`, `x` itself.
+    Outside a process group, or within `local_statistics()`, returns `x` itself.
     """
     if world_size() == 1 or _LOCAL.get():
         return x

@@ -17,10 +17,13 @@ from reid.nn.precision import full_precision
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
-    """(b, C, h, w) -> the same shape and dtype; statistics in float32. A rank may have no image, not all."""
+    """(b, C, h, w) -> the same shape and dtype, statistics in float32.
+
+    A rank may have no image, but not all ranks.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Alone, or in evaluation, torch's own."""
+        """On one rank, or in evaluation, torch's own batch norm."""
         if not self.training:
             return super().forward(x)
         if not shares_statistics():

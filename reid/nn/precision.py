@@ -1,4 +1,4 @@
-"""Half precision stops where statistics and losses begin."""
+"""Statistics and losses are computed in full precision."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def full_precision(x: Tensor) -> Tensor:
-    """`x` in float32, or as it is in float64, in which tests compare ranks: rounding hides nothing there."""
+    """`x` in float32; float64 stays, because tests compare ranks in it."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,7 +1,7 @@
-"""Picture-to-picture networks: a U-Net with skips, and a patch discriminator to train it against.
+"""Image-to-image networks: a U-Net with skip connections, and a patch discriminator for its training.
 
 Source: Isola et al., "Image-to-image translation with conditional adversarial networks" (CVPR 2017), section
-3.2; InfraGAN takes it from visible to infrared.
+3.2; InfraGAN uses it from visible to infrared.
 """
 
 from __future__ import annotations

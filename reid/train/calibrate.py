@@ -1,7 +1,7 @@
-"""Calibration when training ends: likelihood ratios from the validation identities, never from test.
+"""Calibration at the end of training: likelihood ratios from the validation identities, never from test.
 
-The validation identities may also have chosen the weights (best val/mAP), which makes the calibration a
-little too confident; `reid.evaluate.calibration.checking` tells by how much on another split.
+The validation identities may also have selected the weights (best val/mAP), which makes the calibration a
+little too confident; `reid.evaluate.calibration.checking` measures by how much on another split.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def calibration_of(
     device: torch.device,
     rows: int = ROWS,
 ) -> Calibration | str:
-    """The calibration of a trained model on its validation identities, or why there is none."""
+    """Calibrate a trained model on its validation identities; a text says why it cannot be calibrated."""
     settings = config.train.val
     if not settings.calibrate:
         return "train.val.calibrate is false"
@@ -78,10 +78,11 @@ def calibration_of(
 def calibrated_pairings(
     model: ReIDModel, present: set[Modality], gallery: Subset, most: int | None = None
 ) -> list[Pairing]:
-    """Matched models: every subset against itself, and against all modalities if the model completes what is
-    missing. Any-to-any models: every subset against `gallery`.
+    """The pairings to calibrate.
 
-    Single modalities come first, then all of them together, then the rest by size; the first `most` stay.
+    Matched models: every subset against itself, and against all modalities if the model completes missing
+    ones. Any-to-any models: every subset against `gallery`. Single modalities come first, then all together,
+    then the rest by size; the first `most` are kept.
     """
     known = canonical(present & model.query_modalities)
     whole = canonical(present & model.gallery_modalities)
@@ -118,7 +119,10 @@ class _Features:
         self._kept: dict[tuple[Side, Subset], dict[str, Vectors]] = {}
 
     def scores(self, pairing: Pairing, seed: int) -> PairScores:
-        """Similarities under the protocol's exclusions, and without sources. DataError for an empty side."""
+        """Similarities under the protocol's exclusions, without sources.
+
+        Raises DataError for an empty side.
+        """
         features = {**self._vectors(pairing, "query"), **self._vectors(pairing, "gallery")}
         return pairing_scores(self._of.protocol, self._labels, pairing, features, seed)
 
@@ -134,7 +138,7 @@ class _Features:
         return self._kept[place]
 
     def _embed(self, pairing: Pairing, side: Side) -> None:
-        """This pairing's side and that of the next few, which share their encoder passes."""
+        """Embed this pairing's side and those of the next few pairings, which share their encoder passes."""
         ahead = self._pairings[self._pairings.index(pairing) :]
         places: dict[tuple[Side, Subset], list[EmbeddingTask]] = {}
         for other in ahead:
@@ -155,7 +159,7 @@ def _place(pairing: Pairing, side: Side) -> tuple[Side, Subset]:
 
 
 def _within(labels: Sequence[SampleLabels], rows: int, seed: int) -> list[SampleLabels]:
-    """At most `rows` samples: a seeded choice of whole identities, in their order."""
+    """At most `rows` samples: a seeded random choice of whole identities, in their order."""
     if len(labels) <= rows:
         return list(labels)
     sizes: dict[tuple[str, int], int] = {}

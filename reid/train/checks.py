@@ -1,6 +1,6 @@
-"""What labels and configuration tell of a training run before its first second of work.
+"""Checks of a training run from labels and configuration alone, before any work.
 
-`python -m jobs.train` asks before it starts Ray, its dry run and the doctor ask, too.
+`python -m jobs.train` runs them before it starts Ray; its dry run and the doctor run them, too.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ WITHOUT = ", or set train.val.fraction=0 to train without validation"
 
 
 def check_run(config: Config) -> list[str]:
-    """Lines about a run's validation that a person should read. Raises ConfigError when it cannot work.
+    """Lines for the user about a run's validation. Raises ConfigError when it cannot work.
 
-    Reads the labels of the config's shard set; DataError when there is none.
+    Reads the labels of the configured shard set; raises DataError when there is none.
     """
     check_name(config.train.val.protocol, FIELD)
     shards = ShardSet.open(shards_uri(config))
@@ -41,7 +41,10 @@ def check_run(config: Config) -> list[str]:
 def held_out_identities(
     settings: ValConfig, seed: int, train: Sequence[Identity], own: Sequence[Identity]
 ) -> tuple[list[Identity], list[str]]:
-    """Who validates, and a line where they are more than the fraction's share. ConfigError for too few."""
+    """The validation identities, and a line if they are more than the fraction's share.
+
+    Raises ConfigError when too few are left.
+    """
     if own or not settings.fraction:
         return list(own), []
     _, held_out = split_identities(train, settings.fraction, seed)
@@ -68,7 +71,7 @@ def check_validation(
 
 
 def validation_of(settings: ValConfig, labels: Sequence[SampleLabels]) -> ProtocolChoice:
-    """The protocol of held-out rows, which are on both sides; ConfigError as `check_validation`."""
+    """The protocol for held-out rows, which are on both sides. Raises ConfigError like `check_validation`."""
     labels = [without_roles(row) for row in labels]
     chosen = choose_validation(settings.protocol, labels)
     check_validation(chosen, labels)
@@ -76,5 +79,5 @@ def validation_of(settings: ValConfig, labels: Sequence[SampleLabels]) -> Protoc
 
 
 def without_roles(row: SampleLabels) -> SampleLabels:
-    """Training rows have no query or gallery role."""
+    """The row without query or gallery roles, which training rows do not have."""
     return replace(row, roles=None)

@@ -1,6 +1,6 @@
-"""The training loop in plain PyTorch: one process of one or many ranks, with or without Ray around it.
+"""The training loop in plain PyTorch: one process of one or many ranks, with or without Ray.
 
-The caller supplies the shard set, the place in the world and a `report` hook; the loop owns nothing global.
+The caller supplies the shard set, the rank and a `report` hook; the loop has no global state.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from reid.train.validate import Validator
 
 @dataclass
 class EpochReport:
-    """What a finished epoch tells: metrics, and how to write a checkpoint of it."""
+    """The result of an epoch: metrics, and a function that writes a checkpoint."""
 
     epoch: int
     metrics: dict[str, Any]
@@ -216,7 +216,7 @@ def _scalars(output: Output, device: torch.device) -> dict[str, float]:
 
 
 def autocast(config: Config, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """bf16 autocast when asked for."""
+    """bf16 autocast if the configuration sets it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bf16")
 
 

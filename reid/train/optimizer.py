@@ -19,9 +19,9 @@ NOISE_SEED = 42
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
     """Adam (coupled L2) or AdamW over the trainable parameters, one group per (lr, weight decay).
 
-    A parameter takes the first `groups` row whose regex is found in its name, else the base lr; biases take
-    that times the row's, else the base's, `bias_lr_factor`. Raises ConfigError when a row matches nothing
-    (a typing mistake).
+    A parameter uses the first row of `groups` whose regular expression occurs in its name, else the base lr.
+    Biases use that rate times the `bias_lr_factor` of the row or of the base. Raises ConfigError when a row
+    matches no parameter.
     """
     rows = [(re.compile(row.match), row) for row in config.groups]
     used: set[int] = set()
@@ -76,7 +76,7 @@ def learning_rate(config: OptimConfig, peak: float, epoch: float, epochs: int) -
 def noise_factor(limit: float, number: int) -> float:
     """1 + the first draw of N(0, 1) below `limit` in size, for the epoch of this number (from 1).
 
-    In (1 - limit, 1 + limit), 1 for a limit of 0; the same in every run, whatever its seed.
+    Between 1 - limit and 1 + limit; 1 for a limit of 0. The same in every run, whatever its seed.
     """
     if not limit:
         return 1.0

@@ -1,8 +1,8 @@
 """Resumable training state: a folder with one file that loads without unpickling code.
 
-Random generators are no part of it. Batches and augmentation are functions of (seed, epoch, step, rank), and
-what draws from torch's own generator (dropout, routing noise) is reseeded at the start of every epoch: one
-rank's state file resumes every rank exactly.
+It contains no random generators. Batches and augmentation are functions of (seed, epoch, step, rank), and
+torch's own generator (dropout, routing noise) is seeded at the start of every epoch, so one rank's state file
+resumes every rank exactly.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TrainingProgress:
 
 
 def epoch_seed(seed: int, rank: int, epoch: int) -> int:
-    """The seed of torch's generators for a rank's epoch, in [0, 2^64): a pure function, each another."""
+    """The seed of torch's generators in [0, 2^64), different for each rank and epoch."""
     return int(np.random.SeedSequence([seed, rank, epoch]).generate_state(1, np.uint64)[0])
 
 

@@ -26,9 +26,9 @@ from reid.train.checks import check_validation, choose_validation, without_roles
 
 
 class Validator:
-    """Holds the validation samples and measures a model on them; every row is on both sides.
+    """Measures a model on the validation samples; every row is on both sides.
 
-    `protocol` is one, or what `train.val.protocol` names: `auto` is chosen by the held-out labels.
+    `protocol` is a protocol, or the value of `train.val.protocol`: for `auto` the held-out labels decide.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Validator:
     def __call__(self, model: ReIDModel, device: torch.device) -> dict[str, float]:
         """{"val/mAP": mean over pairings, "val/R1": ..., "val/mAP/<pairing>": ...}.
 
-        A pairing none of whose queries has a match counts nowhere; TrainingError if that is all of them.
+        Pairings without any match are left out; raises TrainingError if no pairing has one.
         """
         pairings = self._pairings(model)
         work = embedding_tasks(self.protocol, self.labels, pairings)
@@ -102,7 +102,9 @@ class Validator:
 def validation_pairings(
     model: ReIDModel, present: set[Modality], gallery: Subset = (Modality.RGB,)
 ) -> list[Pairing]:
-    """Matched models: everything against everything. Any-to-any: each single modality, and all that the
+    """The pairings to validate.
+
+    Matched models: all modalities against all. Any-to-any models: each single modality, and all that the
     gallery does not have together, against the gallery subset.
     """
     queries = [m for m in Modality if m in present and m in model.query_modalities]
@@ -116,7 +118,7 @@ def validation_pairings(
 
 
 def row_of(work: EmbeddingTask, samples: dict[str, Sample]) -> BatchRow:
-    """The contents of a vector's parts, with the auxiliary inputs of the first of them."""
+    """A batch row with the contents of a vector's parts, and the auxiliary inputs of the first part."""
     parts = {m: (samples[p.sample_id], p.caption_index or 0) for m, p in work.parts.items()}
     row = BatchRow({m: sample_part(sample, m, caption) for m, (sample, caption) in parts.items()})
     return attach_auxiliary(row, parts[canonical(parts)[0]][0])

@@ -1,6 +1,6 @@
-"""Exclusion rules by name, and in words: what a configuration may say under `exclude`.
+"""The names of exclusion rules and their descriptions: what a configuration may list under `exclude`.
 
-`reid.evaluate.protocols.exclusion_rules` computes them: one function a name.
+`reid.evaluate.protocols.exclusion_rules` implements them, one function for each name.
 """
 
 from __future__ import annotations

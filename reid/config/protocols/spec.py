@@ -33,7 +33,7 @@ def _one_or_many(value: Any) -> Any:
 
 
 class SideConfig(Section):
-    """Which samples take part on one side."""
+    """Which samples are on one side."""
 
     roles: bool = Field(True, description="follow the data set's query and gallery roles, where it has any")
     cameras: Annotated[tuple[int, ...], BeforeValidator(_one_or_many)] | None = Field(
@@ -45,7 +45,7 @@ class SideConfig(Section):
 
 
 class QueryConfig(SideConfig):
-    """Who asks."""
+    """Which samples are queries."""
 
     one_per: Literal["caption", "image"] = Field(
         "caption",
@@ -54,7 +54,7 @@ class QueryConfig(SideConfig):
 
 
 class SamplingConfig(Section):
-    """Galleries drawn at random from all gallery items; numbers are means over the trials."""
+    """Galleries drawn at random from all gallery items; results are means over the trials."""
 
     per: tuple[Literal["pid", "camid", "modality"], ...] = Field(
         ("pid", "camid"),
@@ -94,7 +94,7 @@ class SamplingConfig(Section):
 
 
 class GalleryConfig(SideConfig):
-    """What can be found."""
+    """Which samples are gallery items."""
 
     mixed: bool = Field(
         False, description="one gallery of single-modality items of every camera modality (rgb|nir)"
@@ -105,10 +105,11 @@ class GalleryConfig(SideConfig):
 
 
 class PairConfig(Section):
-    """Queries of parts of different samples, for data whose modalities are photographed apart (SYSU-MM01).
+    """Queries whose parts come from different samples, for data whose modalities were captured apart (SYSU-
+    MM01).
 
     Captured infrared rows are the queries; their text and sketch come from one random row of the same
-    identity that has `from`. Queries of text and sketch alone: every `from` row, without a camera.
+    identity with the modality `from`. Queries of text and sketch alone: every `from` row, without a camera.
     """
 
     donor: Annotated[Modality, BeforeValidator(as_validator(parse_modality))] = Field(
@@ -120,7 +121,7 @@ class PairConfig(Section):
 
 
 class ProtocolConfig(Section):
-    """A way to evaluate: who asks, what can be found, and which pairs do not count."""
+    """An evaluation protocol: the queries, the gallery, and the excluded pairs."""
 
     name: str = Field(
         "custom",

@@ -1,7 +1,7 @@
-"""Settings of `build`: how raw samples become a shard set.
+"""The configuration of `build`: how raw samples become a shard set.
 
-What a field says decides whether it is part of the set's name: `content()` leaves out where and how fast
-the work is done, so that a set built with more workers is the same set.
+`content()` has the fields that name the set. It leaves out resources and limits, so that a set built with
+more workers is the same set.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from reid.modality import Target
 
 
 class StageConfig(Section):
-    """Where a stage of the build runs; its result does not depend on it."""
+    """The resources of a stage; the stage's result does not depend on them."""
 
     concurrency: int | None = Field(
         None, ge=1, description="parallel tasks; default: build.concurrency, or the number of CPUs"
@@ -27,8 +27,8 @@ class StageConfig(Section):
 class GenerateConfig(Section):
     """One generated modality, or the mask: the generator's registered name and its parameters.
 
-    A generator that is a function runs in the stage `build.light`; one that loads a network has a pool of
-    processes of its own, which `concurrency`, `cpus` and `gpus` describe.
+    Functions run in the stage `build.light`; a generator with a network has its own processes, with the
+    resources `concurrency`, `cpus` and `gpus`.
     """
 
     generator: str = Field(description="registered name of the generator")
@@ -48,7 +48,7 @@ class GenerateConfig(Section):
     gpus: float = Field(0, ge=0, description="GPUs of each process (networks only); 0 runs on the CPU")
 
     def content(self) -> dict[str, Any]:
-        """The fields that what is made depends on."""
+        """The fields that the result depends on."""
         return self.model_dump(mode="json", include={"generator", "params", "missing_only"})
 
 
@@ -96,7 +96,9 @@ class BuildConfig(Section):
     write: StageConfig = Field(StageConfig(), description="resources for writing shards")
 
     def content(self) -> dict[str, Any]:
-        """The fields that a set's rows depend on: they name it; resources and limits do not."""
+        """The fields that a set's rows depend on, which name the set; resources and limits are not among
+        them.
+        """
         captions = {"captions": self.captions.model_dump(mode="json")} if Target.TEXT in self.generate else {}
         return {
             **{name: getattr(self, name) for name in _CONTENT},

@@ -1,4 +1,4 @@
-"""Settings of caption quality: what is a bad caption, and what happens to a generated one."""
+"""The configuration of caption quality: when a caption is bad, and what happens to a generated one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reid.config.typed import Section
 
 
 class CaptionPolicy(Section):
-    """When a caption is bad, and what happens then. Captured captions are judged, never dropped."""
+    """When a caption is bad, and what happens to it. Captured captions are judged but never dropped."""
 
     min_confidence: Fraction = Field(
         0.0, description="least confidence; a caption below it is bad, one without a confidence is not"

@@ -1,4 +1,4 @@
-"""The configuration of what is read, and what a model sees of it."""
+"""The configuration of the data set, and of what a model sees of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reid.config.typed import Section
 
 
 class DataConfig(Section):
-    """What is read, and what a model sees of it."""
+    """The data set, and what a model sees of it."""
 
     name: str = Field(description="name of the data set; part of paths and of every sample")
     reader: ReaderSection = Field(description="the reader of the raw data: its name and its own fields")

@@ -13,7 +13,7 @@ from reid.modality import parse_subset
 
 
 class RerankConfig(Section):
-    """k-reciprocal re-ranking; the defaults are its paper's."""
+    """k-reciprocal re-ranking; the defaults are the paper's."""
 
     k1: int = Field(20, ge=1, description="number of neighbours that describe an image")
     k2: int = Field(
@@ -25,7 +25,7 @@ class RerankConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """What is measured. A subset spells its query side, or both: "sketch", "text->rgb", "nir->rgb|nir"."""
+    """What is measured, and how. A pairing is written "sketch", "text->rgb" or "nir->rgb|nir"."""
 
     split: Literal["train", "val", "test"] = Field("test", description="split whose samples are ranked")
     protocol: ProtocolSection = Field(

@@ -1,4 +1,4 @@
-"""The configuration of searches over configurations: campaigns and ladders."""
+"""The configuration of the search for hyper-parameters and of ablations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reid.modality import parse_subset
 
 
 class TuneConfig(Section):
-    """A search. `space` maps a dotted config field to {choice|uniform|loguniform|randint: [...]}."""
+    """A search for hyper-parameters."""
 
     space: dict[str, dict[Literal["choice", "uniform", "loguniform", "randint"], list[Any]]] = Field(
         {}, description="search space: dotted field -> {choice, uniform, loguniform or randint: [...]}"
@@ -35,7 +35,7 @@ class TuneConfig(Section):
 
 
 class AblateConfig(Section):
-    """A ladder: rows of changed fields, each trained and evaluated with several training seeds."""
+    """An ablation: rows of changed fields, each trained and evaluated with several seeds."""
 
     ladder: str | None = Field(
         None, description="name of a shipped ladder, or a YAML file of rows; default: model.name"

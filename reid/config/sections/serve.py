@@ -27,7 +27,7 @@ class IndexConfig(Section):
 
 
 class ServeConfig(Section):
-    """The endpoint. Mutating routes need the token; `auth: all` guards searching too."""
+    """The HTTP endpoint. Routes that change the gallery need the token; with `auth: all` every route does."""
 
     host: str = Field("127.0.0.1", description="address that the HTTP server listens on")
     port: int = Field(8000, ge=0, le=65535, description="port that the HTTP server listens on")
@@ -70,8 +70,7 @@ class ServeConfig(Section):
 
 
 class RayConfig(Section):
-    """How Ray is started and set when there is no cluster to join (RAY_ADDRESS is honoured), and how long
-    verbs wait for room on either."""
+    """How a local Ray is started if RAY_ADDRESS names no cluster, and how long verbs wait for resources."""
 
     profile: Literal["small", "cluster"] = Field(
         "small", description="settings of Ray Data: small for one machine, cluster for several"

@@ -13,7 +13,7 @@ from reid.modality import Modality
 
 
 class AugmentConfig(Section):
-    """Training-time transforms; photometry and erasing are drawn for each picture, never shared."""
+    """Random changes of training images. Photometry and erasing are drawn for each image."""
 
     resize: ResizeFilter = Field(
         "bicubic", description="interpolation filter for resizing training images to height x width"
@@ -45,7 +45,7 @@ class AugmentConfig(Section):
 
 
 class BatchConfig(Section):
-    """Streaming batches. P and K are global; a rank draws P / world identities."""
+    """Streaming batches. P and K are global; each rank draws P / world identities."""
 
     sampler: Literal["pk", "tuple", "cross"] = Field(
         "pk",
@@ -91,7 +91,7 @@ class BatchConfig(Section):
 
 
 class GroupConfig(Section):
-    """An optimiser group: the parameters whose name `match` is found in; the first such row wins."""
+    """An optimiser group: the parameters whose names match; the first matching group applies."""
 
     match: str = Field(
         description="regular expression that is searched for in parameter names, e.g. ^image_tower\\."
@@ -183,7 +183,7 @@ class OptimConfig(Section):
 
 
 class ValConfig(Section):
-    """Identities held out of training for model selection and calibration."""
+    """Validation on identities held out of training, for model selection and calibration."""
 
     fraction: float = Field(
         0.0,

@@ -1,4 +1,4 @@
-"""The configuration of a picture-to-picture translator: photo -> infrared, learned from aligned pairs."""
+"""The configuration of an image-to-image translator: photo to infrared, trained on aligned pairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reid.modality import Modality
 
 
 class UNetConfig(Section):
-    """Sizes of the U-Net; its inputs and outputs are pictures in [-1, 1]."""
+    """Sizes of the U-Net; its inputs and outputs are images in [-1, 1]."""
 
     inputs: Literal[1, 3] = Field(3, description="channels of the source image")
     outputs: Literal[1, 3] = Field(1, description="channels of the target image")
@@ -33,7 +33,7 @@ class UNetConfig(Section):
 
 
 class TranslateConfig(Section):
-    """Training on aligned pairs (InfraGAN's recipe: LSGAN + weight x L1 + weight x (1 - SSIM), Adam)."""
+    """Training on aligned pairs (InfraGAN's losses: LSGAN, L1 and 1 - SSIM; Adam)."""
 
     pairs: str = Field(
         description="a built shard set, or a folder with one folder for each modality (rgb/, nir/, "

@@ -1,4 +1,4 @@
-"""Auxiliary inputs of a row: a caption and a mask beside its modalities, for the models that use them."""
+"""Auxiliary inputs of a row besides its modalities, for the models that use them: a caption and a mask."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CAPTION, MASK = "caption", "mask"
 
 
 def attach_auxiliary(row: BatchRow, sample: Sample, caption: int | np.random.Generator = 0) -> BatchRow:
-    """The row with a sample's mask and one of its captions: the given, or a random one.
+    """Add a sample's mask and one of its captions to a row: the caption of this index, or a random one.
 
-    A row of several samples takes those of its anchor. What the sample lacks stays away. The generator's
-    own stream is not drawn from: rows are the same with and without auxiliary inputs.
+    A row of several samples uses those of its anchor. What the sample lacks is not added. Drawing the caption
+    does not advance the given generator, so rows are the same with and without auxiliary inputs.
     """
     text: RowPart | None = None
     if sample.captions:
@@ -37,7 +37,7 @@ def attach_auxiliary(row: BatchRow, sample: Sample, caption: int | np.random.Gen
 
 
 def captions_of(rows: Sequence[BatchRow], context: int) -> tuple[Tensor, Tensor]:
-    """Token ids (B, context) int64 and who has a caption (B,) bool; an empty sentence is none."""
+    """Token ids (B, context) int64, and (B,) bool who has a caption; an empty sentence does not count."""
     texts = ["" if row.caption is None else str(row.caption.content).strip() for row in rows]
     has = torch.tensor([bool(text) for text in texts], dtype=torch.bool)
     tokens = torch.zeros(len(rows), context, dtype=torch.int64)
@@ -49,9 +49,10 @@ def captions_of(rows: Sequence[BatchRow], context: int) -> tuple[Tensor, Tensor]
 def masks_of(
     rows: Sequence[BatchRow], size: tuple[int, int], shared: Sequence[Geometry] | None
 ) -> tuple[Tensor, Tensor]:
-    """Masks (B, 1, H, W) float32 {0, 1}, moved as the rows' pictures are, and who has one (B,) bool.
+    """Masks (B, 1, H, W) float32 {0, 1} with the same geometry as the rows' images, and (B,) bool who has
+    one.
 
-    Raises DataError for a mask that cannot be decoded, naming the row's first part.
+    Raises DataError for a mask that cannot be decoded; the message names the row's first part.
     """
     found = torch.zeros(len(rows), 1, *size)
     has = torch.zeros(len(rows), dtype=torch.bool)

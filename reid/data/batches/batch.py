@@ -1,4 +1,4 @@
-"""The batch that models see: images packed per modality, with an index back to the row."""
+"""The batch that models read: images packed by modality, with an index back to the row."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class Batch:
-    """B rows, each with a non-empty subset of modalities. M = number of known modalities, in canonical order.
+    """B rows, each with a non-empty subset of modalities. M is the number of known modalities.
 
-    Row r has modality m exactly when `present[r, m]`; `index[m]` lists, ascending, the rows whose image (or
-    token) is stored at the same place of `images[m]` (or `tokens`). `pid` is a contiguous label.
+    Row r has modality m exactly when `present[r, m]`. `index[m]` lists, in ascending order, the rows of the
+    entries of `images[m]` (or `tokens`). `pid` is a contiguous label.
 
-    The mask and the caption are auxiliary inputs: of the row, whatever its modalities, and filled only for
-    models that use them. Hiding modalities keeps them.
+    The mask and the caption are auxiliary inputs: they belong to the row, whatever its modalities, and are
+    filled only for models that use them. `only` keeps them.
     """
 
     pid: Tensor  # (B,) int64; UNKNOWN outside training
@@ -80,10 +80,10 @@ class Batch:
             raise DataError(f"Row {row} has none of this model's modalities ({subset_name(known)}).")
 
     def completed(self, modalities: Iterable[Modality], height: int, width: int) -> Batch:
-        """The same rows with every one of these modalities listed, an absent one without entries.
+        """The same rows, with an entry for every one of these modalities; absent ones get an empty tensor.
 
-        Ranks whose batches hold different modalities then gather the same tensors in the same order, forwards
-        and backwards, and every parameter gets a gradient on every rank.
+        Ranks whose batches have different modalities then gather the same tensors in the same order, in the
+        forward and the backward pass, and every parameter gets a gradient on every rank.
         """
         absent = [m for m in modalities if m not in self.index]
         blank = self.present.new_zeros(0, 3, height, width, dtype=torch.float32)
@@ -132,7 +132,7 @@ class Batch:
 
 
 def join(batches: list[Batch]) -> Batch:
-    """Concatenate batches row-wise (tests use it to compare ranks with one process)."""
+    """Concatenate batches row-wise; tests use it to compare several ranks with one process."""
     offsets = [0]
     for batch in batches:
         offsets.append(offsets[-1] + len(batch))
@@ -162,7 +162,7 @@ def join(batches: list[Batch]) -> Batch:
 
 
 def _joined(parts: list[Tensor | None], batches: list[Batch]) -> Tensor | None:
-    """Auxiliary inputs one below the other, zero for the rows of a batch without them."""
+    """Concatenated auxiliary inputs, zero for the rows of a batch without them."""
     known = next((x for x in parts if x is not None), None)
     if known is None:
         return None

@@ -31,7 +31,7 @@ from reid.modality import ORDER, Modality
 
 
 class PixelCache:
-    """Decoded, resized images by name, least recently used dropped beyond a byte limit; safe for threads."""
+    """Decoded and resized images by name, with a byte limit (least recently used); safe for threads."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit = limit_bytes
@@ -40,7 +40,7 @@ class PixelCache:
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Pixels | None:
-        """The image or None."""
+        """The image, or None."""
         with self._lock:
             found = self._items.get(name)
             if found is not None:
@@ -48,7 +48,7 @@ class PixelCache:
             return found
 
     def put(self, name: str, pixels: Pixels) -> None:
-        """Keep an image unless it alone exceeds the limit."""
+        """Store an image unless it alone exceeds the limit."""
         with self._lock:
             if pixels.nbytes > self.limit or name in self._items:
                 return
@@ -63,9 +63,9 @@ class Collator:
     """Turns rows into batches for one data configuration.
 
     `cameras` maps a camid to its contiguous label; others become UNKNOWN. `augment` None means evaluation,
-    whose resampling filter is `data.resize`; training's is `augment.resize`. Collators may share a cache.
-    `auxiliary` names the inputs besides modalities that batches carry: "caption", "mask" (a model's
-    `auxiliary`). Raises ConfigError for a mask whose row's pictures would move apart.
+    which resizes with `data.resize`; training resizes with `augment.resize`. Collators may share a cache.
+    `auxiliary` names the auxiliary inputs that batches contain: "caption", "mask". Raises ConfigError for
+    masks together with independent geometry of a row's images.
     """
 
     data: DataConfig

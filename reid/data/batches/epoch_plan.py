@@ -1,8 +1,8 @@
-"""Planning a pass over the data: which identities are drawn at each step, from counts alone.
+"""Plans one pass over the data: which identities are drawn at each step, from counts alone.
 
-A rank passes over the row groups assigned to it (or over all its identities at once). Whole identities
-stay in a bounded reservoir until all their chunks are drawn. Nothing is read here, so that a resumed epoch
-replays its steps at once.
+A rank passes over the row groups assigned to it, or over all its identities at once. Whole identities stay in
+a bounded reservoir until all their chunks are drawn. Nothing is read here, so a resumed epoch replays its
+steps immediately.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class EpochPlan:
         return drawn
 
     def arrived(self) -> list[int]:
-        """The groups that came since this was last asked, in order, spent ones included."""
+        """The row groups that entered the reservoir since the last call, in order, exhausted ones too."""
         fresh, self._fresh = self._fresh, []
         return fresh
 
     def live(self) -> dict[int, int]:
-        """Label -> group of everybody in the reservoir."""
+        """Label -> row group of every identity in the reservoir."""
         labels, _, _, groups = self._table[:, : self._count].tolist()
         return dict(zip(labels, groups, strict=True))
 
@@ -82,7 +82,10 @@ class EpochPlan:
 
 
 def assign(chunks: Sequence[int], world: int, rank: int, rng: np.random.Generator) -> list[int]:
-    """A rank's share of a shuffled pack: a group a round for each, the largest to who has least."""
+    """A rank's share of the shuffled row groups.
+
+    In each round every rank gets one group; the largest goes to the rank with the fewest chunks so far.
+    """
     order = rng.permutation(len(chunks)).tolist()
     if world == 1:
         return [int(group) for group in order]

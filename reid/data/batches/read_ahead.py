@@ -1,4 +1,4 @@
-"""Reading ahead of need, in order and within a bound."""
+"""Reads ahead, in order and within a memory bound."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ def read_ahead(
     limit: float,
     threads: int,
 ) -> Generator[Item, None, None]:
-    """`read` of every group, in order, begun while `limit` is not reached by the sizes of what waits.
+    """Yield `read(group)` for every group in order, reading further groups in threads meanwhile.
 
-    A limit of 0 reads each in line. An error of `read` is raised in its turn. What has begun when the
-    iterator is closed is finished and dropped.
+    A new read starts while the sizes of the waiting results are below `limit`. A limit of 0 reads each group
+    when it is needed. An error of `read` is raised at its group's turn. Closing the iterator finishes running
+    reads and drops their results.
     """
     if limit <= 0:
         for group in groups:

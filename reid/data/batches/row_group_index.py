@@ -1,6 +1,6 @@
-"""Who lies in which row group and how often they can be drawn: the index that a stream plans with.
+"""The identities of each row group and how often each can be drawn: the index from which epochs are planned.
 
-Flat arrays, 12 bytes an identity: a set of millions of identities is planned in memory.
+Flat arrays of 12 bytes for each identity, so that a set of millions of identities is planned in memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reid.modality import Modality, Subset, parse_subset, subset_name
 
 @dataclass(frozen=True)
 class GroupIdentity:
-    """An identity of a row group: its training label, its rows, and the chunks that they make."""
+    """An identity of a row group: its training label, its rows, and its chunks."""
 
     label: int
     rows: int
@@ -52,13 +52,14 @@ class LeftOut:
 
 
 class GroupIndex:
-    """The row groups of a split that hold identities with a label and something to draw."""
+    """The row groups of a split that contain identities with a label and at least one chunk."""
 
     def __init__(
         self, shards: ShardSet, split: str, labels: Mapping[Identity, int], sampler: Sampler
     ) -> None:
-        """Reads no picture; labels of rows are read where neither a shard nor its row groups tell which
-        modalities its rows have. Raises TrainingError for identities that the sampler refuses.
+        """Reads no images. It reads the rows' labels only if the manifest does not list their modalities.
+
+        Raises TrainingError for identities that the sampler refuses.
         """
         self.left_out = LeftOut()
         self._labels, self._sampler = labels, sampler
@@ -100,7 +101,7 @@ class GroupIndex:
 
     @property
     def identities(self) -> int:
-        """How many can be drawn."""
+        """Number of identities that can be drawn."""
         return len(self.label)
 
     def entries(self, group: int) -> list[GroupIdentity]:
@@ -110,21 +111,21 @@ class GroupIndex:
         return [GroupIdentity(*values) for values in zip(*columns, strict=True)]
 
     def group_chunks(self) -> list[int]:
-        """Chunks of each row group."""
+        """Number of chunks of each row group."""
         found: list[int] = np.add.reduceat(self.chunks, self._starts[:-1]).tolist() if len(self) else []
         return found
 
     def size(self, group: int) -> float:
-        """About how many bytes a row group's useful rows take, encoded."""
+        """Approximate size in bytes of a row group's usable rows, encoded."""
         part = slice(int(self._starts[group]), int(self._starts[group + 1]))
         return int(self.rows[part].sum()) * self._row_bytes[int(self._file[group])]
 
     def ref(self, group: int) -> GroupRef:
-        """Where a row group lies."""
+        """Location of a row group."""
         return GroupRef(self._files[self._file[group]], int(self._place[group]), 0, ())
 
     def _chunks(self, identity: Identity, counts: Counts) -> int:
-        """Chunks of an identity; 0 for those without a label or left out, which are noted."""
+        """Number of chunks of an identity; 0 without a label, or if it is left out, which is recorded."""
         if identity not in self._labels:
             return 0
         key = tuple(counts.items())
@@ -168,7 +169,7 @@ def _told(
 
 
 def _scan(shards: ShardSet, split: str) -> dict[Identity, Counts]:
-    """Rows by subset of every identity, from the rows' labels: for sets whose manifest does not tell."""
+    """Rows by subset of every identity, read from the rows' labels if the manifest does not list them."""
     found: dict[Identity, Counter[Subset]] = defaultdict(Counter)
     for sample in shards.light(split):
         found[sample.identity][sample.modalities] += 1

@@ -18,7 +18,7 @@ ANCHOR = Modality.RGB
 
 @dataclass(frozen=True)
 class Pick:
-    """What a row is made of: a capture, where its other modalities come from, and what it may show."""
+    """The parts of a row: an anchor capture, the sources of its other modalities, the modalities to use."""
 
     anchor: Sample
     sources: Sequence[Sample]
@@ -35,7 +35,7 @@ def sample_part(sample: Sample, modality: Modality, caption: int = 0) -> RowPart
 
 
 def row_of_sample(pick: Pick, label: int, dropout: float, rng: np.random.Generator) -> BatchRow:
-    """A training row: random companions and captions, each modality hidden with chance `dropout`.
+    """A training row: random sources and captions, each modality hidden with probability `dropout`.
 
     Its auxiliary inputs are the anchor's.
     """
@@ -59,7 +59,7 @@ def _parts(pick: Pick, rng: np.random.Generator) -> dict[Modality, RowPart]:
 
 
 def _drop(row: BatchRow, chance: float, rng: np.random.Generator) -> BatchRow:
-    """Hide each modality with a chance; one always stays."""
+    """Hide each modality with a probability; one always remains."""
     if chance <= 0 or len(row.parts) < 2:
         return row
     names = list(row.parts)

@@ -1,7 +1,7 @@
-"""What an identity gives to batches, and who is drawn: the samplers pk, tuple and cross.
+"""The samplers pk, tuple and cross: how an identity's captures become parts of batches, and who is drawn.
 
-A sampler splits an identity's captures into chunks, the unit of drawing. How many there are follows from
-counts alone, so that an epoch is planned, and replayed, without reading a capture.
+A sampler splits an identity's captures into chunks, the unit of drawing. The number of chunks follows from
+counts alone, so that an epoch is planned and replayed without reading a capture.
 """
 
 from __future__ import annotations
@@ -32,32 +32,34 @@ class Sampler(ABC):
 
     @abstractmethod
     def chunks(self, counts: Counts) -> int:
-        """How often an identity with these captures can be drawn in an epoch; 0: it is left out."""
+        """How often an identity with these captures is drawn in an epoch; 0: it is left out."""
 
     @abstractmethod
     def split(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
-        """An identity's captures as that many chunks, shuffled."""
+        """Split an identity's captures into as many chunks, shuffled."""
 
     def lacks(self, counts: Counts) -> Subset:
-        """The modalities for want of which an identity is left out."""
+        """The modalities whose absence excludes an identity."""
         return tuple(m for m in self.modalities if not _having(counts, m))
 
     def refuses(self, counts: Counts) -> bool:
-        """Whether such an identity is an error."""
+        """Whether an identity with these captures is an error."""
         return False
 
     def unused(self, counts: Counts) -> int:
-        """Captures that would be drawn on their own, were they complete."""
+        """Number of captures that are not anchors because they are incomplete."""
         return 0
 
     def choose(self, left: NDArray[np.int64], size: int, rng: np.random.Generator) -> list[int]:
-        """Who of the reservoir is in the next batch: `size` distinct places of `left` (chunks left, > 0)."""
+        """Choose the identities of the next batch: `size` distinct positions in `left`, their numbers of
+        chunks left.
+        """
         chosen: list[int] = rng.choice(len(left), size, replace=False).tolist()
         return chosen
 
 
 class PKSampler(Sampler):
-    """K captures of each identity, with all that a capture has; drawn as the classical sampler draws."""
+    """K captures of each identity with all their modalities, drawn like the classical P x K sampler."""
 
     def chunks(self, counts: Counts) -> int:
         usable = sum(n for subset, n in counts.items() if any(m in subset for m in self.modalities))
@@ -74,9 +76,9 @@ class PKSampler(Sampler):
 
 
 class TupleSampler(Sampler):
-    """One row an identity: an RGB anchor, and every other modality of its identity or its capture.
+    """One row of each identity: an RGB anchor with every other modality of its identity or its capture.
 
-    FlexiReID's batches; every anchor is drawn once an epoch.
+    These are FlexiReID's batches; every anchor is drawn once an epoch.
     """
 
     def __init__(self, config: BatchConfig, modalities: Subset) -> None:
@@ -117,8 +119,9 @@ class TupleSampler(Sampler):
         return [[Pick(s, [s] if whole else samples, self.modalities)] for s in order]
 
     def choose(self, left: NDArray[np.int64], size: int, rng: np.random.Generator) -> list[int]:
-        """By how much is left; those that must serve every batch to come are first, so that the batches are
-        as many as distinctness allows."""
+        """Weighted by the chunks left. Identities that every remaining batch needs come first, which gives as
+        many batches of distinct identities as possible.
+        """
         batches = int(left.sum()) // size
         while (possible := int(np.minimum(left, batches).sum()) // size) < batches:
             batches = possible
@@ -133,10 +136,10 @@ class TupleSampler(Sampler):
 
 
 class CrossSampler(Sampler):
-    """K rows of one picture an identity: first K / 2 visible ones, then K / 2 infrared ones.
+    """K rows of one image for each identity: first K / 2 visible ones, then K / 2 infrared ones.
 
-    The batches of visible-infrared systems. A capture of both spectra serves either side, its other picture
-    hidden. The side with more pictures is gone over once; the other starts again as often as it must.
+    These are the batches of visible-infrared systems. A capture with both spectra serves either side, with
+    its other image hidden. The side with more images is used once; the other is repeated as often as needed.
     """
 
     def __init__(self, config: BatchConfig, modalities: Subset) -> None:
@@ -184,12 +187,12 @@ _SAMPLERS: dict[str, Callable[[BatchConfig, Subset], Sampler]] = {
 
 
 def sampler_of(config: BatchConfig, modalities: Subset) -> Sampler:
-    """The sampler that `train.batch.sampler` names. ConfigError where the modalities do not suit it."""
+    """The sampler that `train.batch.sampler` names. Raises ConfigError if it does not suit the modalities."""
     return _SAMPLERS[config.sampler](config, modalities)
 
 
 def chunk_of(chunks: Sequence[Chunk], place: int, label: int) -> Chunk:
-    """A planned chunk. Raises DataError when a shard holds other captures than its manifest says."""
+    """A planned chunk. Raises DataError when a shard holds other captures than its manifest lists."""
     if place >= len(chunks):
         raise DataError(
             f"The shard set's manifest promises more captures of training identity {label} than its shards "
@@ -203,7 +206,7 @@ def _having(counts: Counts, *modalities: Modality) -> int:
 
 
 def _cycle(picks: list[Pick], length: int, rng: np.random.Generator) -> list[Pick]:
-    """Shuffled, over and over until there are `length`: no pick is a second time ahead of the others."""
+    """`length` picks: shuffled passes over all, so that none repeats before the others were used."""
     order: list[int] = []
     while len(order) < length:
         order += rng.permutation(len(picks)).tolist()

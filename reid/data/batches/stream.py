@@ -1,10 +1,10 @@
-"""Streaming training batches from a shard set: identity-balanced P x K, cross-spectral, multi-modal tuples.
+"""Streams training batches from a shard set: identity-balanced P x K, cross-spectral, multi-modal tuples.
 
-A stream is a pure function of (seed, epoch, rank, world): its state is the number of steps taken. Row groups
-hold whole identities, so a bounded reservoir of row groups is a reservoir of whole identities; a set that
-fits in it is kept in memory, assigned to the ranks identity by identity, and drawn exactly as the classical
-sampler does. Who is drawn when is planned from counts (`epoch_plan`): resuming replays the plan
-and reads only what is still to come.
+A stream is a pure function of (seed, epoch, rank, world); its state is the number of steps taken. Row groups
+hold whole identities, so a bounded reservoir of row groups is a reservoir of whole identities. A set that
+fits in it is kept in memory, assigned to the ranks identity by identity, and drawn like the classical
+sampler. The draws are planned from counts (`epoch_plan`); resuming replays the plan and reads only what is
+still needed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class StreamPlace:
 
 @dataclass(frozen=True)
 class _RankShare:
-    """What a rank goes over in an epoch: row groups in order, who is in each, and how to read one."""
+    """A rank's share of an epoch: row groups in order, their identities, and how to read one."""
 
     groups: list[int]
     identities: Callable[[int], list[GroupIdentity]]
@@ -62,7 +62,7 @@ class _RankShare:
 
 
 class BatchStream:
-    """Batches of one rank. P identities are drawn globally, P / world by each rank, never one twice."""
+    """Batches of one rank. P identities are drawn globally, P / world on each rank, all of them distinct."""
 
     def __init__(
         self,
@@ -74,8 +74,9 @@ class BatchStream:
         place: StreamPlace,
         split: str = "train",
     ) -> None:
-        """Raises ConfigError for P that the ranks cannot share or modalities that do not suit the sampler,
-        TrainingError for too few identities that it can use.
+        """Raises ConfigError for a P that the ranks cannot share or modalities that do not suit the sampler.
+
+        Raises TrainingError for too few usable identities.
         """
         if config.identities % place.world:
             raise ConfigError(
@@ -106,11 +107,11 @@ class BatchStream:
 
     @property
     def natural_steps(self) -> int:
-        """Steps that go once over the training identities' chunks; equal on all ranks."""
+        """Steps of one pass over the training identities' chunks; equal on all ranks."""
         return max(1, int(self.index.chunks.sum(dtype=np.int64)) // self.config.identities)
 
     def epoch(self, number: int, steps: int, start: int = 0, threads: int = 1) -> Iterator[Batch]:
-        """Steps `start`..`steps` of an epoch, prepared ahead by `threads` threads (0: in line)."""
+        """Batches of steps `start` to `steps` of an epoch, prepared ahead by `threads` threads (0: none)."""
         tasks = enumerate(islice(self._draws(number, start), max(0, steps - start)), start)
         if threads == 0:
             for step, rows in tasks:
@@ -136,7 +137,7 @@ class BatchStream:
         return np.random.default_rng([self.place.seed, purpose, *place])
 
     def _draws(self, epoch: int, start: int = 0) -> Iterator[list[BatchRow]]:
-        """Endless, from step `start` on: a rank with a small share passes over it again."""
+        """Rows of endless steps from `start` on; a rank with a small share starts another pass."""
         turn = 0
         while True:
             done = 0
@@ -154,7 +155,10 @@ class BatchStream:
             turn += 1
 
     def _one_pass(self, epoch: int, turn: int, start: int = 0) -> Iterator[list[BatchRow] | None]:
-        """Once over this rank's identities; nothing is read for the steps before `start`, which are None."""
+        """One pass over this rank's identities.
+
+        Steps before `start` are None, and nothing is read for them.
+        """
         share = self._share(epoch)
         rng = self._rng(_DRAW, epoch, turn, self.place.rank)
         arrivals = ((group, share.identities(group)) for group in share.groups)
@@ -180,7 +184,7 @@ class BatchStream:
     def _live(
         self, plan: EpochPlan, source: Iterator[Samples], held: Samples, place: tuple[int, int], step: int
     ) -> Iterator[list[BatchRow]]:
-        """The steps of a plan from here on, as rows; `source` gives the row groups that come."""
+        """The plan's remaining steps as rows; `source` yields the row groups as the plan needs them."""
         chunks: dict[int, list[Chunk]] = {}
         while True:
             drawn = plan.step()
@@ -201,7 +205,7 @@ class BatchStream:
             step += 1
 
     def _share(self, epoch: int) -> _RankShare:
-        """Assigned once an epoch: a rank that is a pass ahead still holds nobody else's identities."""
+        """This rank's share, assigned once an epoch, so that ranks never hold the same identity."""
         rng, world, rank = self._rng(_ASSIGN, epoch), self.place.world, self.place.rank
         if not self._small:
             mine = assign(self.index.group_chunks(), world, rank, rng)
@@ -238,7 +242,7 @@ class BatchStream:
 
 
 def row_columns(modalities: Subset, auxiliary: frozenset[str] = frozenset()) -> list[str]:
-    """The columns of a shard that rows are made of: half of a row group's reading time is their number."""
+    """The columns of a shard that rows need; half of a row group's reading time depends on their number."""
     visual = [m.value for m in modalities if m.is_visual]
     beside = {"captions": Modality.TEXT in modalities or "caption" in auxiliary, "mask": "mask" in auxiliary}
     pictures = [f"{name}.{field}" for name in visual for field in ("image", "width", "height")]

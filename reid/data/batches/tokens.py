@@ -1,4 +1,4 @@
-"""Sentences -> CLIP's byte-pair tokens."""
+"""Turns sentences into CLIP's byte-pair tokens."""
 
 from __future__ import annotations
 

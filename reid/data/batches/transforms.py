@@ -1,9 +1,8 @@
-"""Training-time image transforms on uint8 pixels: geometric draws, shareable between aligned modalities and
-the mask; photometric draws and erasing, always per modality.
+"""Training-time image transforms on uint8 pixels: geometry, which aligned modalities and the mask can share,
+and photometry and erasing, which are drawn for each modality.
 
-Recipe: horizontal flip, padding and random crop, normalise, random erasing (Zhong et al. 2020) filled
-with noise; pictures arrive resized. Pure functions of (pixels, draw), so that a draw can be applied to any
-aligned picture.
+Recipe: horizontal flip, padding and random crop, normalisation, random erasing (Zhong et al. 2020) with
+noise; images arrive resized. All are pure functions of (pixels, draw), so one draw fits every aligned image.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ def jitter(pixels: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
 
 
 def random_channel(pixels: Pixels, chance: float, rng: np.random.Generator) -> Pixels:
-    """With this chance one channel in place of all three, each as likely; (H, W, 3) uint8 -> same.
+    """With a probability, replace all three channels by one of them; (H, W, 3) uint8 -> same.
 
     Channel exchange of visible-infrared ReID (CAJ, Ye et al. 2021), without its grey and erasing parts.
     """
@@ -97,7 +96,7 @@ class Box:
 
 
 def draw_box(height: int, width: int, config: AugmentConfig, rng: np.random.Generator) -> Box | None:
-    """What to erase of a picture, or None: by chance, or when ten tries gave no box that fits in it.
+    """The box to erase, or None: by chance, or when ten tries gave no box that fits into the image.
 
     The share of the area is uniform in `erase_area`, the logarithm of height / width in +-log(1 / 0.3).
     """

@@ -1,1 +1,1 @@
-"""Whether captions are fit to train with, and what a set's captions are like."""
+"""The quality of captions, and statistics of a set's captions."""

@@ -1,4 +1,4 @@
-"""Captions of a whole set: how long, how sure, how much unknown, and who shares one."""
+"""Statistics of a set's captions: length, confidence, unknown attributes, and shared texts."""
 
 from __future__ import annotations
 

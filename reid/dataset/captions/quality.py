@@ -56,7 +56,7 @@ class JudgedText(Protocol):
 
 @dataclass(frozen=True)
 class CaptionFault:
-    """What is wrong with a caption."""
+    """One problem of a caption."""
 
     code: Code
     text: str
@@ -64,20 +64,20 @@ class CaptionFault:
 
 @dataclass(frozen=True)
 class CaptionVerdict:
-    """Whether a caption is fit, and everything that is wrong with it."""
+    """Whether a caption can be used, and all its problems."""
 
     reasons: tuple[CaptionFault, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Nothing is wrong."""
+        """Whether there is no problem."""
         return not self.reasons
 
 
 def judge_caption(
     caption: JudgedText, attributes: Sequence[SampleAttribute], policy: CaptionPolicy
 ) -> CaptionVerdict:
-    """What is wrong with a caption of a sample that has these attributes.
+    """Check a caption of a sample that has these attributes.
 
     A contradiction of the attributes counts against every caption of the sample.
     """
@@ -90,7 +90,7 @@ def judge_captions(
     policy: CaptionPolicy,
     lengths: Sequence[int] | None = None,
 ) -> list[CaptionVerdict]:
-    """`judge_caption` for many; `lengths` are their token_lengths, if they are known already."""
+    """`judge_caption` for many captions; `lengths` are their `token_lengths` if known."""
     if lengths is None:
         lengths = token_lengths([c.text for c in captions])
     return [
@@ -146,7 +146,7 @@ def _clean(text: str) -> str:
 
 
 def encoding_problem(text: str) -> str | None:
-    """Why a text's bytes were read in another encoding than they were written in; None if they were not."""
+    """A message if a text was decoded with the wrong encoding, else None."""
     if "\ufffd" in text:
         return "holds the replacement character \ufffd: letters were lost when it was read"
     for run in _FOREIGN_RUN.findall(text):
@@ -172,18 +172,18 @@ def _byte(letter: str) -> bytes:
 
 
 def non_printing(text: str) -> list[str]:
-    """Names of the characters that show nothing: controls, zero-width and private ones, each once."""
+    """Names of invisible characters in a text: controls, zero-width and private ones, each once."""
     bad = [c for c in text if unicodedata.category(c) in {"Cc", "Cf", "Cn", "Co", "Cs"} and c not in "\t\n\r"]
     return [f"U+{ord(c):04X}" for c in dict.fromkeys(bad)]
 
 
 def unknown_phrases(text: str) -> list[str]:
-    """Phrases that say that something is not known, lower case, in order."""
+    """Phrases for something unknown, in lower case and in order."""
     return [found[0].lower() for found in _UNKNOWN.finditer(text)]
 
 
 def is_unknown(value: str) -> bool:
-    """Whether an attribute's value says that it is not known."""
+    """Whether an attribute's value means "unknown"."""
     return value.strip().lower() in _UNKNOWN_VALUES or bool(_UNKNOWN.search(value))
 
 
@@ -212,7 +212,7 @@ def _spelling(value: str) -> str:
 
 @dataclass
 class CaptionTally:
-    """What became of the generated captions; tallies of several batches add up."""
+    """Counts of kept, dropped and regenerated captions; tallies of several batches add up."""
 
     made: int = 0
     good: int = 0
@@ -249,11 +249,11 @@ def apply_policy(
     look: Callable[[int, T], CaptionVerdict],
     policy: CaptionPolicy,
 ) -> tuple[list[T | None], list[CaptionVerdict], CaptionTally]:
-    """Apply the policy to a batch: bad captions stay, go (None), or are made again, then go.
+    """Apply the policy to a batch: bad captions are kept, dropped (None), or regenerated, then dropped.
 
-    `remake(indices, attempt)` makes those of the batch anew with attempt 1, 2, … as part of their seed;
-    `look(index, value)` judges. Returns values, their last verdicts, and the tally. What a caption was made
-    for travels on without it: a dropped caption sets no row aside.
+    `remake(indices, attempt)` makes these captions again; attempt 1, 2, … is part of their seed. `look(index,
+    value)` judges one. Returns values, their last verdicts, and the tally. A dropped caption does not reject
+    its row.
     """
     values: list[T | None] = list(made)
     verdicts = [look(i, value) for i, value in enumerate(made)]

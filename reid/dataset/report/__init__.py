@@ -1,1 +1,1 @@
-"""What a set holds, for people: statistics, previews, and what a build tells at its end."""
+"""Reports about a set for people: statistics, previews, and the summary of a build."""

@@ -1,4 +1,4 @@
-"""Geometry of the statistics' figures: counts in, SVG coordinates out. The template draws."""
+"""Geometry of the statistics' figures: counts become SVG coordinates, which the template draws."""
 
 from __future__ import annotations
 

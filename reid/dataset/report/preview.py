@@ -1,4 +1,4 @@
-"""A contact sheet of a shard set: some rows with every modality, where each comes from, and the mask."""
+"""A contact sheet of a shard set: some rows with all modalities, their origins, and the mask."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PER_IDENTITY = 6
 
 @dataclass(frozen=True)
 class PreviewSelection:
-    """The rows that are shown, and of how many."""
+    """The rows that are shown, and the number of all rows."""
 
     samples: list[Sample]
     rows: int
@@ -36,10 +36,10 @@ class PreviewSelection:
 def choose_preview(
     shards: ShardSet, count: int, split: str | None = None, seed: int = 0, by_identity: bool = False
 ) -> PreviewSelection:
-    """About `count` rows, the same for the same seed; only the row groups that hold them are read.
+    """Choose about `count` rows, the same for the same seed; only their row groups are read.
 
-    Rows are drawn evenly over the set; `by_identity` draws identities instead, and up to six rows of each.
-    Raises DataError when there is nothing in the split.
+    Rows are drawn evenly over the set; `by_identity` draws identities instead, with up to six rows of each.
+    Raises DataError when the split is empty.
     """
     splits = [split] if split else [s for s in SPLITS if shards.rows(s)]
     groups = [g for s in splits for g in shards.groups(s) if g.rows]
@@ -95,7 +95,7 @@ def render_preview(
     by_identity: bool = False,
     policy: CaptionPolicy | None = None,
 ) -> str:
-    """One self-contained HTML page; all texts escaped. What cannot be decoded says so."""
+    """One self-contained HTML page with escaped texts. A picture that cannot be decoded is marked."""
     policy = policy or CaptionPolicy()
     groups: dict[Any, list[Sample]] = {}
     for sample in chosen.samples:
@@ -186,7 +186,7 @@ def _mask_view(mask: Mask, under: PILImage.Image | None, name: str) -> dict[str,
 
 
 def _overlay(mask: PILImage.Image, under: PILImage.Image | None) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The picture with what the mask leaves out dimmed, its inside tinted and its border drawn: (H, W, 3)."""
+    """The picture with the mask's inside tinted, its border drawn and its outside dimmed: (H, W, 3)."""
     if under is None:
         mask.thumbnail((LONGEST, LONGEST))
         under = PILImage.new("RGB", mask.size, "grey")
@@ -232,7 +232,7 @@ def _caption(caption: Caption) -> dict[str, Any]:
 
 
 def _attributes(attributes: Sequence[SampleAttribute]) -> list[dict[str, str]]:
-    """Sources are told where they differ, confidences where one is not sure."""
+    """Attributes with their sources where they differ, and confidences below 1."""
     several = len({a.source for a in attributes}) > 1
     doubtful = any(a.confidence not in (None, 1) for a in attributes)
     return [

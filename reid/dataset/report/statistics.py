@@ -1,4 +1,4 @@
-"""What a shard set holds, in numbers: one pass over its labels, a file at a time, without pictures' bytes."""
+"""Statistics of a shard set: one pass over its labels, a file at a time, without reading pictures."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def statistics(
     policy: CaptionPolicy | None = None,
     watch: Callable[[int], None] = lambda rows: None,
 ) -> dict[str, Any]:
-    """Numbers of a set as JSON-able data. `watch` is told how many rows were counted.
+    """Statistics of a set as JSON-able data. `watch` is called with the number of counted rows.
 
     Raises DataError for a damaged file.
     """

@@ -1,4 +1,4 @@
-"""What a build tells at its end: why rows were set aside, how fast each stage was, what was made anew."""
+"""The summary of a build: why rows were rejected, the speed of each stage, and what was regenerated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST = 90
 
 @dataclass(frozen=True)
 class QuarantineReason:
-    """Rows that one stage set aside for one kind of reason, with the first of them."""
+    """The rows that one stage rejected for one kind of reason, with the first of them."""
 
     stage: str
     reason: str
@@ -39,7 +39,7 @@ def reason_table(rows: Iterable[Mapping[str, Any]]) -> list[QuarantineReason]:
 
 
 def reason_class(row: Mapping[str, Any]) -> str:
-    """A reason without what is particular to the row: names, files, numbers, details in brackets."""
+    """A reason without its details: names, files, numbers, text in brackets."""
     text = str(row["reason"])
     for name in sorted([*(row.get("files") or ()), str(row["sample_id"])], key=len, reverse=True):
         if name:
@@ -52,7 +52,7 @@ def reason_class(row: Mapping[str, Any]) -> str:
 
 
 def reason_lines(table: Sequence[QuarantineReason], most: int | None = None) -> list[str]:
-    """The table for a terminal; of its `most` frequent rows."""
+    """The table for a terminal, with the `most` frequent rows."""
     if not table:
         return []
     shown = table[:most]
@@ -89,7 +89,7 @@ def throughput_line(rates: Mapping[str, float]) -> str:
 
 
 def caption_line(captions: Mapping[str, int]) -> str:
-    """What became of generated captions, for a terminal; "" when none was made."""
+    """The counts of generated captions for a terminal; "" when none was made."""
     if not captions.get("made"):
         return ""
     listed = [f"{captions[name]} {text}" for name, text in _CAPTIONS if captions.get(name)]
@@ -108,7 +108,7 @@ _CAPTIONS = (
 
 
 def refreshed(shards: Iterable[Shard]) -> dict[str, Counter[str]]:
-    """What became of the targets in shards that took their rows from earlier ones: "made" and "kept"."""
+    """The targets that were made or kept in shards that used rows of earlier ones."""
     found = {"made": Counter[str](), "kept": Counter[str]()}
     for shard in shards:
         if shard.donor is not None:

@@ -1,1 +1,1 @@
-"""The stages that a shard goes through: read, generate, write, and all of them in one process."""
+"""The stages of a shard: read, generate, write, and all of them in one process."""

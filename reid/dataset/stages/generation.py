@@ -1,4 +1,4 @@
-"""The stages that make what is missing: a group of generators over the rows of a shard."""
+"""The generating stages: a group of generators over the rows of a shard."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DeviceOf = Callable[[Step], str]
 
 
 def asked_device(step: Step) -> str:
-    """As configured, in a process whose GPUs are all its own."""
+    """The configured device of a step, in a process that owns its GPUs."""
     return "cuda" if step.section.gpus else "cpu"
 
 
@@ -55,9 +55,9 @@ class Generation:
         self.makers = [_Maker(s, s.bound.load(device(s)) if s.heavy else s.bound.load()) for s in steps]
 
     def __call__(self, rows: Sequence[BuildRow], clock: StageTimes) -> list[BuildRow]:
-        """Rows with what was made of them; those that cannot be served are set aside with the reason.
+        """The rows with the generated parts; a row that a generator refuses is rejected with its reason.
 
-        A row without the modality that a generator reads goes on without its product.
+        A row without the modality that a generator reads continues without its product.
         """
         done = list(rows)
         for batch in self._batches(rows):
@@ -107,7 +107,7 @@ class Generation:
         cache: _Cache,
         clock: StageTimes,
     ) -> list[Generated | None]:
-        """Captions as the policy wants them: bad ones are made again, kept, or None (the row goes on)."""
+        """Captions after the policy: bad ones are regenerated, kept, or None (the row continues)."""
 
         def remake(places: Sequence[int], attempt: int) -> Sequence[Generated | None]:
             return self._make(maker, [batch[place] for place in places], cache, attempt)
@@ -147,12 +147,12 @@ class Generation:
 
 
 def wanted(row: BuildRow, step: Step) -> bool:
-    """Whether a step makes its target for a row now."""
+    """Whether a step has to make its target for a row."""
     return _lacks(row, step) and bool(_seen(row.sample, step))
 
 
 def _seen(sample: Sample, step: Step) -> list[Modality]:
-    """The pictures that a step looks at: the one it reads, or of several the captured ones."""
+    """The pictures that a step reads: the one, or the captured ones of several."""
     reads = step.bound.entry.reads
     if len(reads) == 1:
         return [m for m in reads if m in sample.images]
@@ -199,7 +199,7 @@ class _Cache:
         return True
 
     def put(self, i: int, step: Step, made: Generated) -> None:
-        """Give a row what was made for it, or set it aside."""
+        """Add a generated part to its row, or reject the row."""
         row = self.rows[i]
         try:
             sample = _given(row.sample, step, made)
@@ -219,7 +219,7 @@ class _Cache:
 
 
 def _given(sample: Sample, step: Step, made: Generated) -> Sample:
-    """A sample with what was made. Raises DataError for what cannot be stored as the target."""
+    """A sample with a generated part. Raises DataError for a result that cannot be stored as the target."""
     if isinstance(made, DataError):
         raise made
     name, bound = sample.labels.sample_id, step.bound

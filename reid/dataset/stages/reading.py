@@ -1,4 +1,4 @@
-"""The first stage: a shard's records become rows, read from raw files or taken from an earlier shard."""
+"""The first stage: a shard's records become rows, read from raw files or copied from an earlier shard."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from reid.modality import Target
 
 
 def read_shard(task: ShardTask, reader: Reader, max_pixels: int) -> ShardRows:
-    """All rows of a shard, bad ones with a reason. Raises StorageError when the storage itself fails.
+    """All rows of a shard, rejected ones with their reason. Raises StorageError when the storage fails.
 
-    A donor that is gone or damaged by now is passed over: then all is read from the raw files.
+    If the donor is missing or damaged, all rows are read from the raw files.
     """
     clock, plan, donor = StageTimes(), task.plan, task.donor
     held: dict[str, Sample] | None = None
@@ -51,7 +51,7 @@ def read_shard(task: ShardTask, reader: Reader, max_pixels: int) -> ShardRows:
 
 
 def read_record(record: Record, reader: Reader, max_pixels: int) -> BuildRow:
-    """One row from its raw files; a file that cannot be used sets it aside."""
+    """One row from its raw files; it is rejected if a file cannot be used."""
     row = BuildRow(Sample(record.labels, {}), files=files_of(record))
     if record.problem is not None:
         return row.refused(READ, record.problem)
@@ -67,7 +67,7 @@ def read_record(record: Record, reader: Reader, max_pixels: int) -> BuildRow:
 
 
 def _file_is_bad(problem: StorageError) -> bool:
-    """Whether the file is missing or closed to us; otherwise the storage failed, and the row may be good."""
+    """Whether the file is missing or unreadable; otherwise the storage failed and the row may be good."""
     return isinstance(problem.__cause__, FileNotFoundError | PermissionError | IsADirectoryError)
 
 
@@ -77,7 +77,7 @@ def _stays(stage: str, donor: Donor) -> bool:
 
 
 def _held(donor: Donor) -> dict[str, Sample] | None:
-    """The donor's samples without what is to be made again; None when the file is not what it was."""
+    """The donor's samples without the targets to make again; None when its file has changed."""
     try:
         data = storage.read_bytes(donor.uri)
         if storage.sha256(data) != donor.shard.sha256:
@@ -92,7 +92,7 @@ def _held(donor: Donor) -> dict[str, Sample] | None:
 
 
 def _without(sample: Sample, target: Target, made: MadeBy) -> Sample:
-    """A sample without what this generator made; what was captured stays."""
+    """A sample without what this generator made; captured parts stay."""
     modality = target.modality
     if target is Target.MASK:
         mask = sample.mask

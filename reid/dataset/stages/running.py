@@ -1,6 +1,6 @@
-"""Running shards through all stages, in this process: what Ray's stages do, one after the other.
+"""Runs shards through all stages in this process, one after the other.
 
-The kill tests and the benchmark use it, and Ray's workers run the same pieces (`Stages`).
+The kill tests and the benchmark use it; Ray's workers run the same parts (`Stages`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The last stage: good rows become a Parquet file; its statistics file then says that it is finished."""
+"""The last stage: good rows become a Parquet file, and its statistics file marks it as finished."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def data_uri(root: str, name: str) -> str:
 
 
 def write_work(work: ShardRows, root: str, rows_per_group: int, recipe: Recipe) -> Shard:
-    """Write a shard and, after it, its statistics file. Until that is there, the shard does not count."""
+    """Write a shard and then its statistics file, without which the shard does not count."""
     good = [row.sample for row in work.rows if row.error is None]
     bad = [quarantine_row(row) for row in work.rows if row.error is not None]
     clock = work.clock
@@ -39,5 +39,5 @@ def write_work(work: ShardRows, root: str, rows_per_group: int, recipe: Recipe) 
 
 
 def write_statistics(root: str, shard: Shard) -> None:
-    """Finish a shard whose file is there."""
+    """Write the statistics of a complete shard file, which marks it as finished."""
     storage.write_json(data_uri(root, f"{shard.key}.json"), shard.model_dump(mode="json"))

@@ -1,1 +1,1 @@
-"""A shard set as plain files that other tools read."""
+"""A shard set as plain files for other tools."""

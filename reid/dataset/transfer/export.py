@@ -1,7 +1,7 @@
-"""A shard set as a tree of plain files for other tools; `readers.shared.sample_tree` says what lies where.
+"""Exports a shard set as plain files for other tools; `readers.shared.sample_tree` describes the folders.
 
-A shard at a time: its pictures, then a part file with its rows of the tables, which says that it is done.
-At the end the parts become the tables. A stopped export goes on after the last finished shard.
+For each shard its pictures are written, then a part file with its rows of the tables, which marks it as
+finished. In the end the parts become the tables. A stopped export continues after the last finished shard.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _THREADS = 8
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What an export did: `rows` in all, `copied` of them now."""
+    """The result of an export: `rows` in all, `copied` of them by this call."""
 
     folder: str
     rows: int
@@ -44,9 +44,10 @@ def export(
     splits: Sequence[str] = SPLITS,
     watch: Callable[[int], None] = lambda rows: None,
 ) -> ExportResult:
-    """Write a set, or some splits of it, to a folder or s3:// prefix that is empty or holds part of this.
+    """Write a set, or some of its splits, to a folder or s3:// prefix that is empty or has part of this
+    export.
 
-    Raises DataError when the folder holds something else.
+    Raises DataError when the folder has other contents.
     """
     root = storage.absolute(folder)
     chosen = [s for s in splits if shards.rows(s)]
@@ -88,7 +89,7 @@ def export(
 
 
 def _claim(root: str, settings: dict[str, Any]) -> bool:
-    """Whether this very export is complete there. Raises DataError for a folder of something else."""
+    """Whether this export is complete in the folder. Raises DataError for a folder with other contents."""
     uri = storage.join(root, sample_tree.EXPORT)
     if not storage.exists(uri):
         if storage.list_files(root) or storage.list_folders(root):

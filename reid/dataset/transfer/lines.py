@@ -20,7 +20,7 @@ ALL = "ALL"
 
 @dataclass(frozen=True)
 class ExportedSample:
-    """What one sample gives: files (relative path -> bytes) and rows of the tables."""
+    """The exported form of one sample: files (relative path -> bytes) and rows of the tables."""
 
     files: dict[str, bytes]
     lines: list[dict[str, Any]]
@@ -42,7 +42,7 @@ class ExportedSample:
 
 @dataclass(frozen=True)
 class GeneratedPart:
-    """How a set's generators made what they made: what a sample itself does not say."""
+    """How a set's generators made a part, as far as the sample itself does not record it."""
 
     versions: dict[str, str | None]
     seeds: dict[str, int | None]

@@ -1,4 +1,4 @@
-"""Where a sample's files go in an exported tree: one path for each sample, the same on every run."""
+"""File names in an exported tree: one path for each sample, the same on every run."""
 
 from __future__ import annotations
 

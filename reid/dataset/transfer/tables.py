@@ -1,4 +1,4 @@
-"""JSON files written an entry at a time; a reader sees all of one or nothing."""
+"""JSON files that are written entry by entry; readers see all of a file or none."""
 
 from __future__ import annotations
 

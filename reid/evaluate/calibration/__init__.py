@@ -1,1 +1,1 @@
-"""What a similarity means: likelihood ratios, probabilities, and thresholds for a false-match rate."""
+"""Calibration of similarities: likelihood ratios, probabilities, and thresholds for a false-match rate."""

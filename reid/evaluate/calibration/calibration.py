@@ -1,8 +1,8 @@
-"""What a similarity means: likelihood ratios, probabilities and thresholds for each pairing of subsets.
+"""Calibration of similarities: likelihood ratios, probabilities and thresholds for each pairing of subsets.
 
-A likelihood ratio says how much more often two captures of one object are so alike than captures of two
-objects. It knows no prior: a probability is a likelihood ratio together with a stated prior chance. Both are
-fitted on identities held out of training (`reid.evaluate.calibration.fitting`) and stored in the run folder.
+A likelihood ratio is the probability of a similarity among pairs of one object, divided by that among pairs
+of two objects. It contains no prior: together with a stated prior it gives a probability. Both are fitted on
+identities held out of training (`reid.evaluate.calibration.fitting`) and stored in the run folder.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class VerificationPoint(Section):
-    """A pair counts as one identity from `threshold` on: at most `fpr` of the negative pairs do."""
+    """A threshold: pairs at or above it count as one identity; at most `fpr` of the negative pairs do."""
 
     fpr: float = Field(gt=0, lt=1)
     threshold: float
@@ -39,7 +39,7 @@ class VerificationPoint(Section):
 
 
 class OpenSetPoint(Section):
-    """A best item is reported from `threshold` on: at most `false_alarm_rate` of unknown queries get one."""
+    """A threshold for the best item: at most `false_alarm_rate` of unknown queries reach it."""
 
     false_alarm_rate: float = Field(gt=0, lt=1)
     threshold: float
@@ -61,7 +61,7 @@ class LogisticMap(Section):
 
 
 class IsotonicMap(Section):
-    """log LR as steps of equal evidence, linear between them."""
+    """log LR as a rising piecewise linear function of the similarity."""
 
     method: Literal["isotonic"] = "isotonic"
     scores: tuple[float, ...] = Field(min_length=1)
@@ -83,9 +83,9 @@ class IsotonicMap(Section):
 
 
 class PairCalibration(Section):
-    """The calibration of one query subset against one gallery subset, with what it rests on.
+    """The calibration of one query subset against one gallery subset, and the data behind it.
 
-    `floor` and `ceiling` bound the log likelihood ratio: N pairs cannot show a ratio beyond N + 1.
+    `floor` and `ceiling` bound the log likelihood ratio: N pairs cannot support a ratio beyond N + 1.
     """
 
     query: str
@@ -103,7 +103,7 @@ class PairCalibration(Section):
 
     @property
     def name(self) -> str:
-        """ "text->rgb"; one name when both sides are alike."""
+        """ "text->rgb"; one name when both sides are the same."""
         return self.query if self.query == self.gallery else f"{self.query}->{self.gallery}"
 
     def log_likelihood_ratio(self, scores: npt.ArrayLike) -> Floats:
@@ -113,15 +113,21 @@ class PairCalibration(Section):
         return found
 
     def likelihood_ratio(self, score: float) -> float:
-        """p(similarity | one identity) / p(similarity | two): above 1 speaks for one, below 1 for two."""
+        """p(similarity | one identity) / p(similarity | two): above 1 favours one identity, below 1 two."""
         return float(np.exp(self.log_likelihood_ratio(score)))
 
     def probability(self, score: float, prior: float) -> float:
-        """The chance that a pair is of one identity, if it was `prior` before. UsageError outside (0, 1)."""
+        """The probability that a pair shows one identity, given a `prior`.
+
+        Raises UsageError outside (0, 1).
+        """
         return float(posterior(self.log_likelihood_ratio(score), prior))
 
     def threshold(self, fpr: float) -> float:
-        """The similarity from which at most `fpr` of negative pairs pass. UsageError if not published."""
+        """The similarity that at most `fpr` of negative pairs reach.
+
+        Raises UsageError for an unlisted rate.
+        """
         for point in self.verification:
             if math.isclose(point.fpr, fpr, rel_tol=1e-6):
                 return point.threshold
@@ -134,7 +140,7 @@ class PairCalibration(Section):
 
 
 class Calibration(Section):
-    """calibration.json of a run: what was measured on its validation identities, never on test."""
+    """The contents of a run's calibration.json, measured on its validation identities, never on test."""
 
     version: Literal[1] = 1
     model_fingerprint: str = ""
@@ -154,7 +160,10 @@ class Calibration(Section):
 
     @classmethod
     def load(cls, tree: Mapping[str, Any], model_fingerprint: str, where: str) -> Calibration:
-        """A stored calibration, checked. WeightsError naming the file for unknown keys or another model."""
+        """Read a stored calibration.
+
+        Raises WeightsError naming the file for unknown keys or another model.
+        """
         try:
             found: Calibration = validated(cls, tree)
         except ConfigError as error:

@@ -1,4 +1,4 @@
-"""How well a calibration holds on data that it was not fitted on."""
+"""Measures how well a calibration holds on data that it was not fitted on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BINS = 15
 
 @dataclass(frozen=True)
 class RateCheck:
-    """What a published threshold does here: `fpr` was promised, `actual_fpr` is found."""
+    """A threshold on other data: `fpr` is the rate that it was chosen for, `actual_fpr` the measured one."""
 
     fpr: float
     threshold: float
@@ -29,10 +29,10 @@ class RateCheck:
 
 @dataclass(frozen=True)
 class CalibrationCheck:
-    """Errors of the probabilities at `prior`, and what the thresholds really do.
+    """Errors of the probabilities at `prior`, and the measured rates of the thresholds.
 
-    `ece` and `brier` are 0 for perfect probabilities; with a prior of 0.5, knowing nothing has a Brier score
-    of 0.25 and a `cllr` of 1.
+    `ece` and `brier` are 0 for perfect probabilities. With a prior of 0.5, constant probabilities have a
+    Brier score of 0.25 and a `cllr` of 1.
     """
 
     query: str
@@ -59,11 +59,11 @@ def check(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> CalibrationCheck:
-    """Compare what the calibration says of pairs with what they are, both classes weighted to `prior`.
+    """Compare calibrated probabilities of pairs with the truth, both classes weighted to `prior`.
 
     ECE: the mean distance of probability and frequency over equally wide bins (C. Guo et al., "On
     calibration of modern neural networks", ICML 2017, section 2). Cllr: the cost of log likelihood ratios in
-    bits, at any prior (N. Brümmer and J. du Preez, 2006, section 4). Raises DataError where a class is empty,
+    bits, at any prior (N. Brümmer and J. du Preez, 2006, section 4). Raises DataError for an empty class,
     UsageError for a prior outside (0, 1).
     """
     if not len(scores.positive) or not len(scores.negative):

@@ -1,8 +1,8 @@
-"""Operating points: thresholds for a chosen rate of false matches, and what is still found at them.
+"""Operating points: thresholds for a chosen rate of false matches, and the detection rate at each.
 
-Verification asks whether a pair is of one identity; its negative pairs give the false-positive rate (FPR).
-Open-set identification asks who in the gallery it is, if anybody: a false alarm is a query whose identity
-is not in the gallery and that has some item at or above the threshold (P. J. Phillips, P. Grother and
+Verification decides whether a pair shows one identity; its negative pairs give the false-positive rate (FPR).
+Open-set identification decides who in the gallery a query shows, if anyone. A false alarm is a query whose
+identity is not in the gallery and that has an item at or above the threshold (P. J. Phillips, P. Grother and
 R. Micheals, "Evaluation methods in face recognition", Handbook of Face Recognition, 2005).
 """
 
@@ -26,18 +26,18 @@ _TAIL = 2.5
 
 
 def enough_negatives(negatives: int, rate: float) -> bool:
-    """Whether so many negatives may speak of a rate."""
+    """Whether there are enough negatives to estimate a rate."""
     return negatives >= round(EVENTS / rate)
 
 
 def verification_points(
     scores: PairScores, rates: Sequence[float] = RATES, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[VerificationPoint, ...]:
-    """TPR at each FPR that there are enough negative pairs for, with 95 % bootstrap intervals.
+    """TPR at each FPR for which there are enough negative pairs, with 95 % bootstrap intervals.
 
-    Whole identities are drawn; a pair counts as often as the identities of both its sides together (R. M.
-    Bolle, N. K. Ratha and S. Pankanti, "Error analysis of pattern recognition systems: the subsets
-    bootstrap", Computer Vision and Image Understanding 93, 2004).
+    Whole identities are resampled; a pair's weight is the product of its identities' counts (R. M. Bolle, N.
+    K. Ratha and S. Pankanti, "Error analysis of pattern recognition systems: the subsets bootstrap", Computer
+    Vision and Image Understanding 93, 2004).
     """
     usable = [x for x in rates if enough_negatives(len(scores.negative), x)]
     if not usable or not len(scores.positive):
@@ -92,11 +92,11 @@ def rates_at(
 def open_set_points(
     scores: QueryScores, rates: Sequence[float] = RATES, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[OpenSetPoint, ...]:
-    """Detection-and-identification rate at each false-alarm rate that there are enough queries for.
+    """Detection-and-identification rate at each false-alarm rate for which there are enough queries.
 
-    A false alarm is tried with every query by removing its identity from the gallery; a detection is a query
-    whose best item is of its identity and reaches the threshold. Intervals draw the queries' identities and
-    leave the gallery as it is.
+    False alarms are measured on every query, with its identity removed from the gallery. A detection is a
+    query whose best item has its identity and reaches the threshold. Intervals resample the queries'
+    identities; the gallery stays the same.
     """
     trials = np.isfinite(scores.stranger)
     usable = [x for x in rates if enough_negatives(int(trials.sum()), x)]
@@ -138,8 +138,8 @@ def identity_resamples(identities: int, resamples: int, seed: int) -> Iterator[F
 def interval(values: Floats, rate: float | None = None, identities: int = 0) -> Interval | None:
     """The middle 95 % of resampled values; None if fewer than half of the resamples have one.
 
-    Resampling cannot tell how near to 0 or 1 a `rate` of 0 or 1 is: there, the bound is the exact one of as
-    many independent trials as identities.
+    Resampling shows no spread for a `rate` of 0 or 1. There the bound is the exact binomial one, for as many
+    independent trials as there are identities.
     """
     known = values[np.isfinite(values)]
     if len(known) < max(2, len(values) / 2):
@@ -154,7 +154,7 @@ def interval(values: Floats, rate: float | None = None, identities: int = 0) -> 
 
 
 class _SortedPairs:
-    """Pairs from the highest similarity down, with the identities that a resample weights them by."""
+    """Pairs in descending order of similarity, with the identities that weight them in a resample."""
 
     def __init__(self, scores: PairScores) -> None:
         known, code = np.unique(

@@ -1,4 +1,4 @@
-"""Similarities of pairs, those of one identity apart from those of two: what a calibration is fitted on."""
+"""Similarities of positive and of negative pairs: the data that a calibration is fitted on."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ class PairScores:
 def pairing_scores(
     protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pairing, features: Features, seed: int = 0
 ) -> PairScores:
-    """The pairs of a pairing that a protocol counts, but for what a capture shows of itself.
+    """The pairs of a pairing that a protocol counts, without pairs of a capture with itself.
 
-    `features` are looked up as in `evaluator.score`. Raises DataError where a side is empty.
+    `features` are looked up as in `evaluator.score_pairing`. Raises DataError for an empty side.
     """
     queries = protocol.queries(labels, pairing.query_used).items
     gallery = protocol.gallery(labels, pairing.gallery_used).items
@@ -99,10 +99,9 @@ def pair_scores(
 ) -> PairScores:
     """Cosines of query features q (Q, D) and gallery features g (G, D), without excluded pairs.
 
-    Where there are more negative pairs than `negatives`, about so many are drawn, evenly over all of them.
-    `keys` name what each query and each gallery item shows: if (a, b) and (b, a) both occur, they are one
-    comparison and one of them is left out. Memory grows with chunk x G. Raises DataError as
-    `metrics.evaluate_features`.
+    If there are more negative pairs than `negatives`, about that many are sampled evenly from all. `keys`
+    name the content of each query and item: if both (a, b) and (b, a) occur, one of them is left out. Memory
+    grows with chunk x G. Raises DataError like `metrics.evaluate_features`.
     """
     check_features(q, len(q_meta), "query")
     check_features(g, len(g_meta), "gallery")
@@ -146,7 +145,7 @@ def pair_scores(
 
 
 class _Mirrored:
-    """Which pairs are the other half of a pair that is counted."""
+    """Finds pairs whose mirror image is already counted."""
 
     def __init__(self, keys: tuple[Sequence[str], Sequence[str]] | None) -> None:
         self._codes: tuple[Tensor, Tensor] | None = None

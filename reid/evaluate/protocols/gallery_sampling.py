@@ -30,9 +30,9 @@ Key = tuple[Any, ...]
 
 
 def gallery_trials(config: SamplingConfig | None, items: Sequence[GalleryItem]) -> list[list[int]]:
-    """The positions in `items` that each trial's gallery consists of, in drawing order.
+    """The positions in `items` of each trial's gallery, in the order of drawing.
 
-    Without sampling: one trial of everything. Raises DataError for a permutation file that does not fit.
+    Without sampling: one trial with all items. Raises DataError for a permutation file that does not fit.
     """
     if config is None or config.shots is None:
         return [list(range(len(items)))]

@@ -1,4 +1,4 @@
-"""Labels of queries and gallery items as arrays, in codes that both sides share: what exclusion rules see."""
+"""Labels of queries and gallery items as arrays with common codes: the input of exclusion rules."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ UNKNOWN = -1
 
 @dataclass(frozen=True, eq=False)
 class LabelArrays:
-    """Labels of N queries or gallery items as arrays; `label_arrays_of` makes both sides in common codes.
+    """Labels of N queries or gallery items as arrays; `label_arrays_of` builds both sides with common codes.
 
-    A code is UNKNOWN where the label is not known; cameras and locations of two data sets differ.
+    Unknown labels have the code UNKNOWN. Cameras and locations of two data sets have different codes.
     """
 
     pid: Tensor  # (N,) int64 code of (dataset, pid)
@@ -93,7 +93,7 @@ def label_arrays_of(
 
 
 class _Codes:
-    """Numbers keys from 0 as they come; a key with a None in it is UNKNOWN."""
+    """Numbers keys from 0 in the order in which they come; a key that contains None is UNKNOWN."""
 
     def __init__(self) -> None:
         self._of: dict[tuple[object, ...], int] = {}
@@ -107,7 +107,7 @@ def _bits(modalities: Iterable[Modality]) -> int:
 
 
 def _source(row: SampleLabels, modality: Modality, part: QueryPart) -> str | None:
-    """The sample that a part was made from: its own if it was generated and names no other."""
+    """The sample that a part was made from; its own sample if it was generated and names no other."""
     came = row.provenance(modality, part.caption_index)
     return row.sample_id if came == Provenance("generated") else came.source_id
 

@@ -1,6 +1,6 @@
-"""How pairings are written: "sketch", "text->rgb", and "nir->rgb|nir" for a mixed gallery.
+"""Names of pairings: "sketch", "text->rgb", and "nir->rgb|nir" for a mixed gallery.
 
-`+` joins modalities that one item has together; `|` separates the kinds of items of a mixed gallery.
+`+` joins modalities of one item; `|` separates the kinds of items of a mixed gallery.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ def parse_gallery(text: str) -> Kinds:
 
 
 def split_pairing(text: str) -> tuple[Subset, Kinds | None]:
-    """The query subset and the gallery of a pairing; None where only the query side is written."""
+    """The query subset and the gallery of a pairing's name; None if no gallery is written.
+
+    Raises UsageError for a mixed query or an unknown modality.
+    """
     query, arrow, found = text.partition("->")
     if "|" in query:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Who asks and what can be found: labels of samples -> queries and gallery items of a protocol."""
+"""Selects the queries and gallery items of a protocol from the labels of samples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reid.modality import CAMERA, Modality, Subset, canonical, subset_name
 def select_queries(
     config: ProtocolConfig, labels: Sequence[SampleLabels], subset: Iterable[Modality]
 ) -> Selection[ProtocolQuery]:
-    """The queries in these modalities, ordered like `labels`; text gives one a caption or one an image."""
+    """The queries in these modalities, in the order of `labels`; with text one for each caption or image."""
     chosen = canonical(subset)
     mine = _side(config.query, labels, "query")
     listed = [m for m in chosen if m in CAMERA and config.pair and m is not config.pair.donor]
@@ -50,10 +50,10 @@ def select_queries(
 def select_gallery(
     config: ProtocolConfig, labels: Sequence[SampleLabels], kinds: Sequence[Subset]
 ) -> Selection[GalleryItem]:
-    """Every item that a trial may draw, ordered like `labels`, then by kind.
+    """Every item that a trial may draw, in the order of `labels`, then by kind.
 
-    One item a sample and kind, with its first caption; items of text alone are one a caption. A sample
-    lacks something when it has none of the kinds.
+    One item for each sample and kind, with its first caption; items of text alone are one for each caption. A
+    sample is counted as lacking when it has none of the kinds.
     """
     mine = _side(config.gallery, labels, "gallery")
     items: list[GalleryItem] = []
@@ -76,7 +76,7 @@ def select_gallery(
 
 
 class _Donors:
-    """One seeded random sample of an identity to take text and sketch from; the same for every subset."""
+    """A seeded random sample of each identity that gives text and sketch; the same one for every subset."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class _Donors:
 
 
 def _side(config: SideConfig, labels: Sequence[SampleLabels], side: Side) -> list[SampleLabels]:
-    """The samples that take part on a side, whatever modalities they have."""
+    """The samples of a side, whatever modalities they have."""
     return [
         row
         for row in labels
@@ -119,7 +119,7 @@ def _captured(row: SampleLabels, modality: Modality) -> bool:
 
 
 def _captions(config: ProtocolConfig, row: SampleLabels | None) -> Sequence[int | None]:
-    """The caption indices that make queries; one query without any when there is no text."""
+    """Indices of the captions that make queries; one query without a caption if the subset has no text."""
     if row is None:
         return [None]
     return range(len(row.captions)) if config.query.one_per == "caption" else [0]

@@ -1,6 +1,6 @@
-"""Several reports side by side: a table a pairing, the best number of each column marked.
+"""Compares several reports: one table for each pairing, with the best number of each column marked.
 
-What papers state of these systems comes as faint rows, and what makes the reports unequal as warnings.
+Published numbers of the systems are added as faint rows, differences between the reports as warnings.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class CompareTable:
 
 @dataclass(frozen=True)
 class ReportComparison:
-    """What compare.json, compare.md and compare.html say."""
+    """The contents of compare.json, compare.md and compare.html."""
 
     runs: tuple[dict[str, Any], ...]  # name, dataset, split, protocol, fingerprints, report
     tables: tuple[CompareTable, ...]
@@ -66,9 +66,9 @@ class ReportComparison:
 
 
 def find_report(uri: str) -> str:
-    """The report.json that a file, an evaluation's folder or a run folder names.
+    """The report.json of a file, an evaluation's folder or a run folder.
 
-    Raises UsageError where there is none, or more than one in a run folder.
+    Raises UsageError if there is none, or more than one in a run folder.
     """
     where = storage.absolute(uri)
     if where.endswith(".json"):
@@ -90,7 +90,7 @@ def find_report(uri: str) -> str:
 
 
 def read_report(uri: str) -> dict[str, Any]:
-    """The content of a report.json. Raises DataError for a file that is none, StorageError for no file."""
+    """The contents of a report.json. Raises DataError for another file, StorageError for a missing one."""
     try:
         tree = storage.read_json(uri)
         known = {"run": tree["run"], "rows": [(row["query"], row["gallery"]) for row in tree["results"]]}
@@ -211,7 +211,7 @@ def compare_lines(comparison: ReportComparison, files: dict[str, str]) -> list[s
 
 
 def _names(reports: Sequence[dict[str, Any]]) -> list[str]:
-    """The runs' names, told apart by fingerprint or number where they are alike."""
+    """The runs' names; equal ones are distinguished by fingerprint or number."""
     names = [str(tree["run"]) for tree in reports]
     if len(set(names)) < len(names):
         names = [f"{n}, {tree.get('model_fingerprint')}" for n, tree in zip(names, reports, strict=True)]

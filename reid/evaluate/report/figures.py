@@ -1,4 +1,4 @@
-"""Geometry of a report's figures: numbers in, coordinates and SVG path data out. Templates do the drawing."""
+"""Geometry of a report's figures: numbers become coordinates and SVG path data, which templates draw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""report.html: one self-contained page, without scripts and with nothing fetched from elsewhere."""
+"""report.html: one self-contained page without scripts and external files."""
 
 from __future__ import annotations
 

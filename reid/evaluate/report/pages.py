@@ -1,4 +1,4 @@
-"""What every page of a report shares: the template environment and pictures as text."""
+"""Shared by all pages of a report: the template environment, and images as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors of both sides in two dimensions, for a picture of what lies near what."""
+"""A projection of both sides' vectors to two dimensions, for a figure."""
 
 from __future__ import annotations
 

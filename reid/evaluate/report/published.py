@@ -1,4 +1,4 @@
-"""Numbers that papers state for a system and a data set: shown beside a report's own, never among them."""
+"""Numbers that papers state for a system and a data set; a report shows them beside its own."""
 
 from __future__ import annotations
 

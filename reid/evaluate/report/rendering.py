@@ -1,7 +1,6 @@
 """The report of an evaluation: JSON for programs, Markdown for a repository, HTML for people.
 
-Every form says by which protocol and exclusions the numbers came about, how many queries were
-skipped, and of which model and data they speak.
+Every form names the protocol, the exclusions, the skipped queries, the model and the data.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def render_json(evaluation: Evaluation) -> str:
 
 
 def render_markdown(evaluation: Evaluation) -> str:
-    """report.md: the table and what it rests on, without ranked lists."""
+    """report.md: the table and its conditions, without ranked lists."""
     e = evaluation
     ranks = e.ranks
     header = ["Query → gallery", "mAP", *(f"R{k}" for k in ranks), "mINP", "Chance mAP / R1"]
@@ -93,7 +92,7 @@ def with_interval(numbers: Mapping[str, Any]) -> str:
 
 
 def _curves(evaluation: Evaluation) -> list[str]:
-    """CMC at more ranks than the headline table has."""
+    """CMC at more ranks than the main table."""
     if not evaluation.results:
         return []
     lines = ["", f"| CMC, first k | {' | '.join(map(str, SHOWN))} |", f"|---|{'---:|' * len(SHOWN)}"]
@@ -106,5 +105,5 @@ def _curves(evaluation: Evaluation) -> list[str]:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is and on one line."""
+    """Text that Markdown shows literally and on one line."""
     return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))

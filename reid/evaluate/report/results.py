@@ -1,4 +1,4 @@
-"""What an evaluation found: rows of numbers, ranked lists, and what they rest on."""
+"""The results of an evaluation: rows of numbers, ranked lists, and their conditions."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class SubsetResult:
 
 @dataclass(frozen=True)
 class RankedItem:
-    """An entry of a ranked list: a thumbnail (encoded image) or a caption, and if it is right."""
+    """An entry of a ranked list: a thumbnail (encoded image) or a caption, and whether it is a match."""
 
     shown: bytes | str
     pid: int
@@ -80,7 +80,7 @@ class RankedItem:
 
 @dataclass(frozen=True)
 class RankedList:
-    """A query and what was found for it, best first; `first_hit` ranks the first right one."""
+    """A query and its ranked items, best first; `first_hit` is the rank of the first match."""
 
     query: tuple[tuple[Modality, bytes | str], ...]
     pid: int
@@ -95,7 +95,7 @@ class RankedList:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that a report says."""
+    """The contents of a report."""
 
     run: str
     dataset: str

@@ -1,4 +1,4 @@
-"""Which expert each patch of a picture went to."""
+"""The expert to which each patch of an image went."""
 
 from __future__ import annotations
 

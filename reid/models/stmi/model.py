@@ -274,7 +274,7 @@ class Model(ReIDModel):
         }
 
     def _caption_losses(self, captions: Tensor, has: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Identity losses of the rows with a caption; 0 with zero gradients if fewer than two rows have one."""
+        """Identity losses of rows with a caption; 0 with zero gradients if fewer than two have one."""
         rows, described = gather_rows(captions.float()), gather_rows(has.long()).bool()
         if int(described.sum()) > 1:
             return self._identity("t", rows[described], labels[described], self.config.text_weight)
@@ -284,7 +284,7 @@ class Model(ReIDModel):
         return {"id_t": nothing, "triplet_t": nothing}
 
     def embed(self, batch: Batch, side: Side) -> Tensor:
-        """(B, dim) unit vectors; a missing modality has zero blocks and does not interact.
+        """(B, dim) unit vectors; a missing modality has zero blocks.
 
         Raises DataError when a row has no modality of this model.
         """

@@ -1,4 +1,4 @@
-"""The pair of losses that every head has: classification of the identity, and batch-hard triplets."""
+"""The losses of every identity head: classification of the identity, and batch-hard triplets."""
 
 from __future__ import annotations
 

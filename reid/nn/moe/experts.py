@@ -1,7 +1,6 @@
-"""Experts whose weights are stacked: every expert its own, or one set that all share.
+"""Experts whose weights are stacked: each expert its own, or one set that all share.
 
-Weights of all experts are one parameter, so that under DDP each has a gradient on every rank, whoever was
-chosen there.
+The weights of all experts are one parameter, so that under DDP each has a gradient on every rank.
 """
 
 from __future__ import annotations

@@ -40,7 +40,10 @@ class MixtureOutput:
 
 
 class MoE(nn.Module):
-    """Tokens (..., D) -> Mixed. `capacity` is the factor of an even share, or None for no limit."""
+    """Mixture of experts: tokens (..., D) -> MixtureOutput.
+
+    `capacity`: multiple of an even share, or None.
+    """
 
     def __init__(
         self,
@@ -124,7 +127,7 @@ class _Permute(torch.autograd.Function):
 
 
 def routing_stats(routing: Routing, kinds: Tensor | None, names: Sequence[str]) -> dict[str, Tensor]:
-    """See Mixed.stats."""
+    """See MixtureOutput.stats."""
     with torch.no_grad():
         chosen = routing.chosen.float()
         p = routing.probabilities

@@ -1,7 +1,7 @@
-"""Routers: scores of tokens against experts, and which experts a token goes to.
+"""Routers: scores of tokens against experts, and the experts that a token goes to.
 
 A router is a scorer (cosine, linear or hash) and a selection rule (top-k, adaptive threshold or soft).
-Everything here is float32, under autocast too: rounding would change who is chosen.
+Everything here is float32, under autocast too: rounding would change the chosen experts.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class CosineScorer(nn.Module):
 
 
 class HashScorer(nn.Module):
-    """A fixed choice by hashing a key: the control that no learned router should lose against."""
+    """A fixed choice by hashing a key: the control that a learned router should beat."""
 
     def __init__(self, experts: int) -> None:
         super().__init__()

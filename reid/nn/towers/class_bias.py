@@ -1,4 +1,4 @@
-"""What is added to the class token before the encoder: learned vectors of the camera and of the modality.
+"""Learned vectors of the camera and the modality that are added to the class token before the encoder.
 
 The camera embedding is the papers' side information (TransReID's SIE, added to the class token only).
 """
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 class ClassBias(nn.Module):
-    """What class tokens of a batch's pictures get: a vector of their camera, of their modality, or both.
+    """The vectors added to the class tokens of a batch's images: of the camera, the modality, or both.
 
-    A camera that training did not know gets the mean of the learned vectors, and one warning a model.
+    A camera unknown to training gets the mean of the learned vectors; each model warns of it once.
     """
 
     def __init__(self, width: int, cameras: int, modalities: bool = False) -> None:

@@ -173,10 +173,10 @@ class ImageTower(nn.Module):
         return self.project(self.encode(self.patchify(images, class_bias)))
 
     def class_feature(self, images: Tensor, class_bias: Tensor | None = None, prune: bool = True) -> Tensor:
-        """The projected class token only, (b, dim): what `forward(...)[:, 0]` gives, without the rest.
+        """The projected class token only, (b, dim): equal to `forward(...)[:, 0]` with less computation.
 
-        `prune` False computes all tokens nevertheless. No image gives no row, yet with a (zero) gradient for
-        every parameter: a rank of DDP may have none.
+        `prune` False computes all tokens. Without images the result has no rows but a zero gradient for every
+        parameter, as a rank of DDP needs.
         """
         if not len(images):
             bias = None if class_bias is None else F.pad(class_bias, (0, 0, 0, 1))
@@ -192,7 +192,7 @@ def _nearest(size: int, patch: int) -> int:
 class TextTower(nn.Module):
     """Token ids (b, 77) -> projected tokens (b, 77, dim) and the feature at the end-of-text token.
 
-    Blocks listed in `without_ffn` have no FFN of their own, and `forward` does not do for them.
+    Blocks listed in `without_ffn` have no FFN of their own; `forward` then cannot be used.
     """
 
     def __init__(self, config: TextTowerConfig, dim: int, without_ffn: Collection[int] = ()) -> None:
@@ -238,10 +238,10 @@ class TextTower(nn.Module):
         return self.project(self.text.transformer(self.embed_ids(tokens), attn_mask=mask))
 
     def feature(self, tokens: Tensor) -> Tensor:
-        """(b, L) ids -> (b, dim), taken at the end-of-text token, which has the largest id.
+        """(b, L) ids -> (b, dim), the feature at the end-of-text token, which has the largest id.
 
-        Positions after the longest text are cut first: the mask is causal, so they cannot change it. No text
-        gives no row, yet with a (zero) gradient for every parameter.
+        Positions after the longest text are cut first: the mask is causal, so they have no effect. Without
+        texts the result has no rows but a zero gradient for every parameter.
         """
         if not len(tokens):
             return self.feature(tokens.new_zeros(1, 1))[:0]

@@ -1,4 +1,4 @@
-"""Which weights of CLIP's towers are trained, and what else belongs to the towers of an own run."""
+"""Selects the trained weights of CLIP's towers, and loads the modality embedding of an own run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a tower's weights come from: random, an open_clip tag, a file or an own run; no silent fallback."""
+"""Loads a tower's weights: random, an open_clip tag, a file or an own run; never silently another one."""
 
 from __future__ import annotations
 
