@@ -1,1 +1,1 @@
-"""What may be wrong with a data set or a machine, found before hours are spent on it."""
+"""Examines a data set or a machine for faults before a long run."""

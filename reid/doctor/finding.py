@@ -1,4 +1,4 @@
-"""What an examination tells: findings about data, checks of a machine."""
+"""The results of an examination: findings about data, checks of a machine."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ProgressBar = Callable[[str, int], Callable[[int], None]]
 
 
 def no_progress(what: str, total: int) -> Callable[[int], None]:
-    """Shows nothing."""
+    """A progress display that shows nothing."""
     return lambda count: None
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of fault in a data set: how often it occurs, one example, and what mends it.
+    """One kind of fault in a data set: how often it occurs, one example, and its remedy.
 
     An error makes rows unusable or labels contradict each other; a warning makes results worse or numbers
     misleading; an info is worth knowing.

@@ -1,4 +1,4 @@
-"""Colours as people see and name them: CIE Lab, twelve names, and the main colours of some pixels."""
+"""Colours by perception: CIE Lab, twelve names, and the main colours of some pixels."""
 
 from __future__ import annotations
 

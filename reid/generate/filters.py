@@ -1,6 +1,6 @@
-"""Image filters that generators share: luma, Gaussian blur, and back to pixels. numpy only.
+"""Image filters that generators share: luma, Gaussian blur, and conversion to pixels. numpy only.
 
-All work on stacks (..., H, W) and give each picture what it would get alone, bit by bit.
+All work on stacks (..., H, W) and give each picture the same bits as alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a generator depends on besides its parameters: its code, and the weights that it is given."""
+"""Fingerprints of a generator's code and weights."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def code_hash(maker: Callable[..., Any]) -> str:
 
 
 def weights_print(weights: str) -> str:
-    """What a `weights` value stands for today.
+    """A fingerprint of the current content behind a `weights` value.
 
-    A local file or folder: the hash of its content. A remote file: its size and time. A Hugging Face name
-    that is in the cache: the revision there. Anything else: the text itself.
+    A local file or folder: the hash of its content. A remote file: its size and time. A Hugging Face name in
+    the cache: its revision there. Anything else: the text itself.
     """
     if storage.is_remote(weights):
         return f"{weights}|{storage.stamp(weights)}"

@@ -65,7 +65,7 @@ def _is_cached(name: str) -> bool:
 
 
 def missing_weights_error(weights: str, what: str) -> WeightsError:
-    """The error for weights that are not on this machine: three ways to supply them."""
+    """The error for weights that are not on this machine, with three ways to supply them."""
     return WeightsError(
         f"{FIELD}={weights!r}: not on this machine. Three ways to supply it: (1) put it into the folder that "
         f"{CACHE_ENV} names, or fill the Hugging Face cache; (2) set {FIELD} to the path of {what}; (3) set "
@@ -74,7 +74,7 @@ def missing_weights_error(weights: str, what: str) -> WeightsError:
 
 
 def unfit_weights_error(weights: str, what: str, reason: object) -> WeightsError:
-    """The error for weights that are there and are something else."""
+    """The error for weights of another kind or shape."""
     text = " ".join(str(reason).split())
     return WeightsError(f"{FIELD}={weights!r}: not {what} ({text[:300]}).")
 

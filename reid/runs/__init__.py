@@ -1,1 +1,1 @@
-"""Finished runs: their folder, the loaded embedder, what they are made of."""
+"""Finished runs: their folder, the loaded embedder, and their description."""

@@ -1,4 +1,6 @@
-"""Which generators made a model's auxiliary inputs: what a run and a gallery note, for queries to repeat."""
+"""Records the generators of a model's auxiliary inputs in runs and galleries, so that queries can repeat
+them.
+"""
 
 from __future__ import annotations
 
@@ -14,5 +16,5 @@ Record = Mapping[str, Mapping[str, Any] | None]
 
 
 def auxiliary_record(auxiliary: Iterable[str], generators: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The `Record` of a model's auxiliary inputs, of a shard set's generators by target."""
+    """The `Record` of a model's auxiliary inputs, from a shard set's generators by target."""
     return {name: generators.get(target.value) for name, target in TARGETS.items() if name in set(auxiliary)}

@@ -1,4 +1,4 @@
-"""What a configuration builds: parameters, compute and supported modalities, without data or weights."""
+"""Describes the model of a configuration: parameters, compute and modalities, without data or weights."""
 
 from __future__ import annotations
 

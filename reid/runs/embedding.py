@@ -1,7 +1,7 @@
-"""Rows -> vectors in evaluation mode, with each encoder pass shared by all rows that need it.
+"""Embeds rows in evaluation mode; rows that need the same encoder pass share it.
 
-A worklist asks for many subsets of one capture: rgb, nir, rgb+nir ... Rows that show the same picture are
-laid together into one row that holds all their parts, which the model encodes once (`embed_many`).
+An evaluation needs many subsets of one capture: rgb, nir, rgb+nir ... Rows that show the same picture are
+joined to one row with all their parts, which the model encodes once (`embed_many`).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Vectors = npt.NDArray[np.float32]
 
 @dataclass
 class JoinedRows:
-    """Parts that one pass encodes, and which of the given rows are made of them."""
+    """Parts that one pass encodes, and the rows that consist of them."""
 
     row: BatchRow
     asked: dict[Subset, list[int]]  # subset -> positions of the rows that are this subset of the parts
 
 
 def join_rows(rows: Sequence[BatchRow]) -> list[JoinedRows]:
-    """Lay rows together that share a part and contradict each other in none.
+    """Join rows that share a part and contradict each other in none.
 
-    Everything besides the parts (label, auxiliary inputs) must agree.
+    Everything besides the parts (label, auxiliary inputs) must be equal.
     """
     joined: list[JoinedRows] = []
     holders: dict[tuple[Modality, RowPart], list[JoinedRows]] = defaultdict(list)
@@ -89,6 +89,6 @@ def embed_rows(
 
 
 def _agree(one: BatchRow, other: BatchRow) -> bool:
-    """Whether two rows can be one: equal wherever both speak."""
+    """Whether two rows can be joined: equal wherever both have a value."""
     parts = all(one.parts[m] == part for m, part in other.parts.items() if m in one.parts)
     return parts and replace(one, parts={}) == replace(other, parts={})

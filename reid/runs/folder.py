@@ -34,7 +34,7 @@ CALIBRATION_FILE = "calibration.json"
 
 
 class RunFolder(RunFiles):
-    """A finished run's files as what they mean."""
+    """The files of a finished run, parsed."""
 
     @classmethod
     def open(cls, uri: str) -> RunFolder:
@@ -66,7 +66,7 @@ class RunFolder(RunFiles):
         return [json.loads(line) for line in lines]
 
     def calibration(self) -> Calibration | None:
-        """What similarities mean; None if the run has none. WeightsError for a broken or foreign file."""
+        """The calibration; None if the run has none. Raises WeightsError for a broken or foreign file."""
         if not self.info.get("calibration"):
             return None
         uri = storage.join(self.uri, str(self.info["calibration"]))

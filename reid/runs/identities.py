@@ -1,4 +1,4 @@
-"""Which identities train, which validate, and how they are numbered."""
+"""Which identities are trained on and which validate, and their labels."""
 
 from __future__ import annotations
 

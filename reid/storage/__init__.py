@@ -1,4 +1,4 @@
-"""Where bytes lie: local folders and S3 behind one set of functions. Used as `storage.read_bytes(uri)`."""
+"""Local folders and S3 behind one set of functions. Used as `storage.read_bytes(uri)`."""
 
 from reid.storage.files import (
     delete_file,

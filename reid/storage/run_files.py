@@ -1,4 +1,4 @@
-"""The files of a finished run, as they lie: its note, its resolved configuration as data, its weights."""
+"""The files of a finished run: its run.json, its resolved configuration as data, its weights."""
 
 from __future__ import annotations
 

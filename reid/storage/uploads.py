@@ -1,4 +1,4 @@
-"""Multipart uploads that nobody finished: killed writers leave them in a store, unseen, to be paid for."""
+"""Unfinished multipart uploads: killed writers leave them in a store, invisible but paid for."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from reid.errors import StorageError
 
 
 def abort_uploads(uri: str, age_s: float) -> list[str]:
-    """End the uploads below an s3:// prefix that began longer ago than `age_s`; returns their files' uris.
-
-    Local folders have none. Raises StorageError when the store refuses.
-    """
+    """Abort uploads below an s3:// prefix that began over `age_s` seconds ago; return the files' uris."""
     if not storage.is_remote(uri):
         return []
     from botocore.exceptions import BotoCoreError, ClientError

@@ -74,9 +74,9 @@ class GroupIndex:
                 continue
             files.append(storage.join(shards.root, "data", shard.file))
             row_bytes.append(shard.bytes / max(shard.rows, 1))
-            if scan is None and _untold(shard):
+            if scan is None and _needs_scan(shard):
                 scan = _scan(shards, split)
-            for place, group in enumerate(_told(shard, scan)):
+            for place, group in enumerate(_group_counts(shard, scan)):
                 for identity, rows, counts in group:
                     chunks = self._chunks(identity, counts)
                     if chunks:
@@ -148,11 +148,11 @@ class GroupIndex:
         return chunks
 
 
-def _untold(shard: Shard) -> bool:
+def _needs_scan(shard: Shard) -> bool:
     return shard.uniform is None and any(g.subsets is None for g in shard.row_groups)
 
 
-def _told(
+def _group_counts(
     shard: Shard, scan: Mapping[Identity, Counts] | None
 ) -> Iterator[Iterator[tuple[Identity, int, Counts]]]:
     """Row groups of (identity, rows, rows by subset)."""

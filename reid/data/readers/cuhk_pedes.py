@@ -1,8 +1,8 @@
-"""CUHK-PEDES: photos of persons, each with about two sentences; to be found by a sentence.
+"""CUHK-PEDES: photos of persons with about two sentences each; the task is to find a person by a sentence.
 
-One file, reid_raw.json, tells everything. The data set's own numbers stay: pid = `id`, from 1. Captions keep
-their order, however many there are. The folders below imgs are the sets that the photos come from, not
-cameras, so camid is unknown; the text-to-image protocol leaves out no pairs by camera.
+One file, reid_raw.json, has all labels. The data set's own numbers stay: pid = `id`, from 1. Captions keep
+their order and number. The folders below imgs are the data sets that the photos come from, not cameras, so
+camid is unknown; the text-to-image protocol excludes no pairs by camera.
 """
 
 from __future__ import annotations

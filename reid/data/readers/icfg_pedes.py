@@ -1,8 +1,8 @@
-"""ICFG-PEDES: photos of persons, each with one long sentence; to be found by it.
+"""ICFG-PEDES: photos of persons with one long sentence each; the task is to find a person by a sentence.
 
-One file, ICFG-PEDES.json (also spelled ICFG_PEDES.json), tells everything; there is no validation split. The
+One file, ICFG-PEDES.json (also spelled ICFG_PEDES.json), has all labels; there is no validation split. The
 data set's own numbers stay: pid = `id`, from 0. The list names no camera, so camid is unknown; the
-text-to-image protocol leaves out no pairs by camera.
+text-to-image protocol excludes no pairs by camera.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""LLCM: persons in visible or near-infrared pictures of nine cameras that see both.
+"""LLCM: persons in visible or near-infrared pictures of nine cameras with both modalities.
 
-A sample is one picture of one modality. pid = the number of the identity's folder, camera = a number less
-one, the same for both modalities of a camera: of the folder in the test set, of `_c<number>` in a training
-picture's name, where unknown if there is none. A training picture that is listed but not there, or whose
-folder is no number, and a test identity without any picture are set aside; what no list names is passed over.
+A sample is one picture of one modality. pid = the number of the identity's folder. camera = a number minus
+one, the same for both modalities: the folder's number in the test set, the number of `_c<number>` in the name
+of a training picture, unknown without it. Rejected are training pictures that are listed but missing or whose
+folder is no number, and test identities without a picture. Files that no list names are ignored.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Market-1501: persons in RGB pictures of six cameras, the usual check of a single modality.
+"""Market-1501: persons in RGB pictures of six cameras, the usual benchmark of a single modality.
 
-The data set's own numbers stay: pid = the digits before `_c`, camera = the digit after it less one; the
-sequence, frame and index of the name are kept in `extra`. Two numbers are no persons. 0 are distractors:
-boxes of somebody or something else, kept in the gallery, where they match no query. -1 are junk boxes, which
-by the set's rules neither help nor harm a ranking: they are left out, and their number is logged.
+The data set's own numbers stay: pid = the digits before `_c`, camera = the digit after it minus one; the
+sequence, frame and index of the name are kept in `extra`. Two numbers are no persons. 0 marks distractors,
+boxes of another person or object, which stay in the gallery and match no query. -1 marks junk boxes, which by
+the set's rules do not affect a ranking: they are left out, and their number is logged.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MSVR310: vehicles in aligned RGB, near-infrared and thermal pictures, taken in many scenes.
 
 The data set's own numbers stay: pid = the first four digits of the name, camera = the view digit of
-`v<d>`, location = the number of `s<ddd>`, the scene. Its protocol (cross_scene) leaves out the query's own
-scene. A picture that lacks one of its three files is a sample of those that are there.
+`v<d>`, location = the number of `s<ddd>`, the scene. Its protocol (cross_scene) excludes the query's own
+scene. A capture that lacks one of its three files becomes a sample of the others.
 """
 
 from __future__ import annotations

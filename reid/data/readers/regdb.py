@@ -1,9 +1,9 @@
 """RegDB: persons in visible or thermal pictures of one pair of cameras, with ten published splits.
 
-A sample is one picture of one modality. pid = the number of the folder that holds the picture, the same in
-both modalities and in all splits; the lists' labels count anew in every list and only check it. Camera 0 is
-the visible one, 1 the thermal one. A listed picture that is not there, or whose folder is no number, is set
-aside; pictures that the split does not list are passed over.
+A sample is one picture of one modality. pid = the number of the picture's folder, the same in both modalities
+and all splits; the lists' labels start again in every list and serve as a check only. Camera 0 is the visible
+one, camera 1 the thermal one. A listed picture is rejected if it is missing or its folder is no number;
+pictures outside the split are ignored.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """RGBNT100: vehicles in RGB, near-infrared and thermal, side by side in one picture.
 
 A file is a strip of three equal pictures, RGB | NIR | TIR from left to right (768x128 as published). It is
-cut at load time, and the thirds are stored as PNG, so that no pixel is compressed twice. The data set's own
-numbers stay: pid = the digits before `_c`, camera = the digits after it less one.
+cut when it is loaded, and the thirds are stored as PNG, so that no pixel is compressed twice. The data set's
+own numbers stay: pid = the digits before `_c`, camera = the digits after it minus one.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Reader(base.Reader):
         return [record for folder in _FOLDERS for record in self._folder(root, folder)]
 
     def key(self, record: Record) -> Any:
-        """As the base's, with one look at the one file."""
+        """Like the base's, with one look at the one file."""
         (uri,) = set(record.images.values())
         return [asdict(record.labels), uri, storage.stamp(uri), record.problem]
 

@@ -1,8 +1,8 @@
 """RGBNT201: persons in aligned RGB, near-infrared and thermal pictures.
 
 The data set's own numbers stay: pid = the first six digits of the name, camera = the digit of
-`cam<d>` less one. Query and gallery of the test set are the same pictures. A picture that lacks one
-of its three files is a sample of those that are there.
+`cam<d>` minus one. Query and gallery of the test set are the same pictures. A capture that lacks one
+of its three files becomes a sample of the others.
 """
 
 from __future__ import annotations

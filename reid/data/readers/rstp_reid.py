@@ -1,8 +1,8 @@
-"""RSTPReid: five photos of each person, each with two sentences; to be found by a sentence.
+"""RSTPReid: five photos of each person with two sentences each; the task is to find a person by a sentence.
 
-One file, data_captions.json, tells everything; it says img_path where the other sets say file_path. The data
-set's own numbers stay: pid = `id`, from 0. The list names no camera, so camid is unknown; the text-to-image
-protocol leaves out no pairs by camera.
+One file, data_captions.json, has all labels; its paths are in img_path, those of other sets in file_path. The
+data set's own numbers stay: pid = `id`, from 0. The list names no camera, so camid is unknown; the
+text-to-image protocol excludes no pairs by camera.
 """
 
 from __future__ import annotations

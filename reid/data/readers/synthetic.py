@@ -1,7 +1,7 @@
 """Rendered identities: the data set that needs no download.
 
-Identities are numbered from `id_offset`: train, then val, then test. Sketches, sentences and masks
-come from the renderer's truth, not from the pictures, so they count as captured.
+Identities are numbered from `id_offset`: train, then val, then test. Sketches, sentences and masks come from
+the renderer's ground truth, not from the pictures, so they count as captured.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Reader(base.Reader):
         )
 
     def key(self, record: Record) -> Any:
-        """Labels, what the renderer is told, and its source; not how many others are rendered."""
+        """The labels, the renderer's settings and its source; not the number of other identities."""
         kept = [m.value for m in self.config.modalities]
         return [
             asdict(record.labels),

@@ -1,10 +1,9 @@
 """SYSU-MM01: persons in RGB or near-infrared pictures of six cameras.
 
 A sample is one picture of one modality: cameras 1, 2, 4 and 5 are RGB, 3 and 6 near-infrared. The data set's
-own numbers stay: pid = the identity's folder, camera = the folder's digit less one. Cameras 2 and 3 stand in
-one room and share the location "2". Splits are the lists of `exp`; folders of identities that no list names
-are passed over, and a listed identity without any picture is set aside. An identity need not be in every
-camera.
+own numbers stay: pid = the identity's folder, camera = the folder's digit minus one. Cameras 2 and 3 are in
+one room and share the location "2". Splits are the lists of `exp`; folders of unlisted identities are
+ignored, and a listed identity without a picture is rejected. An identity need not be seen by every camera.
 """
 
 from __future__ import annotations

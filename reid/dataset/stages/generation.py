@@ -251,7 +251,7 @@ def _given(sample: Sample, step: Step, made: Generated) -> Sample:
         or not modality.is_visual
         or not _is_picture(made)
     ):
-        raise DataError(f"{name}: what was made is no {step.target.value}: {_told(made)}.")
+        raise DataError(f"{name}: what was made is no {step.target.value}: {_description(made)}.")
     picture = Image(encode_png(made), width=made.shape[1], height=made.shape[0], **origin)
     return replace(sample, images={**sample.images, modality: picture})
 
@@ -261,5 +261,5 @@ def _is_picture(made: Pixels) -> bool:
     return made.dtype == np.uint8 and flat and made.size > 0
 
 
-def _told(made: object) -> str:
+def _description(made: object) -> str:
     return f"{made.shape} {made.dtype}" if isinstance(made, np.ndarray) else type(made).__name__

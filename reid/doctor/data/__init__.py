@@ -1,1 +1,1 @@
-"""The examination of a data set: every fault between a folder and a number, found before hours are spent."""
+"""The examination of a data set, from its folder to its metrics."""

@@ -1,4 +1,4 @@
-"""Faults of captions: cut off, shared by several identities, in other letters than the tokenizer knows."""
+"""Faults of captions: too long, shared by several identities, letters that the tokenizer does not know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much there is, by split and role."""
+"""Counts of a data set by split and role."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def file_digests(entries: Sequence[ExaminedSample], watch: ProgressBar = no_prog
 
 
 def pixel_digests(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> Iterator[Seen]:
-    """Digests of the pictures that were looked at."""
+    """Digests of the decoded pictures."""
     for one in looks.seen:
         yield one.digest, one.entry, one.modality, entries[one.entry].name
 
@@ -62,7 +62,7 @@ def listed_digests(entries: Sequence[ExaminedSample]) -> Iterator[Seen]:
 
 
 def without_blank(seen: Iterable[Seen], looks: PictureCensus) -> list[Seen]:
-    """Without pictures of one flat tone: placeholders that are alike say nothing about their labels."""
+    """Without pictures of one flat tone: equal placeholders say nothing about their labels."""
     kept = list(seen)
     often = Counter(digest for digest, *_ in kept)
     flat = {(one.entry, one.modality) for one in looks.seen if one.spread < FLAT}

@@ -1,4 +1,4 @@
-"""The examination of a data set: everything that can go wrong between a folder and a number, in one pass."""
+"""The examination of a data set: all checks in one pass."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _CHECKSUM_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Report:
-    """What was found; `next` is the command to go on with, None when the layout is unknown."""
+    """The findings; `next` is the command to continue with, None when the layout is unknown."""
 
     path: str
     layout: str | None
@@ -81,10 +81,10 @@ def examine(
     extent: Extent = Extent(),
     watch: ProgressBar = no_progress,
 ) -> Report:
-    """Recognise a folder or s3:// prefix and look for faults.
+    """Recognise a folder or s3:// prefix and search it for faults.
 
     `given` are dotted overrides of the configuration. Raises UsageError for an unknown reader or override,
-    DataError for a folder that is not there, StorageError when the storage fails.
+    DataError for a missing folder, StorageError when the storage fails.
     """
     root = expand(path, "PATH")
     if reader is None and storage.exists(storage.join(root, MANIFEST)):
@@ -101,9 +101,9 @@ def examine(
 def examine_config(
     config: Config, command: str, extent: Extent = Extent(), watch: ProgressBar = no_progress
 ) -> Report:
-    """As `examine`, for the reader, protocol and limits of a configuration; `command` builds it.
+    """Like `examine`, for the reader, protocol and limits of a configuration; `command` builds it.
 
-    Raises DataError when the reader cannot read what it is told to.
+    Raises DataError when the configured reader cannot read its data.
     """
     reader = open_reader(config.data.reader, config.data.name)
     source = ReaderSource(reader, reader.records(), config.build.max_pixels)

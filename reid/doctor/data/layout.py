@@ -1,4 +1,4 @@
-"""Which reader reads a folder: every reader is asked, the most specific one that fits is taken."""
+"""Finds the reader of a folder: every reader is tried, and the most specific one that fits is used."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A reader that does not fit, and why; `near`: the layout's own folders are partly there."""
+    """A reader that does not fit, and the reason; `near`: some of the layout's own folders exist."""
 
     name: str
     why: str
@@ -55,10 +55,10 @@ class Refusal:
 
 
 def recognise(path: str, only: str | None = None, given: Sequence[str] = ()) -> Match | list[Finding]:
-    """The reader of a folder, or why there is none.
+    """The reader of a folder, or the reasons why none fits.
 
     `only` names the reader to try; `given` are dotted overrides of the configuration. Raises UsageError for
-    an unknown reader or override and DataError for a folder that is not there.
+    an unknown reader or override, DataError for a missing folder.
     """
     root = expand(path, "PATH")
     if not storage.exists(root):

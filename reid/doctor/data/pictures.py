@@ -1,4 +1,4 @@
-"""Faults of the pictures themselves: what cannot be read, odd sizes and shapes, blank and copied ones."""
+"""Faults of pictures: unreadable ones, odd sizes and shapes, blank and copied ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ THUMB = 16
 
 @dataclass(frozen=True)
 class PictureStats:
-    """What is kept of a picture: 300 bytes instead of its pixels."""
+    """A summary of a picture: 300 bytes instead of its pixels."""
 
     entry: int
     modality: Modality
@@ -49,14 +49,14 @@ class PictureStats:
 
 @dataclass
 class PictureCensus:
-    """Gathers looks and unreadable captures, one sample at a time."""
+    """Collects picture statistics and unreadable captures, one sample at a time."""
 
     seen: list[PictureStats] = field(default_factory=list)
     unreadable: list[tuple[int, str]] = field(default_factory=list)
     captures: int = 0
 
     def add(self, entry: int, sample: Sample | str) -> None:
-        """Look at a sample, or note why it cannot be read."""
+        """Add the statistics of a sample, or the reason why it cannot be read."""
         self.captures += 1
         if isinstance(sample, str):
             self.unreadable.append((entry, sample))
@@ -73,7 +73,7 @@ class PictureCensus:
 
 
 def picture_stats(entry: int, modality: Modality, data: bytes, name: str) -> PictureStats:
-    """Decode a picture and keep what tells it apart. Raises DataError naming `name`."""
+    """Decode a picture and compute its statistics. Raises DataError naming `name`."""
     picture = open_image(data, name)
     grey = picture.convert("L")
     # Difference hash (N. Krawetz, 2013): bits say where brightness rises to the right.
@@ -93,7 +93,7 @@ def picture_stats(entry: int, modality: Modality, data: bytes, name: str) -> Pic
 
 
 def check_pictures(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> list[Finding]:
-    """Findings about the pictures that were looked at."""
+    """Findings about the decoded pictures."""
     found = [_unreadable(looks, entries), _tiny(looks, entries), _huge(looks, entries), _odd(looks, entries)]
     return [f for f in [*found, _blank(looks, entries), _copied(looks, entries)] if f is not None]
 

@@ -1,4 +1,4 @@
-"""What training and evaluation would refuse of these labels, asked of the functions that the verbs ask."""
+"""What training and evaluation would refuse about these labels, by the checks that the verbs use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that a build would set aside: what the reader found, broken labels, ids that occur twice."""
+"""Rows that a build would reject: the reader's problems, broken labels, repeated ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is examined: a reader's records or a built shard set, seen alike."""
+"""The examined data: a reader's records or a built shard set, with one interface."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ class ExaminedSource(ABC):
 
 
 class ReaderSource(ExaminedSource):
-    """What a reader lists."""
+    """The records of a reader."""
 
     def __init__(self, reader: Reader, records: Sequence[Record], max_pixels: int) -> None:
         self.reader, self.records, self.max_pixels = reader, records, max_pixels
-        self.entries = [entry_of(r) for r in self._told()]
+        self.entries = [entry_of(r) for r in self._listed_records()]
 
-    def _told(self) -> Sequence[Record]:
+    def _listed_records(self) -> Sequence[Record]:
         """The records; where none names a file or caption (rendered data), with what the first one shows."""
         if not self.records or any(r.images or r.captions or r.problem for r in self.records):
             return self.records
@@ -79,7 +79,7 @@ class ReaderSource(ExaminedSource):
 
 
 class ShardSource(ExaminedSource):
-    """What a built set holds; a row group at a time is in memory."""
+    """The samples of a built set; one row group at a time is in memory."""
 
     def __init__(self, shards: ShardSet) -> None:
         self.shards = shards

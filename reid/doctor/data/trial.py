@@ -1,4 +1,4 @@
-"""The usual evaluation of a data set, tried on labels alone: which queries have a right answer at all."""
+"""The usual evaluation of a data set on labels alone: which queries have a match at all."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ProtocolTrial:
         return not self.protocol.exclude(self._q[i : i + 1], self._g[j : j + 1]).item()
 
     def unanswerable(self) -> list[str]:
-        """Sample ids of queries that have no right answer in the gallery, in any of their modalities."""
+        """Sample ids of queries without a match in the gallery, in any of their modalities."""
         where = _slices([self._rank[name] for _, name in self._gallery])
         answered: set[str] = set()
         for identity, mine in _slices([self._rank[name] for _, name in self._queries]).items():
@@ -80,7 +80,7 @@ class ProtocolTrial:
         return [name for name in dict.fromkeys(name for _, name in self._queries) if name not in answered]
 
     def findings(self) -> list[Finding]:
-        """What is wrong with the test split as an evaluation."""
+        """Problems of the test split as an evaluation."""
         if not self.entries:
             return []
         asked = {name for _, name in self._queries}
@@ -116,7 +116,7 @@ class ProtocolTrial:
 
 
 def camera_matters(protocol: Protocol) -> bool:
-    """Whether right answers from the query's own camera are left out, and those of others are not."""
+    """Whether the protocol excludes matches from the query's own camera but not from others."""
 
     def left_out(camera: int) -> bool:
         rows = [_probe("a", 0, Modality.TIR), _probe("b", camera, Modality.RGB)]

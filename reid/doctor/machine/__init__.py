@@ -1,1 +1,1 @@
-"""The examination of a machine: everything that must be in place before a verb can work."""
+"""The examination of a machine: everything that a verb needs before it can work."""

@@ -1,4 +1,4 @@
-"""The places: whether outputs can be written, and which pretrained weights are at hand."""
+"""Checks that outputs can be written, and which pretrained weights are available."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 def weights_checks() -> Iterator[Check]:
-    """Pretrained CLIP weights that training would find, and those that shipped presets ask for in vain."""
+    """Pretrained CLIP weights that training would find, and those that shipped presets need but that are
+    missing.
+    """
     try:
         found = {**hub_weights(), **folder_weights()}
     except AnyReIDError as error:

@@ -1,1 +1,1 @@
-"""Picture -> sentence: from pixels without weights, or by a vision-language model."""
+"""Generators of captions: from pixels without weights, or by a vision-language model."""

@@ -1,4 +1,4 @@
-"""Which attributes a captioner asks for: a shipped schema by name, or a YAML file of the same form."""
+"""The attributes that a captioner asks for: a shipped schema by name, or a YAML file of the same form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The attribute pass: what a model is asked about one picture, and what counts as its answer."""
+"""The prompt for the attributes of one picture, and the parsing of a model's answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN = {
 
 
 class Answer(Section):
-    """One value and how sure the model is of it."""
+    """One value and the model's confidence in it."""
 
     value: str
     confidence: Annotated[float, Field(ge=0, le=1)]
@@ -30,7 +30,7 @@ _ANSWERS = TypeAdapter(dict[str, Answer])
 
 
 def attribute_prompt(schema: AttributeSchema, source: str, with_confidence: bool) -> str:
-    """The prompt for one picture: the closed sets, the form of the answer, and no way to decline."""
+    """The prompt for one picture: the allowed values and the form of the answer; declining is not allowed."""
     shown = _SHOWN[source].format(subject=schema.subject)
     lines = [f"- {a.name} ({a.ask}): {', '.join(a.values)}" for a in schema.attributes]
     value = '{"value": …, "confidence": …}' if with_confidence else "its value"
@@ -49,7 +49,7 @@ def retry_prompt(prompt: str, reason: str) -> str:
 
 
 def parse_answer(text: str, schema: AttributeSchema, source: str) -> tuple[SampleAttribute, ...]:
-    """The attributes that a free answer states. Raises ValueError saying what is wrong with it."""
+    """The attributes of a free answer. Raises ValueError with the problem."""
     start, end = text.find("{"), text.rfind("}")
     if start < 0 or end < start:
         raise ValueError("there is no JSON object in it.")
@@ -75,7 +75,7 @@ def parse_answer(text: str, schema: AttributeSchema, source: str) -> tuple[Sampl
 def read_constrained_answer(
     text: str, confidences: list[float], schema: AttributeSchema, source: str
 ) -> tuple[SampleAttribute, ...]:
-    """The attributes of an answer that was held to the grammar."""
+    """The attributes of an answer whose form was constrained by the grammar."""
     values: dict[str, str] = json.loads(text)
     pairs = zip(values.items(), confidences, strict=True)
     return tuple(SampleAttribute(name, value, confidence, source) for (name, value), confidence in pairs)

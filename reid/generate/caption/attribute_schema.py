@@ -1,4 +1,4 @@
-"""A closed set of attributes, and the sentence that is made of their values: typed data, yours or ours."""
+"""A closed set of attributes, and the pattern of the sentence that is made of their values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class AttributeQuestion(Section):
-    """One attribute and all the values that it may take."""
+    """One attribute and its allowed values."""
 
     name: str = Field(
         pattern=r"^[a-z][a-z0-9_]*$", description="name under which the attribute is stored with the sample"
@@ -47,10 +47,10 @@ class AttributeQuestion(Section):
 
 
 class AttributeSchema(Section):
-    """Attributes in the order in which they are asked for, and the sentence made of them.
+    """Attributes in the order in which the model is asked for them, and the pattern of the caption.
 
-    The sentence is a row of parts; of each part the first alternative is taken whose {attributes} all have
-    words, and none if there is no such alternative.
+    The pattern is a list of parts, each with alternatives. The first alternative whose {attributes} all have
+    words is used; without one, the part is left out.
     """
 
     subject: Text = Field(description="object that a picture shows, e.g. person")

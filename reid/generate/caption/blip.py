@@ -1,4 +1,4 @@
-"""Plain captions: what a captioning model says about a picture, as it is."""
+"""Plain captions: the text of a captioning model, unchanged."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from reid.modality import CAMERA, Target
     license_note="as the model's card says (BLIP's published weights are BSD-3-Clause)",
 )
 class CapBlip:
-    """BLIP, GIT or any other image-text-to-text model of `transformers`, greedy.
+    """BLIP, GIT or any other image-text-to-text model of `transformers`, with greedy decoding.
 
-    Describes the RGB picture, or the first modality that is there. The confidence is the mean probability of
-    the caption's tokens. `prompt` is what the caption begins with, or the request to a chat model.
+    It describes the RGB picture, or the first present modality. The confidence is the mean probability of the
+    caption's tokens. `prompt` is the beginning of the caption, or the request to a chat model.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class CapBlip:
         self.prompt, self.max_tokens = prompt, max_tokens
 
     def __call__(self, sources: Sequence[GeneratorInput]) -> list[Generated]:
-        """One caption a source, all in one call of the model; a DataError where it says nothing."""
+        """One caption for each source, from one call of the model; a DataError where the text is empty."""
         pictures = [next(s.images[m] for m in CAMERA if m in s.images) for s in sources]
         texts = self.model.write(pictures, [self.prompt] * len(pictures), self.max_tokens)
         return [

@@ -1,4 +1,4 @@
-"""Holds a model's answers to a grammar while it writes them, and notes how likely each token was to it."""
+"""Constrains a model's answers to a grammar during decoding, and records the probability of each token."""
 
 from __future__ import annotations
 

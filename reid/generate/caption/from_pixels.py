@@ -1,4 +1,4 @@
-"""Photo -> sentence without any download: the colours and patterns of the parts, in a template's words."""
+"""Captions from pixels without a download: the colours and patterns of parts, in the words of a template."""
 
 from __future__ import annotations
 
@@ -56,13 +56,14 @@ def attributes(
     min_confidence: Share = 0.08,
     pattern_confidence: Share = 0.3,
 ) -> list[Generated]:
-    """A caption of colours and patterns, with them as attributes. (B, H, W, 3) and masks (B, H, W) -> B.
+    """A caption of colours and patterns, with these attributes. (B, H, W, 3) and masks (B, H, W) -> B.
 
     Each band of the mask's height (upper, lower and feet of a person, the body of a vehicle, the whole of an
-    object) is split into three clusters in Lab, which take the nearest of twelve names. A colour's confidence
-    is its share times its margin to the next name; what falls below `min_confidence` stays unsaid, and so
-    does a pattern below `pattern_confidence`. The caption's confidence is the geometric mean of what it says.
-    Without a mask, or with an empty one, that of `mask_prior` is used and everything is less sure.
+    object) is split into three clusters in Lab, each named by the nearest of twelve names. A colour's
+    confidence is its share times its margin to the next name. Colours below `min_confidence` and patterns
+    below `pattern_confidence` are left out. The caption's confidence is the geometric mean of the attributes
+    that it states. Without a mask, or with an empty one, the mask of `mask_prior` is used with lower
+    confidences.
     """
     made: list[Generated] = []
     for i, (picture, rng) in enumerate(zip(pixels, rngs, strict=True)):

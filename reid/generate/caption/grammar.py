@@ -1,4 +1,4 @@
-"""A JSON object with closed sets of values, as a language over which a model may only walk."""
+"""A grammar of JSON objects with closed sets of values, for constrained decoding."""
 
 from __future__ import annotations
 

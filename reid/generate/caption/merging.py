@@ -1,6 +1,6 @@
-"""Attributes from several views of a capture -> one value each, and one sentence (STMI, arXiv 2603.00695).
+"""Merges attributes from several views of a capture, and makes one sentence (STMI, arXiv 2603.00695).
 
-The paper merges by a language model; the rule here is deterministic and needs none.
+The paper merges with a language model; the rule here is deterministic and needs none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ARTICLE = re.compile(r"\b([Aa]) (?=[AEIOaeio]|umbrella|SUV)")
 def merge_attributes(
     records: Sequence[SampleAttribute], schema: AttributeSchema, weights: Mapping[str, float]
 ) -> dict[str, SampleAttribute]:
-    """For each attribute that some source states, the statement of the largest confidence × source weight."""
+    """For each attribute the statement with the largest confidence × source weight."""
     merged: dict[str, SampleAttribute] = {}
     for attribute in schema.attributes:
         stated = [r for r in records if r.name == attribute.name]
@@ -34,12 +34,12 @@ def merge_attributes(
 
 
 def above_confidence(merged: Mapping[str, SampleAttribute], least: float) -> dict[str, SampleAttribute]:
-    """Those of at least that confidence."""
+    """The attributes with at least this confidence."""
     return {name: a for name, a in merged.items() if (a.confidence or 0.0) >= least}
 
 
 def attribute_words(attributes: Mapping[str, SampleAttribute], schema: AttributeSchema) -> dict[str, str]:
-    """What the sentence says for each attribute; silent values are left out."""
+    """The words of each attribute in the sentence; attributes without words are left out."""
     found = {name: schema.attribute(name).values[a.value] for name, a in attributes.items()}
     return {name: text for name, text in found.items() if text}
 
@@ -58,7 +58,7 @@ def attribute_sentence(attributes: Mapping[str, SampleAttribute], schema: Attrib
 def fitting_sentence(
     attributes: Mapping[str, SampleAttribute], schema: AttributeSchema, limit: int = CONTEXT
 ) -> tuple[str, dict[str, SampleAttribute]]:
-    """The sentence, and what it is made of: the least sure attributes are dropped until it fits `limit`."""
+    """The sentence and its attributes; the least confident ones are dropped until it fits `limit` tokens."""
     kept = dict(attributes)
     while True:
         text = attribute_sentence(kept, schema)
@@ -70,7 +70,7 @@ def fitting_sentence(
 def sentence_faults(
     text: str, attributes: Mapping[str, SampleAttribute], schema: AttributeSchema, limit: int = CONTEXT
 ) -> list[str]:
-    """What is wrong with a sentence about these attributes, one remark each; empty when it may stand."""
+    """The problems of a sentence about these attributes, one remark each; empty if there is none."""
     low = text.lower()
     found = [
         f"it does not say {w!r}" for w in attribute_words(attributes, schema).values() if w.lower() not in low

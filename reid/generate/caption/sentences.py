@@ -1,4 +1,4 @@
-"""Sentences from colours and patterns. They name no object, gender or age that pixels cannot vouch for."""
+"""Sentences from colours and patterns. They state no object, gender or age, which pixels cannot show."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _WORDS = {ACROSS: "horizontally striped", DOWN: "vertically striped", PATTERNED:
 
 @dataclass(frozen=True)
 class RegionLook:
-    """What is said of one part: its colours, the main one first, and its pattern if that is said."""
+    """The stated look of one part: its colours, the main one first, and its pattern if stated."""
 
     colours: tuple[str, ...]
     pattern: str | None = None

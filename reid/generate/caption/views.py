@@ -1,4 +1,4 @@
-"""What a captioner is shown of a capture: each modality alone, and all of them side by side."""
+"""The pictures of a capture that a captioner gets: each modality alone, and all of them side by side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHORT = {Modality.RGB: "RGB", Modality.NIR: "NI", Modality.TIR: "TI"}
 
 
 def views(images: Mapping[Modality, Pixels]) -> dict[str, Pixels]:
-    """RGB, NI and TI as far as they are there, and ALL where there are several (STMI, arXiv 2603.00695)."""
+    """RGB, NI and TI where present, and ALL where there are several (STMI, arXiv 2603.00695)."""
     there = [m for m in CAMERA if m in images]
     found = {_SHORT[m]: images[m] for m in there}
     if len(there) > 1:

@@ -45,15 +45,15 @@ _SENTENCE_TOKENS = 120
     license_note="as the model's card says; its texts may fall under the model's licence too",
 )
 class CapVlm:
-    """Any image-text-to-text model of `transformers`, asked for the attributes of a schema.
+    """Any image-text-to-text model of `transformers`, with prompts for the attributes of a schema.
 
-    Each modality alone and all side by side are asked about; for each attribute the value of the largest
-    confidence times source weight is taken, and those of at least `min_confidence` make the sentence.
-    `constrain` lets the model write only JSON of the schema's values, with the tokens' probabilities as
-    confidence; without it the model answers freely with its own confidences, is asked once more where the
-    answer is not valid, and a picture without a valid answer is left out. `describe=model` has the model word
-    the merged attributes; where that sentence fails the checks twice, the template's stands.
-    Source: STMI (arXiv 2603.00695), caption generation; prompts, schema and rule of merging are ours.
+    The model gets each modality alone and all side by side. For each attribute the value with the largest
+    confidence times source weight is used; those of at least `min_confidence` make the sentence. With
+    `constrain` the model can write only JSON with the schema's values, and token probabilities are the
+    confidences. Without it the model answers freely with its own confidences; an invalid answer is asked for
+    once more, then the picture is left out. With `describe=model` the model words the merged attributes; if
+    that sentence fails the checks twice, the template's is used. Source: STMI (arXiv 2603.00695), caption
+    generation; prompts, schema and merging rule are ours.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class CapVlm:
         self.source_weights = {ALL: weight_all, "RGB": weight_rgb, "NI": weight_ni, "TI": weight_ti}
 
     def __call__(self, sources: Sequence[GeneratorInput]) -> list[Generated]:
-        """One caption a source, or a DataError where the model gave nothing to say."""
+        """One caption for each source, or a DataError where the model gave no usable answer."""
         shown = [views(s.images) for s in sources]
         questions = [(i, name, picture) for i, found in enumerate(shown) for name, picture in found.items()]
         records: list[list[SampleAttribute]] = [[] for _ in sources]

@@ -1,1 +1,1 @@
-"""Photo -> near-infrared or thermal: computed without weights, or by a U-Net of one's own."""
+"""Generators of near-infrared and thermal images: computed without weights, or by an own U-Net."""

@@ -1,4 +1,4 @@
-"""Photo -> infrared without any download: a plausible near-infrared camera, random grey, and thermal."""
+"""Infrared images computed from a photo without a download: near infrared, random grey, and thermal."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def tir(
     blur_sigma: Sigma = 1.2,
     noise: Level = 0.01,
 ) -> Pixels:
-    """A thermal camera: the object of the mask is warm, bare skin warmest, light cloth coolest.
+    """A thermal camera: the masked object is warm, bare skin warmest, light cloth coolest.
 
-    (B, H, W, 3) and the mask (B, H, W) -> (B, H, W). Where the mask is empty only the faint clutter of the
-    background is left. Plausible only with a real mask: warmth cannot be seen in a photo.
+    (B, H, W, 3) and the mask (B, H, W) -> (B, H, W). With an empty mask only the background's faint clutter
+    remains. The result is only plausible, and only with a real mask: a photo does not show warmth.
     """
     inside = mask.astype(np.float32)
     light = luma(pixels)

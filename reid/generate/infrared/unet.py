@@ -1,4 +1,4 @@
-"""Photo -> infrared by a U-Net of one's own: trained on aligned pairs by `python -m jobs.translate`."""
+"""Infrared images from a photo by an own U-Net, trained on aligned pairs by `python -m jobs.translate`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Photo -> where the object is: a prior without weights, or a promptable segmenter."""
+"""Generators of the object's mask: a prior without weights, or a promptable segmenter."""

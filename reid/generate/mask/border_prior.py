@@ -1,4 +1,4 @@
-"""Photo -> mask of the object without any download: what differs from the borders, near the middle."""
+"""Object masks without a download: pixels that differ from the borders, near the middle."""
 
 from __future__ import annotations
 

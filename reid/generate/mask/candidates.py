@@ -1,4 +1,4 @@
-"""Which of a segmenter's masks is the object's, and one mask from those of several modalities."""
+"""Chooses a segmenter's mask of the object, and merges the masks of several modalities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Fuse = Literal["first", "best_score", "union", "majority"]
 def choose_candidate(
     masks: MaskArray, scores: npt.NDArray[np.floating], smallest: float = 0.08, largest: float = 0.85
 ) -> GeneratedMask | None:
-    """The best-scored of (C, H, W) masks that covers a plausible share and holds the centre pixel, if any."""
+    """The best-scored of (C, H, W) masks with a plausible area and the centre pixel inside."""
     height, width = masks.shape[1:]
     share = masks.mean(axis=(1, 2))
     fits = (share >= smallest) & (share <= largest) & masks[:, height // 2, width // 2] & np.isfinite(scores)

@@ -1,4 +1,4 @@
-"""Where to point a promptable segmenter at: crops are centred on their object."""
+"""Prompts for a promptable segmenter: crops are centred on their object."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ class Model(ReIDModel):
         self.dim = len(names) * dim
         uses = {Auxiliary.CAPTION: self.semantic, Auxiliary.MASK: self.sfm}
         self.auxiliary = frozenset(kind for kind, module in uses.items() if module is not None)
-        self._told: set[Auxiliary] = set()
+        self._warned: set[Auxiliary] = set()
 
     def _build_semantics(self, config: Config, dim: int) -> None:
         nodes = len(self.modalities) * (config.semantic.tokens + 1)
@@ -221,8 +221,8 @@ class Model(ReIDModel):
         return null.index_copy(0, rows, self.text_tower.feature(tokens).to(null.dtype)), has
 
     def _warn_once(self, kind: Auxiliary, instead: str) -> None:
-        if kind not in self._told:
-            self._told.add(kind)
+        if kind not in self._warned:
+            self._warned.add(kind)
             log.warning("A batch without any %s: %s. This warning is not repeated.", kind.value, instead)
 
     def _unified(self, cls: Tensor, nodes: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -1,8 +1,8 @@
-"""Public checkpoints into our models: a plan of names for each system, and what carries it out.
+"""Converts public checkpoints to our models by a plan of tensor names for each system.
 
-A plan says for every tensor of ours which public one fills it, and which public tensors are left out, and
-why. All else must fit: a tensor that is missing, unknown or of another shape is one error about all of them.
-A system is a file of this package, named like its model, that defines `SYSTEM`.
+A plan names for every tensor of ours the public one that fills it, and the public tensors that are left out,
+with the reason. Everything else must fit: missing, unknown or misshapen tensors give one error that lists
+them all. A system is a file of this package, named like its model, that defines `SYSTEM`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ SHOWN = 5
 
 
 def unchanged(given: Tensor, shape: Size) -> Tensor:
-    """Nothing to change."""
+    """The tensor without a change."""
     return given
 
 
 def repeat_for_experts(given: Tensor, shape: Size) -> Tensor:
-    """What all experts share, (H,), (H, D) or a convolution's (H, D, 1) -> (E, H) or (E, H, D)."""
+    """A tensor of all experts, (H,), (H, D) or a convolution's (H, D, 1), repeated: (E, H) or (E, H, D)."""
     kernel = given.dim() == len(shape) and given.shape[-1] == 1
     row = given.squeeze(-1) if kernel else given
     return row.expand(shape) if row.shape == shape[1:] else given
@@ -50,7 +50,7 @@ def scalar(given: Tensor, shape: Size) -> Tensor:
 
 @dataclass(frozen=True)
 class TensorSource:
-    """Where a tensor of ours comes from."""
+    """The public source of a tensor of ours."""
 
     key: str
     adapt: Adapt = unchanged
@@ -67,7 +67,10 @@ class IgnoredTensor:
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """Our name -> its source. May name more than a configuration has; `hints` are told if it does not fit."""
+    """Our name -> its source.
+
+    May name more than a configuration has; `hints` are shown if it does not fit.
+    """
 
     sources: Mapping[str, TensorSource]
     ignored: Sequence[IgnoredTensor] = ()
@@ -76,7 +79,7 @@ class TensorPlan:
 
 @dataclass(frozen=True)
 class Conversion:
-    """Our whole state dict, and what of the public one was left out."""
+    """Our whole state dict, and the public tensors that were left out."""
 
     state: dict[str, Tensor]
     ignored: list[IgnoredTensor] = field(default_factory=list)
@@ -97,7 +100,7 @@ class PublicSystem:
 
 
 def systems() -> dict[str, PublicSystem]:
-    """By model name."""
+    """The public systems by model name."""
     here = set(plugin_names("reid.runs.convert"))
     return {n: importlib.import_module(f"reid.runs.convert.{n}").SYSTEM for n in model_names() if n in here}
 

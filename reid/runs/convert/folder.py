@@ -1,4 +1,4 @@
-"""A public checkpoint into a run folder that evaluates, indexes and serves like one that was trained here."""
+"""Converts a public checkpoint to a run folder that evaluates, indexes and serves like a trained one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that the public tri-modal code bases share: the CLIP tower, the camera embedding, the heads."""
+"""Tensor names that the public tri-modal code bases share: CLIP tower, camera embedding, heads."""
 
 from __future__ import annotations
 
