@@ -147,7 +147,7 @@ def _index_problems(shard: Shard, groups: Sequence[Sequence[Sample]]) -> list[st
         return [f"{len(groups)} row groups, the manifest has {len(shard.row_groups)}"]
     for index, (group, known) in enumerate(zip(groups, shard.row_groups, strict=True)):
         if identity_counts(group) != [tuple(i) for i in known.identities]:
-            found.append(f"row group {index} holds other identities than the manifest says")
+            found.append(f"row group {index} holds other identities than the manifest lists")
     samples = [s for group in groups for s in group]
     if samples != sorted(samples, key=row_order):
         found.append("the rows are not sorted by identity, camera and sample id")
@@ -180,7 +180,7 @@ def _row_problems(shard: Shard, samples: Sequence[Sample]) -> Iterator[str]:
                 continue
             image = next((i for m, i in sample.images.items() if m.value == target), None)
             if image is not None and image.origin == "generated" and image.params_hash != made.params_hash:
-                yield f"{name}: {target} was made with other parameters than the manifest says"
+                yield f"{name}: {target} was made with other parameters than the manifest lists"
 
 
 def _picture_problems(samples: Sequence[Sample]) -> Iterator[str]:

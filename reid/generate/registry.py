@@ -315,7 +315,7 @@ class _Guarded:
         name, seen = self.entry.name, [m for m in self.entry.reads if m in source.images]
         if not seen:
             wanted = " or ".join(m.value for m in self.entry.reads)
-            return DataError(f"{source.name}: {name} reads {wanted}, which is not there.")
+            return DataError(f"{source.name}: {name} reads {wanted}, which is missing.")
         if source.mask is None:
             missing = f"{source.name}: {name} needs a mask; see build.generate.mask."
             return DataError(missing) if self.entry.needs_mask else None

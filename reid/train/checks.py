@@ -53,7 +53,7 @@ def held_out_identities(
         return held_out, []
     return held_out, [
         f"validation: train.val.fraction={settings.fraction:g} of {len(train)} training identities is "
-        f"{share}, and fewer than {LEAST} cannot be told apart: {LEAST} are held out."
+        f"{share}, and fewer than {LEAST} cannot be distinguished: {LEAST} are held out."
     ]
 
 

@@ -48,7 +48,7 @@ def test_an_error_exits_1_and_is_shown_with_example_and_remedy(call: Call, tmp_p
     assert outcome.code == 1
     assert "error: 1 of 12 captures cannot be read. [unreadable]" in outcome.out
     assert "for example: " in outcome.out and "train_1_0_rgb.png" in outcome.out
-    assert "remedy: fetch the files anew" in outcome.out
+    assert "remedy: fetch the files again" in outcome.out
     assert "Traceback" not in outcome.err and "error:" not in outcome.err
 
 

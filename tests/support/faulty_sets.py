@@ -78,7 +78,7 @@ FAULTS: dict[str, Fault] = {
         lambda w: w.file(1, 0, "nir").unlink(),
         {"unusable-row": 1},
         "error",
-        "train_1_0_nir.png, which is not there",
+        "train_1_0_nir.png, which is missing",
         ("restore the file or remove the row",),
     ),
     "a file is no picture": Fault(

@@ -101,7 +101,7 @@ def compose(value: Any) -> str | ProtocolConfig:
         tree = merge(known.model_dump(mode="json"), own)
     protocol: ProtocolConfig = check(ProtocolConfig, tree, FIELD)
     if PROTOCOLS.get(protocol.name, protocol) != protocol:
-        raise ConfigError(f"{FIELD}.name: {protocol.name!r} is a registered protocol; name yours otherwise.")
+        raise ConfigError(f"{FIELD}.name: {protocol.name!r} is a registered protocol; choose another name.")
     return protocol
 
 

@@ -94,7 +94,7 @@ class GroupIndex:
         self._starts: NDArray[np.int64] = np.frombuffer(starts, np.int64)
         self._files, self._row_bytes = files, row_bytes
         if len(np.unique(self.label)) != len(self.label):
-            raise DataError(f"{shards.root}: an identity spans row groups; build the set anew.")
+            raise DataError(f"{shards.root}: an identity spans row groups; build the set again.")
 
     def __len__(self) -> int:
         return len(self._file)

@@ -196,7 +196,7 @@ def chunk_of(chunks: Sequence[Chunk], place: int, label: int) -> Chunk:
     if place >= len(chunks):
         raise DataError(
             f"The shard set's manifest promises more captures of training identity {label} than its shards "
-            "hold. Build the set anew."
+            "hold. Build the set again."
         )
     return chunks[place]
 

@@ -113,7 +113,7 @@ def cut(strip: PILImage.Image, source: str) -> dict[Modality, Image]:
     if rest:
         raise DataError(
             f"{source}: {strip.width}x{strip.height} is no strip of three equally wide pictures; "
-            "fetch the file anew or remove it."
+            "fetch the file again or remove it."
         )
     pixels = np.asarray(strip)  # (H, 3 * width, 3), or (H, 3 * width) if it is grey
     return {

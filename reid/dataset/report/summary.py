@@ -102,7 +102,7 @@ _CAPTIONS = (
     ("made", "made"),
     ("good", "good"),
     ("kept", "kept though bad"),
-    ("again", "asked for again"),
+    ("again", "requested again"),
     ("dropped", "dropped"),
 )
 

@@ -44,7 +44,7 @@ def _long(example: dict[str, str], watch: ProgressBar) -> Finding | None:
         "long-caption",
         f"{len(cut)} of {len(example)} distinct captions are longer than {CONTEXT} tokens and are cut there.",
         f"{example[cut[0]]}: {_short(cut[0])}",
-        "say what tells the object apart first, or split the text into several captions",
+        "put what distinguishes the object first, or split the text into several captions",
         len(cut),
     )
 
@@ -62,7 +62,7 @@ def _shared(owners: dict[str, set[tuple[str, int]]], total: int) -> Finding | No
         "warning",
         "shared-caption",
         f"Captions that describe several identities: {len(shared)} of {len(alike)} distinct ones ({total} in "
-        "all); training pulls these identities together, and such a query cannot tell them apart.",
+        "all); training pulls these identities together, and such a query cannot distinguish them.",
         f"{_short(text)!r}: identities {who}{', …' if len(identities) > 5 else ''}",
         "describe what differs, or drop the caption from all but one",
         len(shared),
@@ -78,7 +78,7 @@ def _foreign(example: dict[str, str]) -> Finding | None:
         "foreign-caption",
         f"Captions with letters that English has not: {len(foreign)}; CLIP's text towers learned English.",
         f"{example[foreign[0]]}: {_short(foreign[0])}",
-        "translate them, or mend the file's encoding",
+        "translate them, or repair the file's encoding",
         len(foreign),
     )
 

@@ -210,7 +210,7 @@ def _broken(path: str, near: Sequence[Refusal]) -> Finding:
         "broken-layout",
         f"The folder looks like {names}, but not wholly.",
         "\n".join(f"{r.name}: {r.why}" for r in near),
-        f"complete the folder; or say --reader {LAST} if it holds pictures of your own",
+        f"complete the folder; or use --reader {LAST} if it holds pictures of your own",
         len(near),
     )
 
@@ -235,6 +235,6 @@ def _unknown(path: str, root: str, refused: Sequence[Refusal]) -> Finding:
         "unknown-layout",
         f"No reader fits {path} (tried {', '.join(known)}).",
         own or f"found: {contents(root)}",
-        "lay the folder out as one of these, or say --reader NAME to see what that reader misses",
+        "lay the folder out as one of these, or use --reader NAME to see what that reader misses",
         1,
     )

@@ -107,7 +107,7 @@ def _unreadable(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> Find
         "unreadable",
         f"{len(looks.unreadable)} of {looks.captures} captures cannot be read.",
         why if entries[index].name in why or "/" in why else f"{entries[index].name}: {why}",
-        "fetch the files anew, or remove them; a build sets them aside",
+        "fetch the files again, or remove them; a build sets them aside",
         len(looks.unreadable),
     )
 

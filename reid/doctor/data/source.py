@@ -140,7 +140,7 @@ def whole_shards(shards: ShardSet, thorough: bool) -> tuple[ShardSet, list[Findi
             damaged["shard-damaged"].append(uri)
         else:
             good.append(shard)
-    what = {"shard-missing": "are not there", "shard-damaged": "differ from what the manifest says"}
+    what = {"shard-missing": "are missing", "shard-damaged": "differ from what the manifest lists"}
     findings = [
         Finding(
             "error",
@@ -163,7 +163,7 @@ def whole_shards(shards: ShardSet, thorough: bool) -> tuple[ShardSet, list[Findi
                 "set-aside",
                 f"{len(aside)} rows were set aside when the set was built ({reasons}).",
                 str(aside[0].get("reason")),
-                "mend the source and build again; quarantine.parquet names every row and its reason",
+                "repair the source and build again; quarantine.parquet names every row and its reason",
                 len(aside),
             )
         )

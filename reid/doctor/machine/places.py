@@ -35,7 +35,7 @@ def storage_check(workdir: str) -> Check:
         finally:
             _remove_empty(fresh)
     except (AnyReIDError, OSError) as error:
-        remedy = "choose another --workdir (config: workdir), or mend its rights"
+        remedy = "choose another --workdir (config: workdir), or repair its rights"
         if storage.is_remote(workdir):
             remedy = "set AWS_ENDPOINT_URL, AWS_REGION and the AWS credentials; the bucket must exist"
         return Check("storage", "fail", str(error), remedy)

@@ -167,11 +167,11 @@ class Calibration(Section):
         try:
             found: Calibration = validated(cls, tree)
         except ConfigError as error:
-            raise WeightsError(f"{where}: not a calibration ({error}). Train the run anew.") from None
+            raise WeightsError(f"{where}: not a calibration ({error}). Train the run again.") from None
         if found.model_fingerprint != model_fingerprint:
             raise WeightsError(
                 f"{where}: calibrated for model {found.model_fingerprint or 'unknown'}, but the weights are "
-                f"{model_fingerprint}. Scores of one model say nothing of another's: train the run anew."
+                f"{model_fingerprint}. Scores of different models cannot be compared: train the run again."
             )
         return found
 

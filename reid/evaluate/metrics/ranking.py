@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 FEW = 2**20
-"""Comparisons that are made to break ties before sorting anew is cheaper."""
+"""Comparisons that are made to break ties before sorting again is cheaper."""
 
 
 class QueryRanks(NamedTuple):

@@ -304,9 +304,9 @@ def check_features(features: Tensor, rows: int, side: str) -> None:
 def _check_shapes(similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor | None) -> None:
     wanted = (len(q_pid), len(g_pid))
     if tuple(similarity.shape) != wanted:
-        raise DataError(f"Similarity is {tuple(similarity.shape)} but the labels say {wanted}.")
+        raise DataError(f"Similarity is {tuple(similarity.shape)} but the labels are for {wanted}.")
     if exclude is not None and tuple(exclude.shape) != wanted:
-        raise DataError(f"The exclusion mask is {tuple(exclude.shape)} but the labels say {wanted}.")
+        raise DataError(f"The exclusion mask is {tuple(exclude.shape)} but the labels are for {wanted}.")
     if 0 in wanted:
         raise DataError(f"Nothing to evaluate: {wanted[0]} queries and {wanted[1]} gallery items.")
 

@@ -72,7 +72,7 @@ class AttributeSchema(Section):
         if strange := sorted(used - set(names)):
             raise ValueError(f"the sentence uses {strange[0]!r}.{did_you_mean(strange[0], names)}")
         if silent := [n for n in names if n not in used]:
-            raise ValueError(f"the sentence never says {silent[0]!r}")
+            raise ValueError(f"the sentence never uses {silent[0]!r}")
         return self
 
     def attribute(self, name: str) -> AttributeQuestion:

@@ -48,6 +48,6 @@ class CapBlip:
         return [
             GeneratedCaption(text, sure)
             if text
-            else DataError(f"{s.name}: cap_blip: the model said nothing.")
+            else DataError(f"{s.name}: cap_blip: the model returned an empty text.")
             for s, (text, sure) in zip(sources, texts, strict=True)
         ]

@@ -41,7 +41,7 @@ class IrUnet:
             raise unfit_weights_error(weights, "a translator from rgb", f"it reads {notes.get('source')}")
         size = (int(notes.get("height", 0)), int(notes.get("width", 0)))
         if at == "trained" and not all(size):
-            raise WeightsError(f"{weights}: does not say its size; set params.at=own.")
+            raise WeightsError(f"{weights}: has no size in its metadata; set params.at=own.")
         self.size = size if at == "trained" else None
         self.device = torch.device(device)
         self.net.to(self.device)

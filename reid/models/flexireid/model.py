@@ -165,7 +165,7 @@ class Model(ReIDModel):
         config = self.config
         if config.freeze_backbone and config.weights == "random":
             raise ConfigError(
-                "model.freeze_backbone=true would keep the random towers of model.weights=random for ever: "
+                "model.freeze_backbone=true would never train the random towers of model.weights=random: "
                 "give model.weights (openai, a path, run:<path>) or train.init_from, or set "
                 "model.freeze_backbone=false."
             )
@@ -330,5 +330,5 @@ def _check(modalities: Subset, slots: Sequence[Modality]) -> None:
     if RGB not in modalities or len(modalities) < 2 or stray:
         raise ConfigError(
             f"data.modalities: flexireid takes rgb and one or more of {subset_name(slots)}; got "
-            f"{subset_name(modalities)}. model.infrared says which infrared modality it takes."
+            f"{subset_name(modalities)}. model.infrared names the infrared modality."
         )

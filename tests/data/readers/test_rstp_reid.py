@@ -41,7 +41,7 @@ def test_the_list_gives_ids_splits_roles_and_captions(root: Path) -> None:
 def test_one_lost_picture_is_set_aside_and_all_lost_are_an_error(root: Path) -> None:
     (root / "imgs" / "0001_c14_0031.jpg").unlink()
     problems = [r.problem for r in read(root)]
-    assert [p is not None and "0001_c14_0031.jpg, which is not there" in p for p in problems] == [
+    assert [p is not None and "0001_c14_0031.jpg, which is missing" in p for p in problems] == [
         False,
         True,
         False,

@@ -191,7 +191,7 @@ def test_features_that_are_not_finite_are_refused(bad: float, side: str) -> None
 
 def test_shapes_that_disagree_and_empty_sides_are_refused() -> None:
     one, two = torch.tensor([0]), torch.tensor([0, 1])
-    with pytest.raises(DataError, match="labels say"):
+    with pytest.raises(DataError, match="labels are for"):
         rank_metrics(torch.ones(2, 2), one, two)
     with pytest.raises(DataError, match="mask is"):
         rank_metrics(torch.ones(1, 2), one, two, torch.zeros(2, 2, dtype=torch.bool))

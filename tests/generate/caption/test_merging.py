@@ -136,7 +136,7 @@ def test_a_schema_of_ones_own_is_read_from_yaml(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({"sentence": "sentence: [['a {caot} dog']]"}, r"'caot'.*Did you mean 'coat'"),
-        ({"sentence": "sentence: [['a dog']]"}, "never says 'coat'"),
+        ({"sentence": "sentence: [['a dog']]"}, "never uses 'coat'"),
         ({"sentence": "sentence: [['a {coat.x} {coat} dog']]"}, "braces"),
         ({"attributes": "attributes: [{name: coat, ask: x, values: [black, unknown]}]"}, "best guess"),
         ({"attributes": "attributes: [{name: coat, ask: x, values: [a, 'b\"']}]"}, "without quotes"),

@@ -179,7 +179,7 @@ def _problem(line: Line) -> str | None:
         return None
     if path is None or not sample_tree.is_relative(str(path)):
         return f"{where} names {path!r}; give a path below the folder."
-    return f"{where} names {path}, which is not there; restore the file or remove the line."
+    return f"{where} names {path}, which is missing; restore the file or remove the line."
 
 
 def _contradictions(lines: list[Line]) -> list[str]:

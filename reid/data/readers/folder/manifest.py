@@ -83,7 +83,7 @@ def _part(source: FolderSource, row: _ManifestRow, where: str, existing: set[str
     modality = _modality(source, "" if is_mask else cells["modality"], role or split, problems)
     uri = source.uri(cells["file"]) if cells["file"] else None
     if uri and uri not in existing:
-        problems.append(f"names {uri}, which is not there; restore the file or remove the row")
+        problems.append(f"names {uri}, which is missing; restore the file or remove the row")
     if is_mask and not cells["capture"]:
         problems.append("is a mask of no capture; fill its capture, and that of its picture")
     if uri and modality is Modality.TEXT and not is_mask:

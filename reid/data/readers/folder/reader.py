@@ -157,14 +157,14 @@ def _contradictions(parts: list[FilePart]) -> list[str]:
         if len(values) > 1:
             problems.append(
                 f"{lines}: {parts[0].sample!r} has more than one {what} ({', '.join(values)}); "
-                "correct them, or tell the captures apart."
+                "correct them, or distinguish the captures."
             )
     files: dict[str, str] = {}
     for part in parts:
         kind = (Target.MASK if part.is_mask else part.modality).value
         if part.uri and files.setdefault(kind, part.uri) != part.uri:
             problems.append(
-                f"{lines}: {part.sample!r} has two {kind} files; remove one, or tell the captures apart."
+                f"{lines}: {part.sample!r} has two {kind} files; remove one, or distinguish the captures."
             )
     return problems
 

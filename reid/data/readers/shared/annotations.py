@@ -152,7 +152,7 @@ def _check_ids(entries: Sequence[_AnnotatedPicture], uri: str, first: int) -> No
         return
     unusable = sum(e.pid is None for e in training)
     also = f" {unusable} training entries have no usable id." if unusable else ""
-    remedy = "Restore the file; for a part of the set say data.reader.allow_gaps=true."
+    remedy = "Restore the file; for a part of the set, set data.reader.allow_gaps=true."
     if min(ids) < first:
         raise DataError(f"{uri}: training ids start at {min(ids)}, not at {first}.{also} {remedy}")
     missing = max(ids) - first + 1 - len(ids)
@@ -189,7 +189,7 @@ def _record(entry: _AnnotatedPicture, images: str, there: set[str], dataset: str
     uri = storage.join(images, entry.path) if entry.path else None
     problems = list(entry.problems)
     if uri and uri not in there:
-        problems.append(f"names {uri}, which is not there; restore the file or remove the entry")
+        problems.append(f"names {uri}, which is missing; restore the file or remove the entry")
     labels = Labels(
         sample_id=entry.path or entry.where,
         dataset=dataset,

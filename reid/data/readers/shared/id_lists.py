@@ -61,10 +61,10 @@ def read_ids(uri: str) -> tuple[int, ...]:
     if wrong:
         raise DataError(
             f"{uri}: not an identity number: {_some(wrong)}. The list is whole numbers with commas between, "
-            "e.g. 1,2,7; fetch it anew."
+            "e.g. 1,2,7; fetch it again."
         )
     if not words:
-        raise DataError(f"{uri}: no identity in it; fetch it anew.")
+        raise DataError(f"{uri}: no identity in it; fetch it again.")
     return tuple(sorted({int(w) for w in words}))
 
 
@@ -77,7 +77,7 @@ def require_disjoint(lists: Mapping[str, Iterable[int]]) -> None:
             if shared := sorted(mine & theirs):
                 raise DataError(
                     f"{name} and {other} share identities: {_some(map(str, shared))}. Splits must not; fetch "
-                    "the lists anew."
+                    "the lists again."
                 )
         seen[name] = mine
 
@@ -110,7 +110,7 @@ def without_pictures(dataset: str, split: str, pid: int, listed: str, folders: s
     return Record(
         labels=Labels(sample_id=name, dataset=dataset, split=split, pid=pid),
         problem=f"{listed} lists identity {pid}, but there is no .jpg file in {folders}/{pid:04d}; "
-        "unpack the data set anew, or take the identity off the list.",
+        "unpack the data set again, or take the identity off the list.",
     )
 
 
@@ -128,10 +128,10 @@ def read_entries(root: str, part: str, layout: str) -> list[ListLine]:
     if wrong:
         raise DataError(
             f"{uri}: not `<path below the data set's folder> <label>`, the label a whole number: "
-            f"{_some(wrong)}. Fetch the list anew."
+            f"{_some(wrong)}. Fetch the list again."
         )
     if not parsed:
-        raise DataError(f"{uri}: no picture in it; fetch it anew.")
+        raise DataError(f"{uri}: no picture in it; fetch it again.")
     folders = sorted({posixpath.dirname(path) for _, path, _ in parsed})
     there = {f for folder in folders for f in storage.list_files(storage.join(root, folder))}
     entries = [_entry(root, uri, *row, there) for row in parsed]
@@ -156,14 +156,14 @@ def check_labels(entries: Sequence[ListLine]) -> None:
                 raise DataError(
                     f"{entry.where} gives {entry.path} the label {entry.label}, but {other.where} gives "
                     f"{other.path} the label {other.label}. A label is one folder number; fetch the lists "
-                    "anew."
+                    "again."
                 )
     used = {e.label for e in entries}
     if gaps := [str(n) for n in range(len(used)) if n not in used]:
         names = ", ".join(dict.fromkeys(e.where.rpartition(" line ")[0] for e in entries))
         raise DataError(
             f"{names}: the {len(used)} labels do not run from 0 without a gap; missing: {_some(gaps)}. "
-            "Lines are lost: fetch the lists anew, or number the labels anew."
+            "Lines are lost: fetch the lists again, or number the labels again."
         )
 
 
@@ -191,7 +191,7 @@ def _entry(root: str, listed: str, line: int, path: str, label: int, there: set[
     if pid is None:
         problem = f"{where}: {path} lies in no folder that is an identity's number; correct the path."
     elif uri not in there:
-        problem = f"{where}: {uri} is not there; restore the file or remove the line."
+        problem = f"{where}: {uri} is missing; restore the file or remove the line."
     return ListLine(where, path, uri, label, pid, problem)
 
 

@@ -126,7 +126,7 @@ def test_a_picture_that_is_not_there_is_set_aside(tmp_path: Path) -> None:
     found = read(write(tmp_path, [entry("a/1.jpg"), entry("a/2.jpg")], ["a/1.jpg"]))
     assert found[0].problem is None
     assert found[1].problem == (
-        f"list.json entry 2 names {tmp_path}/imgs/a/2.jpg, which is not there; "
+        f"list.json entry 2 names {tmp_path}/imgs/a/2.jpg, which is missing; "
         "restore the file or remove the entry."
     )
 

@@ -91,7 +91,7 @@ def test_a_line_of_another_form_is_quoted_with_its_number(tmp_path: Path, line: 
     with pytest.raises(DataError) as error:
         entries(tmp_path, f"v/3/a.bmp 0\n{line}\n")
     assert f"line 2 ({line!r})" in str(error.value)
-    assert "Fetch the list anew" in str(error.value)
+    assert "Fetch the list again" in str(error.value)
 
 
 def test_many_wrong_lines_are_counted(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_picture_that_is_not_there_or_in_no_identitys_folder_is_set_aside_by_i
 ) -> None:
     text = "v/3/a.bmp 0\nv/3/0.bmp 0\nv/3/X/b.bmp 0\n"
     lost, stray, good = entries(tmp_path, text, ("v/3/a.bmp", "v/3/X/b.bmp"))
-    assert lost.problem == f"{lost.where}: {lost.uri} is not there; restore the file or remove the line."
+    assert lost.problem == f"{lost.where}: {lost.uri} is missing; restore the file or remove the line."
     assert lost.where.endswith("list.txt line 2")
     assert stray.pid is None
     assert "line 3: v/3/X/b.bmp lies in no folder that is an identity's number" in (stray.problem or "")
