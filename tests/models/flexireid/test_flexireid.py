@@ -267,7 +267,7 @@ def test_what_the_model_does_not_take_is_told_with_what_it_takes() -> None:
     [
         ("rgb", {}, r"data\.modalities: flexireid takes rgb and one or more of .*got rgb\."),
         ("nir+text", {}, r"data\.modalities: flexireid takes rgb and"),
-        ("rgb+tir+text", {}, r"got rgb\+tir\+text\. model\.infrared says"),
+        ("rgb+tir+text", {}, r"got rgb\+tir\+text\. model\.infrared names"),
         (ALL, {"infrared": "sketch"}, r"model\.infrared"),
         (ALL, {"moe": {"router": "topk", "top_k": 7}}, r"top_k = 7 of 6 experts"),
         (ALL, {"fusion": {"heads": 3}}, r"3 attention heads do not divide a width of 16"),
