@@ -7,7 +7,6 @@ a worker, also one that names a wrong setting.
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,7 +57,7 @@ def fit(
         wait_for("train", requests, settings, out)
         try:
             with watched("train", requests, settings, out), _nothing_left():
-                make(failures, [StopAtRefusals()]).fit()
+                _beside(make(failures, [StopAtRefusals()]).fit)
             return
         except ray.train.TrainingFailedError as error:
             cause = innermost(getattr(error, "controller_failure", None) or error)
@@ -71,21 +70,39 @@ def fit(
             out("train: a worker was lost while it started; starting again")
 
 
+def _beside(work: Callable[[], Any]) -> None:
+    """Run `work` in a thread of its own and wait for it; what it raises is raised here.
+
+    In the main thread Ray Train would put a handler of its own in place of ours: Ctrl-C would end the process
+    with another code and without a word, do nothing while Ray waits for room, and stay swallowed afterwards.
+    """
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="ray-train", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(timeout=0.5)  # without an end no signal would get through
+    if failed:
+        raise failed[0]
+
+
 @contextmanager
 def _nothing_left() -> Iterator[None]:
     """Give back what Ray keeps of a trainer when the block ends.
 
     Workers whose process group could not be set up go on holding their CPUs and GPUs, in a placement group
-    that nobody removes: the next verb of this process would wait for them. And Ray leaves its handler of
-    Ctrl-C, which keeps the controller.
+    that nobody removes: the next verb of this process would wait for them.
     """
-    before = signal.getsignal(signal.SIGINT)
     others = _placement_groups()
     try:
         yield
     finally:
-        if before is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, before)
         for name in _placement_groups() - others:
             remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(name)))
 

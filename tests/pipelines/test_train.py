@@ -56,6 +56,30 @@ def kill_after(words: str, arguments: list[str]) -> None:
     process.communicate()
 
 
+def interrupt_after(words: str, arguments: list[str]) -> tuple[int, str]:
+    """Run until a line of stderr has the words, then Ctrl-C: (exit code, what was said after)."""
+    with subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        env=environment(),
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr is not None
+        seen = []
+        for line in process.stderr:
+            seen.append(line)
+            if words in line:
+                process.send_signal(signal.SIGINT)
+                break
+        else:
+            pytest.fail("".join(seen))
+        _, after = process.communicate(timeout=120)
+    return process.returncode, after
+
+
 def finish(arguments: list[str]) -> tuple[dict[str, object], str]:
     """Run to the end: (what it printed as JSON, stderr)."""
     done = subprocess.run(
@@ -90,6 +114,19 @@ def test_where_it_runs_does_not_change_a_runs_name_but_what_it_learns_does(
 def test_training_needs_a_built_set_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no shard set here.*jobs\.build"):
         train_run(config_of(tmp_path), silent)
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_a_training_on_ray_at_once_and_says_how_to_go_on(
+    shards: ShardSet, tmp_path: Path
+) -> None:
+    arguments = command(write_yaml(tmp_path), f"data.shards={shards.root}", "train.epochs=200")
+    code, after = interrupt_after("train: epoch 2/200", arguments)
+    assert code == 130, after
+    assert after.splitlines()[-1] == "stopped; run the same command again to go on"
+    assert "Traceback" not in after
+    code, _ = interrupt_after("train: resuming from", arguments)  # it went on, and is stopped again
+    assert code == 130
 
 
 def test_a_run_killed_after_its_first_epoch_goes_on_and_ends_the_same(
