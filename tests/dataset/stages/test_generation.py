@@ -80,13 +80,13 @@ def test_a_row_without_what_is_read_goes_on_without_the_product(tmp_path: Path) 
 def test_of_several_modalities_the_captured_are_looked_at(tmp_path: Path) -> None:
     seen: list[list[Modality]] = []
     with pytest.MonkeyPatch.context() as patch:
-        source = reid.dataset.stages.generation.Source
+        source = reid.dataset.stages.generation.GeneratorInput
 
         def note(**values: Any) -> Any:
             seen.append(list(values["images"]))
             return source(**values)
 
-        patch.setattr(reid.dataset.stages.generation, "Source", note)
+        patch.setattr(reid.dataset.stages.generation, "GeneratorInput", note)
         run(tmp_path, [row(1, RGB, TIR)], {"nir": GREY, "mask": NET})
     assert seen == [[RGB], [RGB, TIR]], "the generated NIR is no witness of the mask"
 

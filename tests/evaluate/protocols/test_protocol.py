@@ -283,8 +283,9 @@ def test_keys_tell_parts_captions_and_sides_apart_but_not_the_order_of_parts() -
 
 def test_keys_are_the_same_in_another_process() -> None:
     code = (
-        "from reid.evaluate.protocols.items import Part, parts_key; from reid.modality import Modality as M;"
-        "print(parts_key({M.RGB: Part('a'), M.TEXT: Part('b', 0)}, 'query'))"
+        "from reid.evaluate.protocols.items import QueryPart, parts_key;"
+        "from reid.modality import Modality as M;"
+        "print(parts_key({M.RGB: QueryPart('a'), M.TEXT: QueryPart('b', 0)}, 'query'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == parts_key({RGB: QueryPart("a"), TEXT: QueryPart("b", 0)}, "query")
