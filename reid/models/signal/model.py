@@ -9,7 +9,6 @@ vector has one block for each modality before interaction and one after it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Literal
 
 import torch
@@ -22,8 +21,12 @@ from reid.data.batches.batch import Batch
 from reid.errors import ConfigError
 from reid.modality import ORDER, Modality, Subset, subset_name
 from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
-from reid.models.signal.deformable_sampling import DeformableSampler, Grid
-from reid.models.signal.gram_contrast import gram_contrast
+from reid.models.signal.alignment import (
+    GlobalAlignment,
+    GlobalAlignmentConfig,
+    LocalAlignment,
+    LocalAlignmentConfig,
+)
 from reid.models.signal.token_selection import Drop, Projections, SelectiveInteraction
 from reid.nn.bnneck import BNNeck
 from reid.nn.distributed import gather_rows, local_statistics
@@ -33,7 +36,7 @@ from reid.nn.towers.clip import ImageTower, ImageTowerConfig
 from reid.nn.towers.weights import load_tower_weights
 
 
-class SimConfig(Section):
+class InteractionConfig(Section):
     """Selective interaction (paper §3.2; Signal's released configurations)."""
 
     enabled: bool = Field(True, description="use selective interaction")
@@ -54,33 +57,6 @@ class SimConfig(Section):
         "zero",
         description="discarded patches: zero vectors among the keys (zero), or excluded from attention",
     )
-
-
-class GamConfig(Section):
-    """Global alignment. Zero `floor` and `epsilon` are the public code's arithmetic."""
-
-    enabled: bool = Field(True, description="use global alignment in training")
-    weight: float = Field(0.2, ge=0, description="weight of global alignment (alpha)")
-    temperature: float = Field(0.07, gt=0, description="initial value of the learned temperature")
-    floor: float = Field(1e-3, ge=0, description="smallest temperature; 0: no bound, as in the public code")
-    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of the contrast")
-    epsilon: float = Field(
-        1e-8,
-        ge=0,
-        description="constant under the root of the volume; 0: root of |det|, as in the public code",
-    )
-
-
-class LamConfig(Section):
-    """Local alignment."""
-
-    enabled: bool = Field(True, description="use local alignment in training")
-    weight: float = Field(0.2, ge=0, description="weight of local alignment (beta)")
-    stride: int = Field(4, ge=1, description="side in patches of the area that shares one sampled point")
-    offsets: Literal[1, 2] = Field(
-        1, description="numbers that move a point: 1: along the diagonal (public code); 2: freely"
-    )
-    grid: Grid = Field("dat", description="reference points: dat (public code, off centre) or centred")
 
 
 class Config(IdentityTerms, Plugin):
@@ -105,58 +81,13 @@ class Config(IdentityTerms, Plugin):
     retrieval: Literal["both", "ori", "interaction"] = Field(
         "both", description="what a vector consists of: class tokens (ori), tokens after interaction, or both"
     )
-    sim: SimConfig = Field(SimConfig(), description="selective interaction of patches (SIM)")
-    gam: GamConfig = Field(GamConfig(), description="global alignment of modalities (GAM)")
-    lam: LamConfig = Field(LamConfig(), description="local alignment of modalities (LAM)")
-
-
-class GlobalAlignment(nn.Module):
-    """Patches (B, M, N, D) -> the Gram contrast of their means, over the rows of all ranks."""
-
-    def __init__(self, config: GamConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.temperature = nn.Parameter(torch.tensor(config.temperature))
-
-    def bounded(self) -> Tensor:
-        """The temperature, at least the floor; its gradient passes, so that it can rise again."""
-        if not self.config.floor:
-            return self.temperature
-        raw = self.temperature
-        return raw.detach().clamp_min(self.config.floor) + (raw - raw.detach())
-
-    def forward(self, patches: Tensor) -> Tensor:
-        """A scalar, not weighted."""
-        means = gather_rows(patches.float().mean(2))  # (B, M, D)
-        return gram_contrast(means, self.bounded(), self.config.smoothing, self.config.epsilon)
-
-
-class LocalAlignment(nn.Module):
-    """Patches (B, M, N, D) -> mean squared difference of the modalities' sampled maps, over all ranks."""
-
-    def __init__(
-        self, config: LamConfig, modalities: Sequence[Modality], dim: int, grid: tuple[int, int]
-    ) -> None:
-        super().__init__()
-        if min(grid) < config.stride:
-            raise ConfigError(
-                f"model.lam.stride = {config.stride} does not fit a grid of {grid[0]}x{grid[1]} patches: "
-                "lower it, or set model.lam.enabled=false."
-            )
-        self.grid = grid
-        self.samplers = nn.ModuleDict(
-            {
-                m.value: DeformableSampler(dim, grid, config.stride, config.offsets, config.grid)
-                for m in modalities
-            }
-        )
-
-    def forward(self, patches: Tensor) -> Tensor:
-        """A scalar, not weighted: the mean over pairs of modalities; ranks may differ in rows."""
-        maps = patches.transpose(2, 3).unflatten(3, self.grid)  # (B, M, D, h, w)
-        sampled = [s(x) for s, x in zip(self.samplers.values(), maps.unbind(1), strict=True)]
-        pairs = [(a - b).square().flatten(1).mean(1) for a, b in combinations(sampled, 2)]
-        return gather_rows(torch.stack(pairs).mean(0)).mean()  # of one value a row
+    sim: InteractionConfig = Field(InteractionConfig(), description="selective interaction of patches (SIM)")
+    gam: GlobalAlignmentConfig = Field(
+        GlobalAlignmentConfig(), description="global alignment of modalities (GAM)"
+    )
+    lam: LocalAlignmentConfig = Field(
+        LocalAlignmentConfig(), description="local alignment of modalities (LAM)"
+    )
 
 
 class Model(ReIDModel):
@@ -305,7 +236,7 @@ def _check_modalities(modalities: Sequence[Modality]) -> None:
         )
 
 
-def _check_sim(config: SimConfig, dim: int, patches: int) -> None:
+def _check_sim(config: InteractionConfig, dim: int, patches: int) -> None:
     if config.k1 > patches:
         raise ConfigError(
             f"model.sim.k1 = {config.k1} is more than the {patches} patches of an image: lower it, or use a "

@@ -15,9 +15,10 @@ from reid.data.batches.batch import UNKNOWN, Batch, join
 from reid.errors import DataError
 from reid.modality import CAMERA, parse_subset
 from reid.models.base import ModelContext, Output
+from reid.models.signal.alignment import GlobalAlignment, GlobalAlignmentConfig
 from reid.models.signal.deformable_sampling import DeformableSampler
 from reid.models.signal.gram_contrast import gram_contrast
-from reid.models.signal.model import Config, GamConfig, GlobalAlignment, Model
+from reid.models.signal.model import Config, Model
 
 MakeBatch = Callable[..., Batch]
 CAMERAS = "rgb+nir+tir"
@@ -156,7 +157,7 @@ def test_equal_pictures_of_all_modalities_train_without_nan(batch_of: MakeBatch,
 
 def test_a_temperature_below_its_floor_is_held_there_and_can_come_back() -> None:
     patches = torch.randn(4, 3, 5, 8)
-    module = GlobalAlignment(GamConfig())
+    module = GlobalAlignment(GlobalAlignmentConfig())
     with torch.no_grad():
         module.temperature.fill_(-0.5)
     assert float(module.bounded().detach()) == pytest.approx(1e-3)
@@ -164,7 +165,7 @@ def test_a_temperature_below_its_floor_is_held_there_and_can_come_back() -> None
     assert module.temperature.grad is not None
     assert torch.isfinite(module.temperature.grad)
     assert module.temperature.grad.any()
-    free = GlobalAlignment(GamConfig(floor=0))
+    free = GlobalAlignment(GlobalAlignmentConfig(floor=0))
     with torch.no_grad():
         free.temperature.fill_(-0.5)
     assert float(free.bounded().detach()) == -0.5
