@@ -7,7 +7,7 @@ import pytest
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.modality import Modality
-from tests.support.shards import make_identities, make_sample, make_shards
+from tests.support.sets.shards import make_identities, make_sample, make_shards
 
 RGB, NIR, TIR = Modality.RGB, Modality.NIR, Modality.TIR
 

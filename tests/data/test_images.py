@@ -22,8 +22,8 @@ from reid.data.images import (
 )
 from reid.data.readers.base import to_image, to_mask
 from reid.errors import DataError
-from tests.support.pngs import bomb, raw_png
-from tests.support.shards import file_bytes
+from tests.support.sets.pngs import bomb, raw_png
+from tests.support.sets.shards import file_bytes
 
 LIMIT = 1_000_000
 RGB = np.arange(3 * 4 * 3, dtype=np.uint8).reshape(3, 4, 3) * 7

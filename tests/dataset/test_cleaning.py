@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reid.dataset.cleaning import clean
-from tests.support.photos import build_here, config, photos, rows_of
+from tests.support.sets.photos import build_here, config, photos, rows_of
 
 AGE = 3600.0
 KEY, OTHER, OLD = "0123456789ab-0123456789ab", "aaaaaaaaaaaa-bbbbbbbbbbbb", "cccccccccccc"

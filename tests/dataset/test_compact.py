@@ -15,7 +15,7 @@ from reid.dataset import compact as compact_module
 from reid.dataset.compact import plan_compaction, write_compacted
 from reid.errors import DataError
 from reid.modality import Modality
-from tests.support.shards import make_identities, make_shards
+from tests.support.sets.shards import make_identities, make_shards
 
 SIZES = [3, 2, 4, 2, 9, 1]
 

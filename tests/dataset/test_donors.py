@@ -14,9 +14,9 @@ from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.dataset.stages import reading
 from reid.modality import Modality
-from tests.support.builds import BATCHES, made_up
-from tests.support.photos import BAD, build_here, config, jpeg, photos, rows_of
 from tests.support.replace_storage import replace_storage
+from tests.support.sets.builds import BATCHES, made_up
+from tests.support.sets.photos import BAD, build_here, config, jpeg, photos, rows_of
 
 RGB, NIR, SKETCH = Modality.RGB, Modality.NIR, Modality.SKETCH
 BOTH = "build.generate={sketch: {generator: sketch_dodge}, nir: {generator: ir_gray}}"

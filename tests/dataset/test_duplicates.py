@@ -15,8 +15,8 @@ from reid.data.shards.shard_set import ShardSet
 from reid.dataset.duplicates import digests_of, find_duplicates
 from reid.errors import DataError
 from reid.modality import Modality
-from tests.support.builds import row
-from tests.support.photos import build_here, config, jpeg, photos, rows_of
+from tests.support.sets.builds import row
+from tests.support.sets.photos import build_here, config, jpeg, photos, rows_of
 
 Row = tuple[int, int]
 """(pid, what the picture shows)."""

@@ -15,9 +15,9 @@ import yaml
 
 from reid.data.shards.manifest import MANIFEST
 from reid.data.shards.shard_set import ShardSet
-from tests.support.kills import dies
-from tests.support.photos import build_here, config, photos, rows_of
 from tests.support.places import ROOT
+from tests.support.sets.kills import dies
+from tests.support.sets.photos import build_here, config, photos, rows_of
 
 
 def rows(shards: ShardSet) -> list[str]:

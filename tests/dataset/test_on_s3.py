@@ -17,9 +17,9 @@ from reid.data.shards.shard_set import ShardSet
 from reid.dataset.verify import discard_statistics
 from reid.errors import DataError, StorageError
 from reid.storage.uploads import abort_uploads
-from tests.support.kills import dies
-from tests.support.photos import build_here, config, photos, rows_of
 from tests.support.s3 import Relay
+from tests.support.sets.kills import dies
+from tests.support.sets.photos import build_here, config, photos, rows_of
 
 SIGMA = "build.generate.sketch.params={sigma: 3.0}"
 

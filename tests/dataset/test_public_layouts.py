@@ -13,13 +13,13 @@ from pipelines.dataset.verify import verify
 from reid.config import load, plugin_names
 from reid.dataset.stages.running import run_here
 from reid.modality import Modality
-from tests.support import annotated_sets
 from tests.support.public_layouts import cuhk_pedes as cuhk
 from tests.support.public_layouts import icfg_pedes as icfg
 from tests.support.public_layouts import llcm, regdb
 from tests.support.public_layouts import rstp_reid as rstp
 from tests.support.public_layouts import sysu_mm01 as sysu
 from tests.support.public_layouts.paths import MARKET, MSVR310, RGBNT100, RGBNT201, save
+from tests.support.sets import annotated
 
 
 def _sysu(root: Path) -> None:
@@ -58,10 +58,10 @@ LAYOUTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "rgbnt100": (lambda root: save(root, RGBNT100, width=72), "rgb+nir+tir"),
     "msvr310": (lambda root: save(root, MSVR310), "rgb+nir+tir"),
     "market1501": (lambda root: save(root, MARKET), "rgb"),
-    "cuhk_pedes": (lambda root: annotated_sets.write_set(root, "reid_raw.json", cuhk.ENTRIES), "rgb+text"),
-    "icfg_pedes": (lambda root: annotated_sets.write_set(root, "ICFG-PEDES.json", icfg.ENTRIES), "rgb+text"),
+    "cuhk_pedes": (lambda root: annotated.write_set(root, "reid_raw.json", cuhk.ENTRIES), "rgb+text"),
+    "icfg_pedes": (lambda root: annotated.write_set(root, "ICFG-PEDES.json", icfg.ENTRIES), "rgb+text"),
     "rstp_reid": (
-        lambda root: annotated_sets.write_set(root, "data_captions.json", rstp.ENTRIES),
+        lambda root: annotated.write_set(root, "data_captions.json", rstp.ENTRIES),
         "rgb+text",
     ),
     "sysu_mm01": (_sysu, "rgb+nir"),

@@ -10,7 +10,7 @@ import pytest
 from reid import storage
 from reid.data.shards.manifest import MANIFEST, Shard
 from reid.data.shards.shard_set import ShardSet
-from tests.support.photos import build_here, config, photos
+from tests.support.sets.photos import build_here, config, photos
 
 
 def test_stages_are_timed_in_every_shard_and_summed_in_the_manifest(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from reid.data.shards.schema import Labels
 from reid.dataset.recipe import Recipe, check_masks
 from reid.errors import ConfigError
 from reid.modality import Target
-from tests.support.builds import build_config, made_up, recipe_of
+from tests.support.sets.builds import build_config, made_up, recipe_of
 
 SKETCH: dict[str, Any] = {"generator": "sketch_dog"}
 NIR: dict[str, Any] = {"generator": "ir_nir"}

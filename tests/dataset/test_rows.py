@@ -13,7 +13,7 @@ from reid.dataset.rows import BuildRow, ShardRows, StageTimes, pack, record_json
 from reid.dataset.shard_plan import ShardPlan
 from reid.dataset.shard_task import Donor, ShardTask
 from reid.modality import Modality, Target
-from tests.support.builds import row
+from tests.support.sets.builds import row
 
 
 def full() -> BuildRow:

@@ -18,7 +18,7 @@ from reid.data.shards.schema import Image, Mask, Sample
 from reid.data.shards.shard_set import ShardSet, write_shard
 from reid.dataset.verify import SetVerdict, discard_statistics
 from reid.modality import Modality
-from tests.support.shards import make_identities, make_sample, make_shards
+from tests.support.sets.shards import make_identities, make_sample, make_shards
 
 RGB, SKETCH = Modality.RGB, Modality.SKETCH
 

@@ -16,7 +16,7 @@ from reid.generate import registry as registry_module
 from reid.generate.registry import bind, registry
 from reid.modality import Modality, Target
 from tests.support.pages import added_to, block
-from tests.support.photos import build_here, config, photos, rows_of
+from tests.support.sets.photos import build_here, config, photos, rows_of
 
 PAGE = "write-a-generator.md"
 

@@ -19,7 +19,7 @@ from reid.models.base import ModelContext
 from reid.models.registry import build_model, model_names, suggest_systems
 from reid.runs.run import load_run
 from tests.support.pages import added_to, block
-from tests.support.photos import build_here
+from tests.support.sets.photos import build_here
 from tests.support.tiny_configs import config_of, silent
 
 

@@ -24,8 +24,8 @@ from reid.evaluate.protocols.label_arrays import LabelArrays
 from reid.evaluate.protocols.pairing import make_pairing
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
-from tests.support.evaluation_rows import row
 from tests.support.pages import DOCS, block
+from tests.support.retrieval.evaluation_rows import row
 from tests.support.tiny_configs import config_of
 
 PAGE = "write-a-protocol.md"

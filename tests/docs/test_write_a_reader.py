@@ -14,7 +14,7 @@ from reid.doctor.data.layout import Match, recognise
 from reid.errors import ConfigError, DataError
 from reid.modality import Modality
 from tests.support.pages import added_to, block
-from tests.support.photos import build_here, rows_of
+from tests.support.sets.photos import build_here, rows_of
 from tests.support.tiny_configs import config_of
 
 GOOD = {

@@ -19,7 +19,7 @@ from reid.evaluate.protocols.items import QueryPart, SampleLabels, parts_key
 from reid.evaluate.protocols.pairing import Pairing, make_pairing, parse_pairing
 from reid.evaluate.protocols.protocol import Protocol, get_protocol
 from reid.modality import Modality, Subset
-from tests.support.evaluation_rows import CAPTURED, GENERATED, infrared, row
+from tests.support.retrieval.evaluation_rows import CAPTURED, GENERATED, infrared, row
 
 RGB, NIR, TIR, SKETCH, TEXT = Modality
 

@@ -15,8 +15,8 @@ from reid.errors import GalleryError
 from reid.gallery.rows import Item
 from reid.gallery.snapshot import VersionGone
 from reid.gallery.store import Gallery
-from tests.support.gallery_items import DIM, MODEL, item, unit
 from tests.support.places import ROOT
+from tests.support.retrieval.gallery_items import DIM, MODEL, item, unit
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_survives_a_kill_between_adds(gallery: Gallery) -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from reid.gallery.store import Gallery\n"
-        "from tests.support.gallery_items import item\n"
+        "from tests.support.retrieval.gallery_items import item\n"
         "g = Gallery.open(sys.argv[1])\n"
         "for n in range(1, 10_000):\n"
         "    g.add([item(2 * n), item(2 * n + 1)]); print(n, flush=True)\n"

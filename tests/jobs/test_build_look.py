@@ -13,7 +13,7 @@ from jobs.build_preview import main_preview
 from jobs.build_stats import main_stats
 from reid.data.shards.shard_set import ShardSet
 from reid.modality import Modality
-from tests.support.shards import make_identities, make_shards
+from tests.support.sets.shards import make_identities, make_shards
 from tests.support.verbs import Call, Verb
 
 BOTH = (Modality.RGB, Modality.TEXT)
@@ -84,7 +84,7 @@ def test_import_builds_what_was_exported(call: Call, made: Path, tmp_path: Path,
 
 
 def test_import_takes_a_configuration_and_trees_without_a_manifest(call: Call, tmp_path: Path) -> None:
-    from tests.support.shards import flat_picture
+    from tests.support.sets.shards import flat_picture
 
     for file in ("imgs/1/a.png", "imgs/2/a.png", "imgs-sketch/1/a.png"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import pytest
 
 from jobs import build
 from jobs.common import OverridesArgument
-from tests.support.photos import photos
+from tests.support.sets.photos import photos
 from tests.support.tiny_configs import write_yaml
 from tests.support.verbs import Call, Outcome
 

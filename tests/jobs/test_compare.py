@@ -9,7 +9,7 @@ import pytest
 
 from jobs import evaluate
 from reid.evaluate.report.rendering import write_report
-from tests.support.reports import evaluation_of
+from tests.support.retrieval.reports import evaluation_of
 from tests.support.verbs import Call
 
 

@@ -11,7 +11,7 @@ import yaml
 from jobs import convert, evaluate, index
 from reid.modality import CAMERA
 from reid.runs.run import load_run
-from tests.support.public_checkpoints import (
+from tests.support.models.public_checkpoints import (
     CLASSES,
     MFRNET,
     batch,
@@ -23,7 +23,7 @@ from tests.support.public_checkpoints import (
     tiny_mfrnet,
     tiny_signal,
 )
-from tests.support.shards import make_identities, make_shards
+from tests.support.sets.shards import make_identities, make_shards
 from tests.support.verbs import Call
 
 

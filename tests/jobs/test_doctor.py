@@ -18,7 +18,7 @@ from jobs import doctor as verb
 from jobs.doctor import bounded_ray, doctor, try_ray
 from reid.doctor.finding import Check
 from reid.doctor.machine import environment
-from tests.support.doctor import healthy
+from tests.support.sets.healthy import healthy
 from tests.support.verbs import Call
 
 OK = Check("python", "ok", "Python 3")

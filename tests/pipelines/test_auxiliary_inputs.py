@@ -24,8 +24,8 @@ from reid.retrieve.retriever import Retriever
 from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap
 from reid.runs.run import Run, load_run, model_context
+from tests.support.models.tiny_training import make_sample, publish_samples
 from tests.support.tiny_configs import silent
-from tests.support.tiny_training import make_sample, publish_samples
 
 RGB, NIR = Modality.RGB, Modality.NIR
 GENERATORS = {"mask": {"generator": "mask_prior", "params": {}, "params_hash": "as it was"}}

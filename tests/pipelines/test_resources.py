@@ -22,9 +22,9 @@ from pipelines.tune import tune_runs
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
 from reid.runs.run import Run
-from tests.support.builds import made_up
-from tests.support.photos import config as photo_config
-from tests.support.photos import photos
+from tests.support.sets.builds import made_up
+from tests.support.sets.photos import config as photo_config
+from tests.support.sets.photos import photos
 from tests.support.tiny_configs import config_of, silent
 
 EIGHTS = Cluster(nodes=[{"CPU": 8.0}, {"CPU": 8.0}], free=[{}, {"CPU": 8.0}])

@@ -27,8 +27,8 @@ from reid.runs.auxiliary_record import auxiliary_record
 from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap
 from reid.runs.run import Run, load_run, model_context
-from tests.support.retrieval import make_run as baseline_run
-from tests.support.retrieval import picture
+from tests.support.retrieval.filled_galleries import make_run as baseline_run
+from tests.support.retrieval.filled_galleries import picture
 
 RGB, NIR, TIR, SKETCH, TEXT = Modality
 

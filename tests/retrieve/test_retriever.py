@@ -17,7 +17,7 @@ from reid.modality import Modality
 from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
 from reid.retrieve.retriever import Retriever
 from reid.runs.run import Run
-from tests.support.retrieval import fill, made_calibration, make_run, picture, retriever_of
+from tests.support.retrieval.filled_galleries import fill, made_calibration, make_run, picture, retriever_of
 
 RGB, NIR, TIR, SKETCH, TEXT = Modality
 

@@ -9,7 +9,7 @@ import pytest
 
 from reid.errors import ConfigError
 from reid.runs.identities import LabelMap, split_identities, training_labels
-from tests.support.tiny_training import make_sample, publish_samples, publish_tiny_set
+from tests.support.models.tiny_training import make_sample, publish_samples, publish_tiny_set
 
 IDENTITIES = [("a", pid) for pid in range(60)] + [("b", pid) for pid in range(40)]
 

@@ -26,7 +26,7 @@ from reid.retrieve.answers import NewItem
 from reid.retrieve.retriever import Retriever
 from reid.runs.run import Run, load_run
 from reid.train.loop import train
-from tests.support.shards import make_sample, make_shards
+from tests.support.sets.shards import make_sample, make_shards
 
 RGB, NIR, SKETCH, TEXT = Modality.RGB, Modality.NIR, Modality.SKETCH, Modality.TEXT
 MODALITIES = (RGB, NIR, SKETCH, TEXT)

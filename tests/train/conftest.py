@@ -10,7 +10,7 @@ import pytest
 from reid.config import Config, load
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
-from tests.support.tiny_training import (
+from tests.support.models.tiny_training import (
     HEIGHT,
     WIDTH,
     Configure,

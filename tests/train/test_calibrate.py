@@ -28,7 +28,7 @@ from reid.runs.run import Run, load_run, model_context
 from reid.train.calibrate import calibrated_pairings, calibration_of
 from reid.train.loop import train
 from reid.train.validate import Validator
-from tests.support.rank_comparison import MEAN_WITH_TEXT, new_model
+from tests.support.models.rank_comparison import MEAN_WITH_TEXT, new_model
 
 Configure = Callable[..., Config]
 RGB, NIR, TIR, SKETCH, TEXT = Modality

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, multiprocessing
 
 from reid.data.batches.batch import join
-from tests.support import ddp_ranks as ranks
+from tests.support.models import ddp_ranks as ranks
 
 GLOBAL = [
     "concat",

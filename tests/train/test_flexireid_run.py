@@ -16,7 +16,7 @@ from reid.errors import ConfigError, UsageError, WeightsError
 from reid.modality import Modality
 from reid.runs.run import load_run
 from reid.train.loop import train
-from tests.support.rank_comparison import PLAIN, weights
+from tests.support.models.rank_comparison import PLAIN, weights
 
 Configure = Callable[..., Config]
 MODALITIES = "data.modalities=rgb+nir+text"

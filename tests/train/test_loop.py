@@ -17,7 +17,7 @@ from reid.errors import TrainingError
 from reid.models.baseline.model import Model
 from reid.runs.run import load_run
 from reid.train.loop import initialise_from, train
-from tests.support.rank_comparison import MEAN_WITH_TEXT, PLAIN, new_model, same, weights
+from tests.support.models.rank_comparison import MEAN_WITH_TEXT, PLAIN, new_model, same, weights
 
 Configure = Callable[..., Config]
 

@@ -17,8 +17,8 @@ from reid.errors import DataError, TrainingError, UsageError
 from reid.modality import Modality
 from reid.train.loop import training_stream
 from reid.train.shard_data import ShardData, open_shards
-from tests.support.shards import make_identities, make_sample, make_shards
-from tests.support.streams import CountingShards, equal
+from tests.support.sets.shards import make_identities, make_sample, make_shards
+from tests.support.sets.streams import CountingShards, equal
 from tests.support.world import World, world_config
 
 RGB = Modality.RGB

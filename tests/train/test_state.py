@@ -18,7 +18,7 @@ from reid.runs.folder import RunFolder
 from reid.train.loop import EpochReport, train
 from reid.train.optimizer import build_optimizer
 from reid.train.state import STATE_FILE, TrainingProgress, epoch_seed, load_state, save_state
-from tests.support.rank_comparison import MEAN_WITH_TEXT, new_model, same, weights
+from tests.support.models.rank_comparison import MEAN_WITH_TEXT, new_model, same, weights
 
 Configure = Callable[..., Config]
 

@@ -22,7 +22,7 @@ from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap, training_labels
 from reid.runs.run import load_run
 from reid.train.loop import train, training_stream
-from tests.support.rank_comparison import new_model
+from tests.support.models.rank_comparison import new_model
 
 Configure = Callable[..., Config]
 PAIR = CAMERA[:2]

@@ -19,7 +19,7 @@ from reid.runs.folder import RunFolder
 from reid.train.checks import check_run
 from reid.train.loop import EpochReport, train
 from reid.train.state import STATE_FILE
-from tests.support.rank_comparison import MEAN_WITH_TEXT, same
+from tests.support.models.rank_comparison import MEAN_WITH_TEXT, same
 
 Configure = Callable[..., Config]
 

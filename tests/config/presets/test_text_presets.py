@@ -22,8 +22,8 @@ from reid.models.base import ModelContext, Regime
 from reid.models.registry import build_model
 from reid.runs.describe import describe_config
 from reid.train.optimizer import build_optimizer, learning_rate
-from tests.support.annotated_sets import write_set
 from tests.support.places import GOLDEN_FOLDER, ROOT
+from tests.support.sets.annotated import write_set
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "text_presets.json").read_text())
 NAMES = sorted(GOLDEN["sets"])

@@ -18,7 +18,7 @@ from reid.models.base import ModelContext, Regime
 from reid.models.registry import build_model
 from reid.runs.describe import describe_config
 from tests.support.places import GOLDEN_FOLDER
-from tests.support.shards import SIDE, data_config, make_sample, make_shards
+from tests.support.sets.shards import SIDE, data_config, make_sample, make_shards
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "visible_infrared_presets.json").read_text())
 NAMES = sorted(GOLDEN["sets"])

@@ -17,7 +17,7 @@ from reid.data.images import encode_jpeg, encode_mask, encode_png
 from reid.data.shards.schema import Caption, Image, Labels, Mask, Sample
 from reid.errors import ConfigError, DataError
 from reid.modality import ORDER, Modality, parse_subset
-from tests.support.shards import SIDE, data_config
+from tests.support.sets.shards import SIDE, data_config
 
 RGB, NIR, TIR = parse_subset("rgb+nir+tir")
 BOTH = frozenset({"caption", "mask"})

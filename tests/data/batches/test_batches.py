@@ -15,8 +15,8 @@ from reid.data.shards.schema import Caption, Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, TrainingError
 from reid.modality import ORDER, Modality
-from tests.support.shards import make_identities, make_sample, make_shards
-from tests.support.streams import (
+from tests.support.sets.shards import make_identities, make_sample, make_shards
+from tests.support.sets.streams import (
     assert_pk,
     classical,
     equal,

@@ -17,7 +17,7 @@ from reid.data.batches.tokens import tokenize
 from reid.data.images import decode_rgb, encode_png
 from reid.errors import DataError
 from reid.modality import ORDER, Modality
-from tests.support.shards import SIDE, data_config, flat_picture
+from tests.support.sets.shards import SIDE, data_config, flat_picture
 
 RGB, NIR, TIR, SKETCH, TEXT = ORDER
 START, END = 49406, 49407

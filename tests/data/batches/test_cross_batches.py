@@ -14,8 +14,8 @@ from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, TrainingError
 from reid.modality import Modality
-from tests.support.shards import make_identities, make_sample, make_shards
-from tests.support.streams import once_over, stream
+from tests.support.sets.shards import make_identities, make_sample, make_shards
+from tests.support.sets.streams import once_over, stream
 
 RGB, NIR, TIR, SKETCH = Modality.RGB, Modality.NIR, Modality.TIR, Modality.SKETCH
 SPECTRA = (RGB, NIR, TIR)

@@ -9,7 +9,7 @@ import pytest
 
 from reid.data.batches.read_ahead import read_ahead
 from reid.data.shards.shard_set import ShardSet
-from tests.support.streams import CountingShards, names, once_over, stream
+from tests.support.sets.streams import CountingShards, names, once_over, stream
 
 
 @pytest.mark.parametrize("threads", [1, 4])

@@ -12,7 +12,7 @@ from reid.data.batches.stream import BatchStream
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
 from reid.modality import Modality
-from tests.support.streams import (
+from tests.support.sets.streams import (
     CountingShards,
     equal,
     names,

@@ -18,8 +18,8 @@ from reid.data.shards.schema import Caption, Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
 from reid.modality import Modality, Subset
-from tests.support.shards import make_identities, make_sample, make_shards
-from tests.support.streams import scattered
+from tests.support.sets.shards import make_identities, make_sample, make_shards
+from tests.support.sets.streams import scattered
 
 RGB, NIR, TIR, SKETCH, TEXT = tuple(Modality)
 

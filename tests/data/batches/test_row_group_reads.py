@@ -14,8 +14,8 @@ from reid.data.shards.schema import Image, Sample
 from reid.data.shards.shard_set import ShardSet, _Footers
 from reid.modality import Modality
 from tests.support.replace_storage import replace_storage
-from tests.support.shards import make_identities, make_shards
-from tests.support.streams import names, stream
+from tests.support.sets.shards import make_identities, make_shards
+from tests.support.sets.streams import names, stream
 
 RGB, NIR = Modality.RGB, Modality.NIR
 PICTURE = 20_000

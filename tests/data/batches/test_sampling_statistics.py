@@ -20,8 +20,8 @@ from reid.data.batches.sample_rows import Pick
 from reid.data.batches.samplers import Chunk, PKSampler, Sampler
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import GroupRef, ShardSet
-from tests.support.shards import make_identities, make_shards
-from tests.support.streams import classical, names, stream
+from tests.support.sets.shards import make_identities, make_shards
+from tests.support.sets.streams import classical, names, stream
 
 SIZES = [3, 4, 5, 6, 7, 9, 10, 14] * 8
 ROWS = sum(SIZES)

@@ -10,8 +10,8 @@ import pytest
 from reid.data.batches.batch import join
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import TrainingError
-from tests.support.shards import make_identities, make_shards
-from tests.support.streams import (
+from tests.support.sets.shards import make_identities, make_shards
+from tests.support.sets.streams import (
     CountingShards,
     assert_pk,
     ids,

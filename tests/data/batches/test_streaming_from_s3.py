@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.shards import make_identities, make_shards
-from tests.support.streams import ids, stream
+from tests.support.sets.shards import make_identities, make_shards
+from tests.support.sets.streams import ids, stream
 
 
 @pytest.mark.parametrize("reservoir", [1000, 12], ids=["fits", "streamed"])

@@ -15,8 +15,8 @@ from reid.data.batches.stream import BatchStream, StreamPlace
 from reid.data.shards.schema import Sample
 from reid.errors import ConfigError, TrainingError
 from reid.modality import Modality
-from tests.support.shards import data_config, make_identities, make_sample, make_shards
-from tests.support.streams import (
+from tests.support.sets.shards import data_config, make_identities, make_sample, make_shards
+from tests.support.sets.streams import (
     names,
     once_over,
     scattered,

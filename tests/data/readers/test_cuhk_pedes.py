@@ -13,8 +13,8 @@ from reid.data.shards.schema import Caption, validate
 from reid.dataset.shard_plan import plan_shards
 from reid.errors import DataError
 from reid.modality import Modality
-from tests.support.annotated_sets import write_set
 from tests.support.public_layouts.cuhk_pedes import ENTRIES
+from tests.support.sets.annotated import write_set
 
 
 @pytest.fixture

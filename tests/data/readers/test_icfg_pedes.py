@@ -9,8 +9,8 @@ import pytest
 from reid.data.readers.base import Record
 from reid.data.readers.icfg_pedes import Config, Reader
 from reid.errors import DataError
-from tests.support.annotated_sets import write_set
 from tests.support.public_layouts.icfg_pedes import ENTRIES
+from tests.support.sets.annotated import write_set
 
 
 def read(root: Path) -> list[Record]:

@@ -17,7 +17,7 @@ from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
 from tests.support.public_layouts.llcm import TEST, TRAIN, write, write_list
-from tests.support.shards import make_shards
+from tests.support.sets.shards import make_shards
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
-from tests.support.shards import make_shards
+from tests.support.sets.shards import make_shards
 
 ALL = ("vis", "ni", "th")
 TRAIN = ("0001_s001_v0_000.jpg", "0300_s030_v7_002.jpg")

@@ -22,7 +22,7 @@ from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import Modality
 from tests.support.public_layouts.regdb import FOLDERS, TRIALS, lines, name, write_list
-from tests.support.shards import make_shards
+from tests.support.sets.shards import make_shards
 
 LIMIT = 10_000
 

@@ -10,8 +10,8 @@ from reid.data.readers.base import Record
 from reid.data.readers.rstp_reid import Config, Reader
 from reid.errors import DataError
 from reid.modality import Modality
-from tests.support.annotated_sets import write_set
 from tests.support.public_layouts.rstp_reid import ENTRIES
+from tests.support.sets.annotated import write_set
 
 
 @pytest.fixture

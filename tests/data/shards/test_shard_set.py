@@ -18,7 +18,7 @@ from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError, StorageError
 from reid.modality import Modality
 from tests.support.replace_storage import replace_storage
-from tests.support.shards import make_identities, make_sample, make_shards, write_one
+from tests.support.sets.shards import make_identities, make_sample, make_shards, write_one
 
 RGB, NIR, TEXT = Modality.RGB, Modality.NIR, Modality.TEXT
 

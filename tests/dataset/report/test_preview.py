@@ -17,7 +17,7 @@ from reid.data.shards.shard_set import ShardSet
 from reid.dataset.report.preview import TINT, choose_preview, render_preview
 from reid.errors import DataError
 from reid.modality import Modality
-from tests.support.shards import flat_picture, make_identities, make_shards
+from tests.support.sets.shards import flat_picture, make_identities, make_shards
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from reid.dataset.report.charts import columns, meters
 from reid.dataset.report.statistics import statistics, summary
 from reid.dataset.report.statistics_page import render_statistics, size_of, text_lines
 from reid.modality import Modality
-from tests.support.shards import flat_picture, make_sample, make_shards
+from tests.support.sets.shards import flat_picture, make_sample, make_shards
 
 RGB, SKETCH = Modality.RGB, Modality.SKETCH
 

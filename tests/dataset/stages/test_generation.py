@@ -17,7 +17,7 @@ from reid.data.shards.schema import Caption, Image
 from reid.dataset.rows import BuildRow, StageTimes
 from reid.dataset.stages.generation import Generation
 from reid.modality import Modality, Target
-from tests.support.builds import BATCHES, LOADED, made_up, recipe_of, row
+from tests.support.sets.builds import BATCHES, LOADED, made_up, recipe_of, row
 
 RGB, NIR, TIR, SKETCH = Modality.RGB, Modality.NIR, Modality.TIR, Modality.SKETCH
 CUT: dict[str, Any] = {"generator": "cut_sketch"}

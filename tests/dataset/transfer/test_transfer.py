@@ -25,7 +25,7 @@ from reid.dataset.transfer.names import Names
 from reid.errors import DataError, StorageError
 from reid.modality import Modality
 from tests.support.replace_storage import replace_storage
-from tests.support.shards import file_bytes, make_sample, make_shards
+from tests.support.sets.shards import file_bytes, make_sample, make_shards
 from tests.support.tiny_configs import silent
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from reid.data.shards.schema import Caption
 from reid.doctor.data.captions import check_captions
 from reid.doctor.data.source import ExaminedSample
-from tests.support.doctor import by_code
-from tests.support.examined_samples import RGB, TEXT, entry
+from tests.support.sets.examined_samples import RGB, TEXT, entry
+from tests.support.sets.healthy import by_code
 
 
 def captioned(*texts: str) -> list[ExaminedSample]:

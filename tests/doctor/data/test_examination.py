@@ -16,10 +16,10 @@ from reid.doctor.data.examination import Extent, Report, choose_examined, examin
 from reid.doctor.data.source import ExaminedSample
 from reid.doctor.finding import Finding
 from reid.errors import ConfigError, DataError
-from tests.support.doctor import by_code, healthy, recoded
-from tests.support.faulty_sets import FAULTS, blank, copy, replace, set_all
 from tests.support.replace_storage import replace_storage
-from tests.support.shards import make_identities
+from tests.support.sets.faulty import FAULTS, blank, copy, replace, set_all
+from tests.support.sets.healthy import by_code, healthy, recoded
+from tests.support.sets.shards import make_identities
 
 
 def find(report: Report, code: str) -> Finding:

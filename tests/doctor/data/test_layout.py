@@ -16,8 +16,8 @@ from reid.doctor.data.layout import READERS, Match, expected_names, recognise
 from reid.doctor.data.recipes import preset_of
 from reid.doctor.finding import Finding
 from reid.errors import UsageError
-from tests.support.doctor import by_code, healthy
 from tests.support.public_layouts.paths import MARKET, MSVR310, RGBNT100, RGBNT201, save
+from tests.support.sets.healthy import by_code, healthy
 
 
 def recognised(path: str) -> Match:

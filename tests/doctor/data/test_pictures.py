@@ -7,8 +7,8 @@ from PIL import Image as PILImage
 
 from reid.data.images import encode_jpeg, encode_png
 from reid.doctor.data.pictures import picture_stats
-from tests.support.doctor import pattern
-from tests.support.examined_samples import RGB
+from tests.support.sets.examined_samples import RGB
+from tests.support.sets.healthy import pattern
 
 
 def test_a_recoded_or_scaled_picture_keeps_its_hash_and_another_has_its_own() -> None:

@@ -10,7 +10,7 @@ import pytest
 from reid.data.shards.schema import Caption
 from reid.doctor.data.rows import KINDS, check_rows
 from reid.doctor.data.source import ExaminedSample
-from tests.support.examined_samples import RGB, TEXT, entry
+from tests.support.sets.examined_samples import RGB, TEXT, entry
 
 
 def test_a_sample_id_that_occurs_twice_is_told_and_used_once() -> None:

@@ -16,9 +16,9 @@ from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet, publish
 from reid.doctor.data.examination import examine
 from reid.errors import DataError
-from tests.support.doctor import by_code, pattern
-from tests.support.examined_samples import RGB
-from tests.support.shards import make_sample, make_shards
+from tests.support.sets.examined_samples import RGB
+from tests.support.sets.healthy import by_code, pattern
+from tests.support.sets.shards import make_sample, make_shards
 
 
 def samples(split: str, first: int) -> list[Sample]:

@@ -8,7 +8,7 @@ from reid.doctor.data.identities import check_identities
 from reid.doctor.data.source import ExaminedSample
 from reid.doctor.data.trial import ProtocolTrial, camera_matters
 from reid.evaluate.protocols.protocol import get_protocol
-from tests.support.examined_samples import NIR, RGB, TEXT, entry
+from tests.support.sets.examined_samples import NIR, RGB, TEXT, entry
 
 
 def lost(protocol: str, *entries: ExaminedSample) -> list[str]:

@@ -14,7 +14,7 @@ from reid.evaluate.calibration.calibration import (
     IsotonicMap,
 )
 from reid.evaluate.calibration.fitting import fit
-from tests.support.similarities import calibrated, drawn
+from tests.support.retrieval.similarities import calibrated, drawn
 
 
 def test_a_probability_is_the_ratio_under_a_prior() -> None:

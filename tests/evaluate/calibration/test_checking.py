@@ -14,7 +14,7 @@ from reid.evaluate.calibration.calibration import (
 from reid.evaluate.calibration.checking import check
 from reid.evaluate.calibration.fitting import fit
 from reid.evaluate.calibration.pair_scores import PairScores
-from tests.support.similarities import OTHER, SPREAD, calibrated, drawn, upper
+from tests.support.retrieval.similarities import OTHER, SPREAD, calibrated, drawn, upper
 
 
 def test_a_true_calibration_has_small_errors_and_keeps_its_rates_elsewhere() -> None:

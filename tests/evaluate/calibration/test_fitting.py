@@ -16,7 +16,7 @@ from reid.evaluate.calibration.calibration import (
 )
 from reid.evaluate.calibration.fitting import fit, fit_isotonic, fit_logistic
 from reid.evaluate.calibration.pair_scores import PairScores
-from tests.support.similarities import drawn
+from tests.support.retrieval.similarities import drawn
 
 
 @pytest.mark.parametrize(("method", "tolerance"), [("logistic", 0.5), ("isotonic", 0.9)])

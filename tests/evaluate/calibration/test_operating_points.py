@@ -11,7 +11,7 @@ from reid.errors import UsageError
 from reid.evaluate.calibration.fitting import fit
 from reid.evaluate.calibration.operating_points import open_set_points, verification_points
 from reid.evaluate.calibration.pair_scores import PairScores, QueryScores
-from tests.support.similarities import OTHER, SAME, SPREAD, drawn, of_identities, upper
+from tests.support.retrieval.similarities import OTHER, SAME, SPREAD, drawn, of_identities, upper
 
 
 def test_thresholds_by_hand() -> None:

@@ -8,7 +8,7 @@ from reid.evaluate.protocols.exclusion_rules import RULES
 from reid.evaluate.protocols.items import GalleryItem, Provenance, QueryPart, SampleLabels, make_query
 from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.modality import Modality
-from tests.support.evaluation_rows import CAPTURED, GENERATED, dropped, infrared, row
+from tests.support.retrieval.evaluation_rows import CAPTURED, GENERATED, dropped, infrared, row
 
 RGB, NIR, SKETCH, TEXT = Modality.RGB, Modality.NIR, Modality.SKETCH, Modality.TEXT
 

@@ -16,7 +16,7 @@ from reid.evaluate.protocols.gallery_sampling import gallery_trials
 from reid.evaluate.protocols.items import GalleryItem, SampleLabels
 from reid.evaluate.protocols.protocol import Protocol, get_protocol
 from reid.modality import Modality
-from tests.support.evaluation_rows import CAPTURED, infrared, row
+from tests.support.retrieval.evaluation_rows import CAPTURED, infrared, row
 
 RGB, NIR = Modality.RGB, Modality.NIR
 

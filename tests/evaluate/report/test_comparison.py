@@ -21,7 +21,7 @@ from reid.evaluate.report.comparison import (
 )
 from reid.evaluate.report.published import published_rows
 from reid.evaluate.report.rendering import render_json
-from tests.support.reports import Page, evaluation_of
+from tests.support.retrieval.reports import Page, evaluation_of
 
 FULL = ("rgb+nir+tir", "rgb+nir+tir")
 

@@ -27,7 +27,7 @@ from reid.evaluate.report.results import Evaluation, RankedList, SubsetResult
 from reid.evaluate.report.routing_map import RoutingMap
 from reid.evaluate.report.similarity_histograms import Similarities
 from reid.modality import Modality
-from tests.support.reports import Page, evaluation_of, metrics
+from tests.support.retrieval.reports import Page, evaluation_of, metrics
 
 PICTURE = encode_png(np.full((8, 4, 3), 90, np.uint8))
 

@@ -19,7 +19,7 @@ from reid.evaluate.report.html import render_html
 from reid.evaluate.report.rendering import render_json, render_markdown, write_report
 from reid.evaluate.report.results import Evaluation, RankedItem, RankedList, SubsetResult
 from reid.modality import Modality
-from tests.support.reports import Page, metrics
+from tests.support.retrieval.reports import Page, metrics
 
 HOSTILE = '</blockquote><script>alert("x")</script><img src=https://evil.example/p.png onerror=x>'
 PIXELS = np.full((6, 4, 3), 90, np.uint8)

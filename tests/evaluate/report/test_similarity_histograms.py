@@ -10,7 +10,7 @@ from reid.evaluate.protocols.items import GalleryItem, ProtocolQuery, QueryPart
 from reid.evaluate.protocols.label_arrays import LabelArrays, label_arrays_of
 from reid.evaluate.report.similarity_histograms import count_similarities
 from reid.modality import Modality
-from tests.support.evaluation_rows import row
+from tests.support.retrieval.evaluation_rows import row
 
 
 def sides(queries: list[int], gallery: list[int]) -> tuple[LabelArrays, LabelArrays]:

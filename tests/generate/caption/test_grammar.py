@@ -13,7 +13,7 @@ from reid.generate.caption.attribute_schema import AttributeQuestion, AttributeS
 from reid.generate.caption.constrained_decoding import HeldToGrammar, Measure
 from reid.generate.caption.grammar import START, Grammar, State, Vocabulary, json_grammar
 from reid.generate.caption.shipped_attributes import SHIPPED
-from tests.support.tiny_vlm import tokenizer
+from tests.support.models.tiny_vlm import tokenizer
 
 SCHEMA = AttributeSchema(
     subject="person",

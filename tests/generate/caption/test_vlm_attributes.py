@@ -20,7 +20,7 @@ from reid.generate.caption.views import composite, views
 from reid.generate.caption.vlm_attributes import CapVlm
 from reid.generate.registry import GeneratedCaption, GeneratorInput, bind
 from reid.modality import Modality, Target
-from tests.support.tiny_vlm import save_blip, save_llava
+from tests.support.models.tiny_vlm import save_blip, save_llava
 
 RNG = np.random.default_rng(0)
 

@@ -20,7 +20,7 @@ from reid.models.base import Auxiliary, Regime, ReIDModel
 from reid.models.registry import model_names
 from reid.models.stmi.hypergraph import Kind
 from reid.runs.describe import gmac
-from tests.support.tiny_stmi import CAMERAS, DIM, HEIGHT, TINY, WIDTH, stmi, with_auxiliaries
+from tests.support.models.tiny_stmi import CAMERAS, DIM, HEIGHT, TINY, WIDTH, stmi, with_auxiliaries
 
 Make = Callable[..., ReIDModel]
 MakeBatch = Callable[..., Batch]

@@ -15,7 +15,7 @@ from reid.errors import DataError
 from reid.models.base import Output
 from reid.models.stmi.model import Model
 from reid.nn.losses.triplet import batch_hard_triplet
-from tests.support.tiny_stmi import CAMERAS, STILL, stmi, with_auxiliaries
+from tests.support.models.tiny_stmi import CAMERAS, STILL, stmi, with_auxiliaries
 
 MakeBatch = Callable[..., Batch]
 PIDS = [0, 0, 1, 1]

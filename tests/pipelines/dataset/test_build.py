@@ -11,7 +11,7 @@ from pipelines.dataset.build import BuildResult, describe_build
 from reid.data.shards.manifest import MANIFEST
 from reid.errors import ConfigError, DataError
 from reid.modality import Modality
-from tests.support.photos import BAD, config, jpeg, photos, quiet_build, rows_of
+from tests.support.sets.photos import BAD, config, jpeg, photos, quiet_build, rows_of
 from tests.support.tiny_configs import config_of
 
 pytestmark = pytest.mark.usefixtures("ray_session")

@@ -20,8 +20,8 @@ from reid.config import Config
 from reid.config.sections.translate import UNetConfig
 from reid.dataset.recipe import Step, make_recipe
 from reid.nn.unet import UNet, save_unet
-from tests.support.builds import build_config, made_up
-from tests.support.photos import build_here, config, photos, quiet_build, rows_of
+from tests.support.sets.builds import build_config, made_up
+from tests.support.sets.photos import build_here, config, photos, quiet_build, rows_of
 from tests.support.tiny_configs import silent
 
 LIGHT: dict[str, Any] = {"sketch": {"generator": "sketch_dog"}, "nir": {"generator": "ir_nir"}}

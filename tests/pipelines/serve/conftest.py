@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 
 from reid.retrieve.retriever import Retriever
 from reid.runs.run import Run
-from tests.support.api_clients import TOKEN, client_of
-from tests.support.retrieval import fill, make_run, retriever_of
+from tests.support.retrieval.api_clients import TOKEN, client_of
+from tests.support.retrieval.filled_galleries import fill, make_run, retriever_of
 
 
 @pytest.fixture(scope="module")

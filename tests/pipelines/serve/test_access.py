@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 from pipelines.serve.limits import ApiError, RateLimiter
 from reid.errors import ServiceError
 from reid.retrieve.retriever import Retriever
-from tests.support.api_clients import BEARER, TOKEN, client_of, refusal
-from tests.support.retrieval import picture
+from tests.support.retrieval.api_clients import BEARER, TOKEN, client_of, refusal
+from tests.support.retrieval.filled_galleries import picture
 
 
 def test_mutating_without_a_configured_token_is_403(client: TestClient) -> None:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from pipelines.serve.gate import Gate, Gated
 from reid.config import ServeConfig, override
-from tests.support.retrieval import fill, make_run, picture, retriever_of
+from tests.support.retrieval.filled_galleries import fill, make_run, picture, retriever_of
 
 
 @pytest.mark.slow

@@ -21,8 +21,15 @@ from reid.errors import ServiceError
 from reid.gallery.store import Gallery
 from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
 from reid.retrieve.retriever import Retriever
-from tests.support.api_clients import client_of, refusal
-from tests.support.retrieval import RGB, fill, made_calibration, make_run, picture, retriever_of
+from tests.support.retrieval.api_clients import client_of, refusal
+from tests.support.retrieval.filled_galleries import (
+    RGB,
+    fill,
+    made_calibration,
+    make_run,
+    picture,
+    retriever_of,
+)
 
 
 def test_search_answers_with_thumbnails_and_provenance(client: TestClient, retriever: Retriever) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from pipelines.serve.app import timeout_is_clients
 from pipelines.serve.headers import IMPORT_PATH, VARIABLE
-from tests.support.endpoint import Endpoint, Upload, served
 from tests.support.places import ROOT
-from tests.support.retrieval import fill, make_run, picture, retriever_of
+from tests.support.retrieval.endpoint import Endpoint, Upload, served
+from tests.support.retrieval.filled_galleries import fill, make_run, picture, retriever_of
 
 TIMEOUT_S = 2.0
 FOR_EVER = {"x-request-timeout-seconds": "0"}

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from reid.retrieve.retriever import Retriever
-from tests.support.endpoint import Endpoint, Upload, served
-from tests.support.retrieval import fill, make_run, picture, retriever_of
+from tests.support.retrieval.endpoint import Endpoint, Upload, served
+from tests.support.retrieval.filled_galleries import fill, make_run, picture, retriever_of
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,15 @@ from reid.models.base import ModelContext
 from reid.models.registry import build_model
 from reid.runs.convert.base import convert, label_counts, system_of, systems
 from reid.runs.convert.folder import PreparedRun, prepare
-from tests.support import public_checkpoints
+from tests.support.models import public_checkpoints
+from tests.support.models.public_checkpoints import (
+    blocks_expanded,
+    config_of,
+    saved,
+    tiny_mfrnet,
+    tiny_signal,
+)
 from tests.support.places import GOLDEN_FOLDER
-from tests.support.public_checkpoints import blocks_expanded, config_of, saved, tiny_mfrnet, tiny_signal
 
 GOLDEN = json.loads((GOLDEN_FOLDER / "public_checkpoints.json").read_text())
 State = dict[str, Tensor]

@@ -16,7 +16,7 @@ from reid.modality import CAMERA
 from reid.runs.convert.folder import PLACEHOLDER, prepare, write
 from reid.runs.folder import RunFolder
 from reid.runs.run import load_run
-from tests.support.public_checkpoints import (
+from tests.support.models.public_checkpoints import (
     CAMERAS,
     CLASSES,
     MFRNET,
@@ -28,7 +28,7 @@ from tests.support.public_checkpoints import (
     tiny_mfrnet,
     tiny_signal,
 )
-from tests.support.shards import make_sample, make_shards
+from tests.support.sets.shards import make_sample, make_shards
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torch import Tensor
 from reid.models.mfrnet.model import Model
 from reid.runs.convert.folder import PreparedRun, prepare, write
 from reid.runs.run import load_run
-from tests.support.public_checkpoints import (
+from tests.support.models.public_checkpoints import (
     CAMERAS,
     CLASSES,
     MFRNET,

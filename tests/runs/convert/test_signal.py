@@ -13,7 +13,7 @@ from reid.errors import WeightsError
 from reid.models.signal.model import Model
 from reid.runs.convert.folder import PreparedRun, prepare, write
 from reid.runs.run import load_run
-from tests.support.public_checkpoints import (
+from tests.support.models.public_checkpoints import (
     SIGNAL,
     batch,
     config_of,

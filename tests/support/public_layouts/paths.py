@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.doctor import pattern
+from tests.support.sets.healthy import pattern
 
 
 def save(root: Path, files: Sequence[str], width: int = 24, height: int = 48) -> str:

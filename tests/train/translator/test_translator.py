@@ -22,7 +22,7 @@ from reid.modality import Modality, Target
 from reid.nn.unet import UNet, save_unet
 from reid.train.translator.aligned_pairs import read_pairs, stack
 from reid.train.translator.training import load_translate, train_translator
-from tests.support.shards import make_shards
+from tests.support.sets.shards import make_shards
 
 SIZE = (32, 16)
 

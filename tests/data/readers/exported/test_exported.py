@@ -13,7 +13,7 @@ from reid.data.readers.exported.reader import Config
 from reid.dataset.shard_plan import plan_shards
 from reid.errors import DataError
 from reid.modality import Modality
-from tests.support.shards import flat_picture
+from tests.support.sets.shards import flat_picture
 
 LIMIT = 1_000_000
 

@@ -18,8 +18,8 @@ from reid.data.shards.schema import Sample, validate
 from reid.dataset.shard_plan import plan_shards
 from reid.errors import AnyReIDError
 from reid.modality import Modality
-from tests.support.pngs import bomb
-from tests.support.shards import file_bytes
+from tests.support.sets.pngs import bomb
+from tests.support.sets.shards import file_bytes
 
 LIMIT = 1_000_000
 GREEN = np.full((12, 8, 3), (20, 180, 60), np.uint8)

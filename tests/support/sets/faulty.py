@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.support.doctor import World, picture, recoded
+from tests.support.sets.healthy import World, picture, recoded
 
 
 @dataclass(frozen=True)

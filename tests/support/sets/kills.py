@@ -10,8 +10,8 @@ import pytest
 from pipelines.dataset.build import BuildResult
 from reid import storage
 from reid.config import Config
-from tests.support.photos import build_here
 from tests.support.replace_storage import replace_storage
+from tests.support.sets.photos import build_here
 
 Write = Callable[[str, bytes], None]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from reid.doctor.data.source import ExaminedSample
 from reid.modality import Modality
-from tests.support.shards import make_sample
+from tests.support.sets.shards import make_sample
 
 RGB, NIR, TEXT = Modality.RGB, Modality.NIR, Modality.TEXT
 

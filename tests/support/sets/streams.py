@@ -19,7 +19,7 @@ from reid.data.batches.stream import BatchStream, StreamPlace
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import GroupRef, Identity, ShardSet
 from reid.modality import Modality
-from tests.support.shards import data_config, make_sample
+from tests.support.sets.shards import data_config, make_sample
 
 RGB, NIR, SKETCH, TEXT = Modality.RGB, Modality.NIR, Modality.SKETCH, Modality.TEXT
 
