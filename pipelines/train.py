@@ -123,24 +123,24 @@ class RunLog:
 
     def __init__(self, run: str) -> None:
         self.uri = storage.join(run, "train.log")
-        self._lines = storage.read_bytes(self.uri).decode().splitlines() if storage.exists(self.uri) else []
+        self.lines = storage.read_bytes(self.uri).decode().splitlines() if storage.exists(self.uri) else []
 
     def write(self, line: str) -> None:
         """Append a line (the file is small and written whole, so that it works on S3)."""
-        self._lines.append(line)
-        storage.write_bytes(self.uri, ("\n".join(self._lines) + "\n").encode())
+        self.lines.append(line)
+        storage.write_bytes(self.uri, ("\n".join(self.lines) + "\n").encode())
 
     @contextlib.contextmanager
     def shown(self, out: Say) -> Iterator[None]:
         """Show new lines while the block runs."""
         ended = threading.Event()
-        count = len(self._lines)
+        count = len(self.lines)
 
         def follow() -> None:
             nonlocal count
             while True:
                 last = ended.wait(1.0)
-                lines = RunLog(self.uri.rpartition("/")[0])._lines
+                lines = RunLog(self.uri.rpartition("/")[0]).lines
                 for line in lines[count:]:
                     out(line)
                 count = len(lines)
