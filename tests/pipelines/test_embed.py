@@ -73,7 +73,7 @@ def test_vectors_of_different_content_differ_and_none_is_computed_twice(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("embedded again")
 
-    monkeypatch.setattr(pipelines.embed, "Embedder", never)
+    monkeypatch.setattr(pipelines.embed, "EmbeddingActor", never)
     again = vectors(fresh, shards, work, actors=0)
     assert all(np.array_equal(again[key], vector) for key, vector in first.items())
 

@@ -90,7 +90,7 @@ def test_a_row_counts_for_the_queries_that_it_can_ask(batch_of: MakeBatch) -> No
         streams, _ = model.eval()._encode(pictures, prune=True)
         photo = streams[Modality.RGB].spread(streams[Modality.RGB].whole, len(batch))
         streams, _ = model._encode(batch, prune=True)
-        grid = model._fused(streams, model._askable(batch))
+        grid = model._fused(streams, model._available_queries(batch))
     for name, rows in askers.items():
         mode = model.modes.index(parse_subset(name))
         expected = float(sdm(photo[rows], grid[rows, mode], batch.pid[rows]))

@@ -62,7 +62,7 @@ def test_a_second_evaluation_computes_nothing_new(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("embedded again")
 
-    monkeypatch.setattr(pipelines.embed, "Embedder", never)
+    monkeypatch.setattr(pipelines.embed, "EmbeddingActor", never)
     second = evaluate_run(settings, any_run, silent)
     assert second.files == first.files
     assert second.evaluation.results[0].metrics.mAP == first.evaluation.results[0].metrics.mAP
@@ -87,7 +87,7 @@ def test_a_matched_model_refuses_and_names_who_can(matched_run: Run, workdir: Pa
     with pytest.raises(UnsupportedPairing) as caught:
         evaluate_run(config_of(workdir, *MATCHED, f"evaluate.subsets={pairing}"), matched_run, silent)
     assert pairing.partition("->")[0] in str(caught.value)
-    assert "FlexiReID" in str(caught.value)
+    assert "flexireid" in str(caught.value)
 
 
 def test_a_split_without_samples_is_told_with_those_there_are(any_run: Run, workdir: Path) -> None:
@@ -102,7 +102,7 @@ def embeds_nothing(monkeypatch: pytest.MonkeyPatch) -> Any:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("embedded again")
 
-    return lambda: monkeypatch.setattr(pipelines.embed, "Embedder", never)
+    return lambda: monkeypatch.setattr(pipelines.embed, "EmbeddingActor", never)
 
 
 def test_another_protocol_of_the_same_samples_embeds_nothing(

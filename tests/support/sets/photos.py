@@ -21,7 +21,7 @@ BAD = {
     "truncated.jpg": "truncated or corrupt",
     "notes.jpg": "not an image",
     "empty.jpg": "0 bytes",
-    "gone.jpg": "not there",
+    "gone.jpg": "which is missing",
 }
 
 
