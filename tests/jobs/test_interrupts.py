@@ -55,7 +55,9 @@ def stopped(program: list[str], number: signal.Signals, environment: dict[str, s
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("on_ray", [False, True], ids=["alone", "on Ray"])
+@pytest.mark.parametrize(
+    "on_ray", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["alone", "on Ray"]
+)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_verb_that_is_stopped(number: signal.Signals, code: int, on_ray: bool) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}

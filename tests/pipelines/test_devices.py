@@ -99,6 +99,7 @@ def test_a_process_leaves_the_gpus_to_its_actors(monkeypatch: pytest.MonkeyPatch
         beside("evaluate.actors=0", "evaluate.gpus_per_actor=1")
 
 
+@pytest.mark.slow
 def test_an_embedding_actor_without_gpus_stays_on_the_cpu(any_run: Run, shards: ShardSet) -> None:
     import ray
 
@@ -107,6 +108,7 @@ def test_an_embedding_actor_without_gpus_stays_on_the_cpu(any_run: Run, shards: 
     ray.kill(process)
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_promised_a_gpu_says_that_there_is_none(shards: ShardSet, tmp_path: Path) -> None:
     words = [f"data.shards={shards.root}", "train.gpus_per_worker=1", "tune.trials=1", "tune.metric=loss"]
     space = "tune.space={train.optim.lr: {choice: [0.001]}}"
@@ -120,6 +122,7 @@ def test_no_other_place_of_the_pipelines_asks_torch() -> None:
     assert asking == {"devices.py", "train.py", "benchmark.py"}  # which of them, and --device
 
 
+@pytest.mark.slow
 def test_our_workers_see_only_what_they_were_granted(ray_session: None) -> None:
     import ray
 
@@ -143,6 +146,7 @@ print(ray.get(tell.options(num_cpus=0).remote()))
 """
 
 
+@pytest.mark.slow
 def test_workers_of_a_cluster_that_was_joined_have_it_too_and_a_jobs_own_settings_stay(
     ray_session: None,
 ) -> None:

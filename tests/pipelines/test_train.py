@@ -129,6 +129,7 @@ def test_ctrl_c_stops_a_training_on_ray_at_once_and_says_how_to_go_on(
     assert code == 130
 
 
+@pytest.mark.slow
 def test_a_run_killed_after_its_first_epoch_goes_on_and_ends_the_same(
     shards: ShardSet, tmp_path: Path
 ) -> None:

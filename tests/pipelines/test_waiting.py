@@ -72,6 +72,7 @@ def test_training_waits_its_turn_and_ends_at_the_deadline(shards: ShardSet, tmp_
     assert not pending()
 
 
+@pytest.mark.slow
 def test_verify_goes_on_when_another_lets_go(shards: ShardSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.dataset.verify.RayConfig", lambda: QUICK)
     lines: list[str] = []

@@ -153,6 +153,7 @@ def test_stages_on_gpus_get_whole_shards_and_make_the_same_set(
     )
 
 
+@pytest.mark.slow
 def test_a_network_that_finds_no_gpu_where_it_was_promised_one_ends_the_build(
     ray_session: None, tmp_path: Path
 ) -> None:
