@@ -21,11 +21,17 @@ if TYPE_CHECKING:
     from tests.support.world import World
 
 
+SLOW_TIMEOUT_S = 900
+"""Of a slow test without a limit of its own; they start several processes, which a busy machine delays."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the users of the shared Ray session, so that `-m "not ray"` leaves it unstarted."""
+    """Mark the users of the shared Ray session, so that `-m "not ray"` leaves it unstarted; limit slow tests."""
     for item in items:
         if "ray_session" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.ray)
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
 
 
 @pytest.fixture(scope="session", autouse=True)
