@@ -26,7 +26,7 @@ SLOW_TIMEOUT_S = 900
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the users of the shared Ray session, so that `-m "not ray"` leaves it unstarted; limit slow tests."""
+    """Mark the users of the shared Ray session (`-m "not ray"` leaves it unstarted); limit slow tests."""
     for item in items:
         if "ray_session" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.ray)
