@@ -61,8 +61,8 @@ def build(
         return
     result = build_shards(settings, ready=lambda: start_ray(settings.ray))
     manifest = result.shards.manifest
-    for warning in result.warnings:
-        print(f"warning: {warning}", file=sys.stderr if as_json else sys.stdout)
+    for line in [*(f"note: {n}" for n in result.notes), *(f"warning: {w}" for w in result.warnings)]:
+        print(line, file=sys.stderr if as_json else sys.stdout)
     reasons = reason_table(manifest.quarantine_rows)
     show(
         {
@@ -79,6 +79,7 @@ def build(
             "rows_per_second": {name: round(rate, 3) for name, rate in result.throughput.items()},
             "cleaned": result.cleaned,
             "warnings": result.warnings,
+            "notes": result.notes,
         },
         as_json,
         [

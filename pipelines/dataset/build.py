@@ -43,6 +43,8 @@ class BuildResult:
     """The statistics of the shards that this call built."""
     cleaned: list[str] = field(default_factory=list)
     """Leftovers that were deleted."""
+    notes: list[str] = field(default_factory=list)
+    """What the reader took otherwise than written, or passed over."""
 
     @property
     def throughput(self) -> dict[str, float]:
@@ -65,6 +67,7 @@ class _BuildPlan:
     recipe: Recipe
     plans: list[ShardPlan]
     finished: dict[str, Shard]
+    notes: list[str]
 
     def tasks(self, config: Config) -> list[ShardTask]:
         """What is missing, each with the earlier shard that it can be made from."""
@@ -88,11 +91,11 @@ def build(
     planned = _plan(config)
     plans, finished, root = planned.plans, dict(planned.finished), planned.root
     tasks, made = planned.tasks(config), []
+    there = len(plans) - len(tasks)
     if tasks:
         total = sum(len(task.plan.records) for task in tasks)
         given = sum(task.donor is not None for task in tasks)
         taken = f" ({given} from earlier shards)" if given else ""
-        there = len(plans) - len(tasks)
         out(f"build: {len(plans)} shards, {there} already there, {total} rows to do{taken}")
         ready()
         progress = Progress("build", total, out=out)
@@ -107,7 +110,7 @@ def build(
         needed = {plan.key for plan in plans} | {shard.key for shard in manifest.shards}
         superseded = config.build.clean == "superseded"
         cleaned = clean(root, needed, superseded, config.build.clean_after_s)
-    return BuildResult(ShardSet.open(root), len(tasks), len(plans) - len(tasks), warnings, made, cleaned)
+    return BuildResult(ShardSet.open(root), len(tasks), there, warnings, made, cleaned, planned.notes)
 
 
 def describe_build(config: Config) -> dict[str, Any]:
@@ -126,6 +129,7 @@ def describe_build(config: Config) -> dict[str, Any]:
         "regenerate": dict(again),
         "stages": [[step.target.value for step in group] for group in planned.recipe.groups()],
         "rows": dict(Counter(plan.split for plan in planned.plans for _ in plan.records)),
+        "notes": planned.notes,
     }
 
 
@@ -135,4 +139,4 @@ def _plan(config: Config) -> _BuildPlan:
     plans = plan_shards(reader, recipe.source, config.build.rows_per_shard, recipe.made)
     check_masks(recipe, reader, (record for plan in plans for record in plan.records))
     finished = read_statistics(root, listing(root), [plan.key for plan in plans])
-    return _BuildPlan(root, recipe, plans, finished)
+    return _BuildPlan(root, recipe, plans, finished, reader.notes)

@@ -59,6 +59,13 @@ class Reader(ABC):
     def __init__(self, config: Any, dataset: str) -> None:
         self.config = config
         self.dataset = dataset
+        self.notes: list[str] = []
+        """What `records()` took otherwise than written, or passed over: a line each, "what; remedy"."""
+
+    def note(self, line: str) -> None:
+        """Add a line to `notes`, once however often `records()` is called."""
+        if line not in self.notes:
+            self.notes.append(line)
 
     @abstractmethod
     def records(self) -> Sequence[Record]:

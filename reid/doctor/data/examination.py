@@ -27,6 +27,7 @@ from reid.doctor.data.duplicates import (
 )
 from reid.doctor.data.identities import check_identities
 from reid.doctor.data.layout import recognise
+from reid.doctor.data.notes import reader_notes
 from reid.doctor.data.pictures import PictureCensus, check_pictures
 from reid.doctor.data.recipes import BuildCommand, shard_recipe
 from reid.doctor.data.refusals import chosen_protocol, too_few_to_validate, validation
@@ -93,7 +94,7 @@ def examine(
     if isinstance(match, list):
         return Report(path, None, None, {}, 0, 0, match, None)
     source = ReaderSource(match.reader, match.records, match.config.build.max_pixels)
-    found = unread_tables(match.config)
+    found = [*reader_notes(match.reader), *unread_tables(match.config)]
     using = _fitting(match.recipe, given, source)
     return _report(root, match.name, source, using.config(), using.command("build"), found, extent, watch)
 
@@ -108,7 +109,8 @@ def examine_config(
     reader = open_reader(config.data.reader, config.data.name)
     source = ReaderSource(reader, reader.records(), config.build.max_pixels)
     path = str(getattr(config.data.reader, "path", config.data.name))
-    return _report(path, config.data.reader.name, source, config, command, [], extent, watch)
+    found = reader_notes(reader)
+    return _report(path, config.data.reader.name, source, config, command, found, extent, watch)
 
 
 def _examine_shards(root: str, given: Sequence[str], extent: Extent, watch: ProgressBar) -> Report:
