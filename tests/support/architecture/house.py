@@ -15,7 +15,7 @@ LINES_A_FILE = 400
 ONE_FILE_A_SUBJECT = ("reid/data/readers", "jobs")
 """A public layout or a verb each: as many files as there are."""
 
-LOOSE = {"reid", "reid.errors", "reid.modality"}
+LOOSE = {"reid", "reid.errors", "reid.labels", "reid.modality"}
 PLUGINS = ("reid.models", "reid.data.readers")
 """Each plug-in has its own class of these names."""
 PLUGIN_CLASSES = {"Config", "Model", "Reader"}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from reid.config import Plugin, Section
+from reid.data.readers.shared.text_files import AUTO
 from reid.data.shards.schema import ROLES, SPLITS
 from reid.modality import Modality, Target
 
@@ -56,6 +58,14 @@ class Config(Plugin):
         "names are read",
     )
     columns: Columns = Field(Columns(), description="names of the manifest's columns")
+    delimiter: str = Field(
+        AUTO,
+        description="character between the manifest's columns, or tab; auto: the one that makes its header",
+    )
+    encoding: str = Field(
+        AUTO,
+        description="encoding of the manifest, e.g. utf-8, cp1252, gb18030; auto: found out",
+    )
     roles: dict[str, RoleRule] = Field(
         {}, description="further words for splits and roles, besides train, val, test, query and gallery"
     )
@@ -82,6 +92,24 @@ class Config(Plugin):
     camera_pattern: str | None = Field(
         None, description="regular expression for a file's path below `path`; group 1 is the camera"
     )
+
+    @field_validator("delimiter")
+    @classmethod
+    def _is_a_character(cls, value: str) -> str:
+        value = {"tab": "\t", "\\t": "\t"}.get(value, value)
+        if value != AUTO and (len(value) != 1 or value in '"\r\n'):
+            raise ValueError("one character such as ';', or tab, or auto")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        try:
+            if value != AUTO:
+                codecs.lookup(value)
+        except LookupError:
+            raise ValueError("no encoding that is known here, e.g. utf-8, cp1252, gb18030; or auto") from None
+        return value
 
     @field_validator("camera_pattern")
     @classmethod

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from reid import storage
+from reid.data.readers.folder.captions import caption_parts
 from reid.data.readers.folder.parts import LAYOUT, FilePart, FolderSource
 from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.folders import file_name, visible
@@ -35,7 +35,7 @@ def tree_parts(source: FolderSource) -> list[FilePart]:
             if name == sample_tree.MASKS:
                 part = _mask(part, known)
             parts.append(part)
-    return [*parts, *_captions(source, parts)]
+    return [*parts, *caption_parts(source, parts)]
 
 
 def _mask(part: FilePart, known: set[str]) -> FilePart:
@@ -138,44 +138,3 @@ def _split_modality(path: list[str], modalities: dict[str, Modality]) -> tuple[l
         if match and word in visual and (not found or modalities[found] is modalities[word]):
             return [*folders, match["rest"]], found or word
     return [*folders, stem], found
-
-
-def _captions(source: FolderSource, parts: list[FilePart]) -> list[FilePart]:
-    """Sentences of captions.json, for the captures whose path it names."""
-    uri = storage.join(source.root, sample_tree.CAPTIONS)
-    if not storage.exists(uri):
-        return []
-    content = storage.read_json(uri)
-    if not isinstance(content, dict):
-        raise DataError(f"{uri}: expected {{path: [text, ...]}}, found {type(content).__name__}.")
-    by_path = {_bare(part.where): part for part in parts}
-    found, strangers = [], []
-    for path, texts in content.items():
-        part = by_path.get(_bare(path))
-        if part is None:
-            strangers.append(path)
-            continue
-        for text in _sentences(texts, uri, path):
-            where = f"{file_name(uri)} {path!r}"
-            found.append(replace(part, uri=None, caption=text, where=where, modality=Modality.TEXT))
-    if content and not found:
-        raise DataError(
-            f"{uri}: none of its {len(strangers)} paths is a picture below imgs (first: {strangers[0]!r})."
-        )
-    return found
-
-
-def _bare(path: str) -> str:
-    """A picture's path below its folder, without suffix: how files of one capture are recognised."""
-    folder, _, rest = path.partition("/")
-    inner = rest if folder in {*sample_tree.FOLDERS.values(), sample_tree.INFRARED} else path
-    return sample_tree.stem(inner)
-
-
-def _sentences(value: Any, uri: str, path: str) -> list[str]:
-    """One text, a list of them, or the list of {text: …} that an export writes."""
-    values = value if isinstance(value, list) else [value]
-    texts = [v.get("text") if isinstance(v, dict) else v for v in values]
-    if not all(isinstance(t, str) and t.strip() for t in texts):
-        raise DataError(f"{uri}: {path!r} has no text, or an empty one: {value!r}.")
-    return [t for t in texts if isinstance(t, str)]

@@ -50,6 +50,8 @@ class FolderSource:
         self.modalities = {m.value: m for m in Modality} | own
         self.first = frozenset(own)
         """Names that outweigh ours where two files claim one modality of a capture."""
+        self.notes: list[str] = []
+        """What was read otherwise than written."""
 
     def camera(self, relative: str) -> str | None:
         """The camera that `camera_pattern` finds in a path."""

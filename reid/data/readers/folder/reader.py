@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -12,13 +11,16 @@ from typing import Any
 from reid import storage
 from reid.data.readers import base
 from reid.data.readers.base import Record
+from reid.data.readers.folder.captions import identity_texts
 from reid.data.readers.folder.config import Config
 from reid.data.readers.folder.identity_folders import tree_parts
 from reid.data.readers.folder.manifest import manifest_parts
+from reid.data.readers.folder.naming import numbered, tidied
 from reid.data.readers.folder.parts import LAYOUT, FilePart, FolderSource
 from reid.data.readers.shared.folders import contents
 from reid.data.shards.schema import ROLES, Labels, Sample
 from reid.errors import DataError
+from reid.labels import refuse_alike, whole_number
 from reid.modality import VISUAL, Target
 
 _PID_DIGITS, _CAMID_DIGITS = 18, 9  # what int64 and int32 hold
@@ -39,18 +41,24 @@ class Reader(base.Reader):
         if not storage.exists(source.root):
             raise DataError(f"data.reader.path: no such folder: {source.root}.\n{LAYOUT}")
         if self.config.manifest:
-            parts = list(manifest_parts(source, self.config.manifest))
+            listed = list(manifest_parts(source, self.config.manifest))
         else:
-            parts = tree_parts(source)
+            listed = tree_parts(source)
+        parts, merged = tidied(listed)
         identities = sorted({p.identity for p in parts if p.identity})
         if not identities:
             what = "no row with a pid" if self.config.manifest else "no picture in an identity folder"
             raise DataError(f"{source.root}: {what}. Found: {contents(source.root)}.\n{LAYOUT}")
-        pids = _numbers(identities, _PID_DIGITS)
-        _refuse_shared_numbers(pids)
-        cameras = _numbers({p.camera for p in parts if p.camera}, _CAMID_DIGITS)
+        where = self.config.manifest or source.root
+        refuse_alike(identities, "identities", where)
+        pids = numbered(identities, _PID_DIGITS)
+        seen_by = {p.camera for p in parts if p.camera}
+        refuse_alike(seen_by, "cameras", where)
+        cameras = numbered(seen_by, _CAMID_DIGITS)
         tested = self._test_identities({p.identity for p in parts if p.identity and not p.split})
-        texts = self._texts(source, identities)
+        texts = identity_texts(source, identities)
+        for line in [*source.notes, *merged]:
+            self.note(line)
         samples: dict[str, list[FilePart]] = defaultdict(list)
         for part in parts:
             samples[part.sample].append(part)
@@ -73,9 +81,9 @@ class Reader(base.Reader):
         extra: dict[str, str] = {}
         for part in reversed(parts):
             extra |= part.extra
-        if identity and not _is_number(identity, pid):
+        if identity and whole_number(identity) != pid:
             extra["identity"] = identity
-        if camera and not _is_number(camera, cameras[camera]):
+        if camera and whole_number(camera) != cameras[camera]:
             extra["camera"] = camera
         files = {p.modality: p.uri for p in parts if p.uri and not p.is_mask}
         roles = {role for p in parts for role in p.roles or ()}
@@ -127,26 +135,6 @@ class Reader(base.Reader):
 
         return set(sorted(names, key=draw)[:wanted])
 
-    def _texts(self, source: FolderSource, identities: Collection[str]) -> dict[str, list[str]]:
-        if not self.config.texts:
-            return {}
-        uri = source.beside(self.config.texts, "data.reader.texts")
-        tree = storage.read_json(uri)
-        if not isinstance(tree, dict) or not tree.keys() & set(identities):
-            raise DataError(
-                f"{uri}: none of its keys is an identity here ({', '.join(identities)[:80]}); "
-                "expected {identity: {text: ...}}."
-            )
-        texts = {}
-        for identity in sorted(tree.keys() & set(identities)):
-            value = tree[identity]
-            found = value.get("text") if isinstance(value, dict) else value
-            found = [found] if isinstance(found, str) else found
-            if not isinstance(found, list) or not all(isinstance(t, str) and t.strip() for t in found):
-                raise DataError(f"{uri}: identity {identity!r} has no text, or an empty one: {value!r}.")
-            texts[identity] = found
-        return texts
-
 
 def _contradictions(parts: list[FilePart]) -> list[str]:
     """Why the parts of one sample cannot be one sample."""
@@ -167,25 +155,3 @@ def _contradictions(parts: list[FilePart]) -> list[str]:
                 f"{lines}: {part.sample!r} has two {kind} files; remove one, or distinguish the captures."
             )
     return problems
-
-
-def _numbers(names: Collection[str], digits: int) -> dict[str, int]:
-    """Names that are all whole numbers are those; else they are counted in sorted order."""
-    if all(re.fullmatch(rf"-?[0-9]{{1,{digits}}}", name) for name in names):
-        return {name: int(name) for name in names}
-    return {name: i for i, name in enumerate(sorted(names))}
-
-
-def _is_number(name: str, number: int) -> bool:
-    """Whether a name is its number: "0007" is 7, but "alice" is not 0."""
-    return bool(re.fullmatch("-?[0-9]+", name)) and int(name) == number
-
-
-def _refuse_shared_numbers(pids: dict[str, int]) -> None:
-    names: dict[int, str] = {}
-    for name, number in pids.items():
-        if names.setdefault(number, name) != name:
-            raise DataError(
-                f"Identities {names[number]!r} and {name!r} both read as number {number}; "
-                "spell them alike if they are one, or rename one."
-            )

@@ -89,7 +89,7 @@ def test_captions_are_found_by_path(tree: Path) -> None:
     ("said", "message"),
     [
         ({"x/y.jpg": "a"}, r"none of its 1 paths .*'x/y\.jpg'"),
-        ({"train/1/a.jpg": [""]}, "has no text"),
+        ({"train/1/a.jpg": [3]}, "has no text"),
         (["a"], "found list"),
     ],
 )

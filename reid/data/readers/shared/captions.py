@@ -1,0 +1,31 @@
+"""Sentences as JSON files give them, for every reader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reid.errors import DataError
+from reid.labels import Blanks
+
+
+def sentences(value: Any, where: str, blanks: Blanks) -> list[dict[str, Any]]:
+    """The sentences of one key: {"text": …} with what else is said of each; those that say nothing left out.
+
+    Args:
+        value: a text, {"text": …}, or a list of them.
+        where: file and key, for messages.
+        blanks: counts the words for nothing.
+
+    Raises DataError for anything else.
+
+    >>> sentences(["a hat", None, {"text": "a coat", "confidence": 0.5}], "captions.json: 'a'", Blanks())
+    [{'text': 'a hat'}, {'text': 'a coat', 'confidence': 0.5}]
+    """
+    values = value if isinstance(value, list) else [value]
+    entries = [v if isinstance(v, dict) else {"text": v} for v in values]
+    if not all("text" in v for v in entries):
+        raise DataError(f"{where} has no text: {value!r}.")
+    said = [v for v in entries if not blanks.counts("text", v["text"], unknown=True)]
+    if not all(isinstance(v["text"], str) for v in said):
+        raise DataError(f"{where} has no text, or one that is no text: {value!r}.")
+    return said
