@@ -10,7 +10,7 @@ A line whose file is missing, or that contradicts another of its sample, sets th
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from reid.data.readers.exported.tables import (
     LAYOUT,
     Folders,
     Line,
-    bare,
+    SampleKey,
     read_attributes,
     read_captions,
     read_lines,
@@ -34,13 +34,18 @@ from reid.data.readers.exported.tables import (
 )
 from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.folders import contents, expand
+from reid.data.readers.shared.keys import spellings
 from reid.data.shards.schema import SPLITS, Labels, Sample, SampleAttribute
 from reid.errors import DataError
+from reid.labels import Blanks, whole_number
 from reid.modality import VISUAL, Modality, Target
 
 _PROVENANCE = ("origin", "generator", "params_hash", "source_id")
 _WORDS = {"ir": Modality.NIR, "visible": Modality.RGB, "thermal": Modality.TIR, "caption": Modality.TEXT}
 _ABOUT = "sample"
+_LABELS = ("pid", "cam")
+_CELLS = frozenset([*_LABELS, "rel_path", "source_rel_path", "sample_id", "dataset"])
+"""Fields of a line in which a word for nothing is nothing."""
 
 
 class Config(Plugin):
@@ -74,20 +79,36 @@ class Reader(base.Reader):
         if not storage.exists(uri):
             raise DataError(f"{uri} is missing. Found in {root}: {contents(root)}.\n{LAYOUT}")
         groups: dict[tuple[str, str, str], list[Line]] = defaultdict(list)
-        folders = Folders(root)
+        folders, blanks = Folders(root), Blanks()
         for number, line in read_lines(uri):
             line["_where"] = f"{sample_tree.MANIFEST} line {number}"
             line["_modality"] = self._modality(line, uri)
-            line |= {k: _number(line.get(k)) for k in ("pid", "cam")}
-            line["_uri"] = folders.find(line)
+            for key in _CELLS & line.keys():
+                if blanks.counts(key, line[key], unknown=key in _LABELS):
+                    line[key] = None
+            line |= {k: _number(line.get(k)) for k in _LABELS}
+            line["_file"] = folders.find(line)
             path = line["source_rel_path"] if line.get("source_rel_path") else line["rel_path"]
             name = line.get("sample_id") or sample_tree.stem(sample_tree.item(str(path)) or str(path))
-            groups[line.get("dataset") or self.dataset, str(line["split"]), str(name)].append(line)
+            name = unicodedata.normalize("NFC", str(name))
+            groups[line.get("dataset") or self.dataset, str(line["split"]), name].append(line)
         if not groups:
             raise DataError(f"{uri}: not a single line.\n{LAYOUT}")
         splits = sorted({split for _, split, _ in groups})
-        captions, attributes = read_captions(root, splits), read_attributes(root, splits)
-        return [self._record(key, groups[key], captions, attributes) for key in sorted(groups, key=_order)]
+        named: dict[str, list[SampleKey]] = defaultdict(list)
+        for key, lines in groups.items():
+            called = [key[2], *(str(line["rel_path"]) for line in lines if line["rel_path"])]
+            for one in {name for path in called for name in spellings(path)}:
+                named[one].append(key)
+        captions, told = read_captions(root, splits, named, blanks)
+        attributes, also = read_attributes(root, splits, named)
+        notes = [*blanks.notes(sample_tree.MANIFEST), *folders.index.notes(sample_tree.MANIFEST)]
+        for note in [*notes, *told, *also]:
+            self.note(note)
+        return [
+            self._record(key, groups[key], captions.get(key, []), attributes.get(key, ()))
+            for key in sorted(groups, key=_order)
+        ]
 
     def complete(self, record: Record, sample: Sample) -> Sample:
         """Origins, generators, scores and hashes as the manifest and captions.json say."""
@@ -122,19 +143,19 @@ class Reader(base.Reader):
 
     def _record(
         self,
-        key: tuple[str, str, str],
+        key: SampleKey,
         lines: list[Line],
-        captions: dict[str, list[Line]],
-        attributes: dict[str, tuple[SampleAttribute, ...]],
+        entries: list[Line],
+        attributes: tuple[SampleAttribute, ...],
     ) -> Record:
         dataset, split, name = key
         facts: Line = next((line[_ABOUT] for line in lines if isinstance(line.get(_ABOUT), dict)), {})
-        files = {line["_modality"]: line for line in lines if line["_uri"]}
+        files = {line["_modality"]: line for line in lines if _uri(line)}
         problems = list(dict.fromkeys(p for line in lines if (p := _problem(line)))) + _contradictions(lines)
-        names = [*(bare(str(line["rel_path"])) for line in lines if line["rel_path"]), name]
-        entries = next((captions[n] for n in names if n in captions), [])
         pid, cam = lines[0]["pid"], next((line["cam"] for line in lines if line.get("cam") is not None), None)
-        if not _is_whole(pid) or not (cam is None or _is_whole(cam)):
+        if nobody := next((line for line in lines if line["pid"] is None), None):
+            problems.append(f"{nobody['_where']} has no identity; fill its pid.")
+        elif not _is_whole(pid) or not (cam is None or _is_whole(cam)):
             problems.append(f"{lines[0]['_where']} has pid {pid!r} and cam {cam!r}; give whole numbers.")
         roles = facts.get("roles")
         labels = Labels(
@@ -148,10 +169,10 @@ class Reader(base.Reader):
             location=facts.get("location"),
             timestamp=facts.get("timestamp"),
             tracklet_id=facts.get("tracklet_id"),
-            attributes=next((attributes[n] for n in names if n in attributes), ()),
+            attributes=attributes,
             extra=facts.get("extra") or {},
         )
-        images = {m: files[t]["_uri"] for m in VISUAL if (t := Target(m.value)) in files}
+        images = {m: uri for m in VISUAL if (uri := _uri(files.get(Target(m.value))))}
         details: dict[str, Any] = {
             "images": {m.value: _part(files[Target(m.value)], name) for m in images},
             "captions": [{k: v for k, v in c.items() if k != "text"} for c in entries],
@@ -166,7 +187,7 @@ class Reader(base.Reader):
             images=images,
             captions=tuple(c["text"] for c in entries),
             problem=" ".join(problems) or None,
-            mask=mask["_uri"] if mask else None,
+            mask=_uri(mask),
             details=details,
         )
 
@@ -175,11 +196,17 @@ def _problem(line: Line) -> str | None:
     where, path = line["_where"], line["rel_path"]
     if line["split"] not in SPLITS:
         return f"{where} has the split {line['split']!r}; known: {', '.join(SPLITS)}."
-    if line["_modality"] is Target.TEXT or line["_uri"]:
+    if line["_modality"] is Target.TEXT or _uri(line):
         return None
-    if path is None or not sample_tree.is_relative(str(path)):
-        return f"{where} names {path!r}; give a path below the folder."
-    return f"{where} names {path}, which is missing; restore the file or remove the line."
+    if found := line["_file"]:
+        return f"{where} {found.problem.replace(found.uri, str(path))}."
+    return f"{where} names {path!r}; give a path below the folder."
+
+
+def _uri(line: Line | None) -> str | None:
+    """Where a line's file is; None where it is not, or the line is none."""
+    found = line["_file"] if line else None
+    return found.uri if found and found.problem is None else None
 
 
 def _contradictions(lines: list[Line]) -> list[str]:
@@ -189,7 +216,7 @@ def _contradictions(lines: list[Line]) -> list[str]:
         values = sorted({str(line[what]) for line in lines if line.get(what) is not None})
         if len(values) > 1:
             found.append(f"{where}: one sample has more than one {what} ({', '.join(values)}); correct them.")
-    kinds = [line["_modality"] for line in lines if line["_uri"]]
+    kinds = [line["_modality"] for line in lines if _uri(line)]
     for kind in sorted({k for k in kinds if kinds.count(k) > 1}):
         found.append(f"{where}: one sample has two {kind.value} files; remove one.")
     return found
@@ -214,14 +241,15 @@ def _provenance(facts: Line) -> dict[str, Any]:
 
 
 def _number(value: Any) -> Any:
-    """A whole number, also one that is spelled as text; another value unchanged."""
-    return int(value) if isinstance(value, str) and re.fullmatch("-?[0-9]{1,18}", value) else value
+    """A whole number, also one that is spelled as text or 7.0; another value unchanged."""
+    number = whole_number(value)
+    return value if number is None or abs(number) >= 10**18 else number
 
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _order(key: tuple[str, str, str]) -> tuple[str, str, str]:
+def _order(key: SampleKey) -> tuple[str, str, str]:
     dataset, split, name = key
     return name, dataset, split

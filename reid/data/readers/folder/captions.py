@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -12,6 +10,7 @@ from reid.data.readers.folder.parts import FilePart, FolderSource
 from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.captions import sentences
 from reid.data.readers.shared.folders import file_name
+from reid.data.readers.shared.keys import match_keys, spellings, unused
 from reid.data.readers.shared.text_files import read_json
 from reid.errors import DataError
 from reid.labels import Blanks, alike, both, difference, tidy
@@ -29,50 +28,20 @@ def caption_parts(source: FolderSource, parts: list[FilePart]) -> list[FilePart]
     content = read_json(uri)
     if not isinstance(content, dict):
         raise DataError(f"{uri}: expected {{path: [text, ...]}}, found {type(content).__name__}.")
-    name, blanks = file_name(uri), Blanks()
-    by_path = {_key(part.where): part for part in parts}
-    folded: dict[str, list[FilePart]] = defaultdict(list)
-    for key, part in by_path.items():
-        folded[key.casefold()].append(part)
-    found: list[FilePart] = []
-    strangers: list[str] = []
-    respelled: list[tuple[str, str]] = []
-    for path, texts in content.items():
-        exact = by_path.get(_key(path))
-        fitting = [exact] if exact else folded.get(_key(path).casefold(), [])
-        if len(fitting) > 1:
-            pair = both(fitting[0].where, fitting[1].where)
-            raise DataError(f"{uri}: {path!r} may be {pair}; spell it as the one that is meant.")
-        if not fitting:
-            strangers.append(path)
-            continue
-        (part,) = fitting
-        if exact is None:
-            respelled.append((path, part.where))
-        for one in sentences(texts, f"{uri}: {path!r}", blanks):
-            where = f"{name} {path!r}"
-            found.append(replace(part, uri=None, caption=one["text"], where=where, modality=Modality.TEXT))
-    if content and len(strangers) == len(content):
+    named = {name: [part] for part in parts for name in spellings(part.where)}
+    meant, notes = match_keys(content, named, file_name(uri), "picture below imgs")
+    if content and not meant:
+        first = next(iter(content))
         raise DataError(
-            f"{uri}: none of its {len(strangers)} paths is a picture below imgs (first: {strangers[0]!r})."
+            f"{uri}: none of its {len(content)} paths is a picture below imgs (first: {first!r})."
         )
-    source.notes += blanks.notes(name)
-    if respelled:
-        pair = both(*respelled[0], " is ")
-        source.notes.append(f"{name}: {len(respelled)} paths differ from the disk in letter case ({pair})")
-    source.notes += unused(name, strangers, len(content), "picture below imgs")
+    blanks, found = Blanks(), []
+    for path, (part,) in meant.items():
+        where = f"{file_name(uri)} {path!r}"
+        for one in sentences(content[path], f"{uri}: {path!r}", blanks):
+            found.append(replace(part, uri=None, caption=one["text"], where=where, modality=Modality.TEXT))
+    source.notes += [*blanks.notes(file_name(uri)), *notes]
     return found
-
-
-def bare(path: str) -> str:
-    """A picture's path below its folder, without suffix: how files of one capture are recognised."""
-    folder, _, rest = path.partition("/")
-    inner = rest if folder in {*sample_tree.FOLDERS.values(), sample_tree.INFRARED} else path
-    return sample_tree.stem(inner)
-
-
-def _key(path: str) -> str:
-    return bare(unicodedata.normalize("NFC", path.replace("\\", "/")))
 
 
 def identity_texts(source: FolderSource, identities: Collection[str]) -> dict[str, list[str]]:
@@ -106,15 +75,6 @@ def identity_texts(source: FolderSource, identities: Collection[str]) -> dict[st
     source.notes += blanks.notes(file_name(uri))
     source.notes += unused(file_name(uri), strangers, len(names), "identity here")
     return texts
-
-
-def unused(name: str, strangers: list[str], count: int, what: str) -> list[str]:
-    """A note on keys of a file that name nothing; none where there is no such key."""
-    if not strangers:
-        return []
-    are = "is" if len(strangers) == 1 else "are"
-    what = f"{len(strangers)} of {count} keys {are} no {what} (first: {strangers[0]!r})"
-    return [f"{name}: {what}, and what they say is not used; correct the keys"]
 
 
 def _tidy_keys(tree: dict[str, object], uri: str) -> dict[str, str]:
