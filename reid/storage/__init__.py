@@ -14,14 +14,20 @@ from reid.storage.files import (
     write_bytes,
     write_json,
 )
+from reid.storage.listing import list_entries
 from reid.storage.uris import absolute, is_remote, join, resolve, unreachable
+from reid.storage.walk import LeftOut, Walk, is_system
 
 __all__ = [
+    "LeftOut",
+    "Walk",
     "absolute",
     "delete_file",
     "exists",
     "is_remote",
+    "is_system",
     "join",
+    "list_entries",
     "list_files",
     "list_folders",
     "list_infos",

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from reid.errors import StorageError
+from reid.storage.listing import list_entries
 from reid.storage.uris import absolute, is_remote, resolve, unreachable
 
 _PARTIAL = ".partial"
@@ -99,17 +100,13 @@ def list_infos(uri: str) -> list[pafs.FileInfo]:
 
 def list_files(uri: str, suffix: str = "") -> list[str]:
     """Sorted uris of the finished files directly below a folder; empty if the folder is missing."""
-    infos = list_infos(uri)
-    prefix = "s3://" if is_remote(uri) else ""
-    files = (i.path for i in infos if i.type == pafs.FileType.File)
-    return sorted(prefix + path for path in files if path.endswith(suffix) and not path.endswith(_PARTIAL))
+    files = (e.uri for e in list_entries(uri) if not e.is_folder and not e.fault)
+    return [path for path in files if path.endswith(suffix) and not path.endswith(_PARTIAL)]
 
 
 def list_folders(uri: str) -> list[str]:
     """Sorted uris of the folders directly below a folder; empty if it is missing."""
-    infos = list_infos(uri)
-    prefix = "s3://" if is_remote(uri) else ""
-    return sorted(prefix + i.path for i in infos if i.type == pafs.FileType.Directory)
+    return [e.uri for e in list_entries(uri) if e.is_folder and not e.fault]
 
 
 def make_dir(uri: str) -> None:

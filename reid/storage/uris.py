@@ -40,6 +40,8 @@ def resolve(uri: str | Path) -> tuple[pafs.FileSystem, str]:
     full = absolute(uri)
     if not is_remote(full):
         return pafs.LocalFileSystem(), full
+    if has_odd_parts(full):
+        raise StorageError(f"{full}: an object key with an empty part, '.' or '..'; copy it to a plain key.")
     return _s3(tuple(os.environ.get(name) for name in _AWS)), full.removeprefix("s3://")
 
 
@@ -76,6 +78,16 @@ def _s3(environment: tuple[str | None, ...]) -> pafs.FileSystem:
 
 def _default_region() -> str:
     return os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+
+
+def has_odd_parts(uri: str) -> bool:
+    """Whether an s3:// uri has an empty part, "." or "..", which a store may hold but no path can name.
+
+    >>> has_odd_parts("s3://bucket/a//b.jpg"), has_odd_parts("s3://bucket/a/b.jpg")
+    (True, False)
+    """
+    parts = uri.removeprefix("s3://").rstrip("/").split("/")
+    return any(part in ("", ".", "..") for part in parts)
 
 
 def join(uri: str, *parts: str) -> str:
