@@ -52,6 +52,15 @@ ORDER: tuple[Modality, ...] = tuple(Modality)
 VISUAL: tuple[Modality, ...] = tuple(m for m in Modality if m.is_visual)
 CAMERA: tuple[Modality, ...] = (Modality.RGB, Modality.NIR, Modality.TIR)
 
+FILE_WORDS: dict[str, Modality] = {
+    **dict.fromkeys(("vis", "visible", "color", "colour"), Modality.RGB),
+    **dict.fromkeys(("ni", "ir", "infrared"), Modality.NIR),
+    **dict.fromkeys(("th", "ti", "thermal", "lwir", "fir"), Modality.TIR),
+}
+"""What the names of folders and files call a modality, besides its own name."""
+SHORT_FILE_WORDS = frozenset({"ni", "ir", "th", "ti", "fir"})
+"""Those that may mean something else in the name of a file."""
+
 Subset = tuple[Modality, ...]
 """A duplicate-free tuple of modalities in canonical order."""
 

@@ -119,11 +119,11 @@ class Walk:
         notes = []
         if counted:
             reasons = [
-                f"{fault.value}: {len(counted[fault])} ({self._examples(fault, counted[fault])})"
-                for fault in Fault
-                if fault in counted
+                f"{f.value}: {len(counted[f])} ({self._examples(f, counted[f])})"
+                for f in Fault
+                if f in counted
             ]
-            notes.append(f"{self.root}: left out: {'; '.join(reasons)}.")
+            notes.append(f"{self.root}: left out {', '.join(reasons)}.")
         if self._outside:
             uri, target = min(self._outside.items())
             notes.append(
@@ -236,12 +236,9 @@ class Walk:
         """Names or suffixes with their number where they repeat; else the first paths."""
         names = [uri.rpartition("/")[2] for uri in uris]
         if fault is Fault.SYSTEM:
-            names = ["._*" if name.startswith("._") else name for name in names]
-            counted = Counter(names)
+            counted = Counter("._*" if name.startswith("._") else name for name in names)
         elif fault is Fault.NO_PICTURE:
-            counted = Counter(
-                f".{n.rpartition('.')[2].lower()}" if "." in n else "without suffix" for n in names
-            )
+            counted = Counter(os.path.splitext(name)[1].lower() or "no suffix" for name in names)
         else:
             counted = Counter(self._relative(uri) for uri in uris)
         shown = [f"{name} {n}" if n > 1 else name for name, n in counted.most_common(_EXAMPLES)]

@@ -6,7 +6,7 @@ import codecs
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from reid.config import Plugin, Section
 from reid.data.readers.shared.text_files import AUTO
@@ -45,6 +45,39 @@ KNOWN_ROLES: dict[str, RoleRule] = {
     **{split: RoleRule.model_validate({"split": split}) for split in SPLITS},
     **{role: RoleRule.model_validate({"split": "test", "roles": (role,)}) for role in ROLES},
 }
+
+
+_IDENTITY_EXAMPLE = ("identity", "([^/_]+)_[^/]*$")
+_SPLIT_STEMS: dict[str, str] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("query", "queries", "probe", "probes"), "query"),
+    **dict.fromkeys(("gallery", "galleries"), "gallery"),
+}
+_SPELLED = re.compile(
+    rf"({'|'.join(sorted(_SPLIT_STEMS, key=len, reverse=True))})"
+    r"[-_ ]*(set|split|data|images?|imgs?|pictures|photos|bbox|crops)?"
+)
+
+
+def spelled_role(word: str) -> RoleRule | None:
+    """What another spelling of a split or role stands for; None for a word that is none.
+
+    >>> spelled_role("Training").split, spelled_role("gallery_bbox").roles, spelled_role("train_171")
+    ('train', ('gallery',), None)
+    """
+    match = _SPELLED.fullmatch(word.strip().lower())
+    return KNOWN_ROLES[_SPLIT_STEMS[match[1]]] if match else None
+
+
+def may_be_split(word: str) -> bool:
+    """Whether a name has the word of a split or role in it, beside others.
+
+    >>> [may_be_split(name) for name in ("train_171", "test2017", "0001", "contest")]
+    [True, True, False, False]
+    """
+    return any(part in _SPLIT_STEMS for part in re.split(r"[^a-z]+", word.lower()))
 
 
 class Config(Plugin):
@@ -92,6 +125,11 @@ class Config(Plugin):
     camera_pattern: str | None = Field(
         None, description="regular expression for a file's path below `path`; group 1 is the camera"
     )
+    identity_pattern: str | None = Field(
+        None,
+        description="regular expression for a file's path below `path`; group 1 is the identity, in place of "
+        "the folder's name",
+    )
 
     @field_validator("delimiter")
     @classmethod
@@ -111,13 +149,24 @@ class Config(Plugin):
             raise ValueError("no encoding that is known here, e.g. utf-8, cp1252, gb18030; or auto") from None
         return value
 
-    @field_validator("camera_pattern")
+    @field_validator("camera_pattern", "identity_pattern")
     @classmethod
-    def _has_a_group(cls, value: str | None) -> str | None:
+    def _has_a_group(cls, value: str | None, info: ValidationInfo) -> str | None:
         try:
             groups = re.compile(value or "()").groups
         except re.error as error:
             raise ValueError(f"not a regular expression ({error})") from None
         if groups < 1:
-            raise ValueError("needs a group for the camera, e.g. 'cam(\\d+)'")
+            what, example = (
+                ("camera", "cam(\\d+)") if info.field_name == "camera_pattern" else _IDENTITY_EXAMPLE
+            )
+            raise ValueError(f"needs a group for the {what}, e.g. '{example}'")
         return value
+
+    @model_validator(mode="after")
+    def _says_identities_once(self) -> Config:
+        if self.manifest and self.identity_pattern:
+            raise ValueError(
+                "identity_pattern is for folders, the manifest's pid column for a manifest: keep one"
+            )
+        return self

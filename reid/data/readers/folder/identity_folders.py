@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from reid import storage
 from reid.data.readers.folder.captions import caption_parts
-from reid.data.readers.folder.parts import LAYOUT, FilePart, FolderSource
+from reid.data.readers.folder.config import RoleRule
+from reid.data.readers.folder.parts import FilePart, FolderSource
+from reid.data.readers.folder.splits import split_folders
 from reid.data.readers.shared import sample_tree
-from reid.data.readers.shared.folders import file_name, visible
-from reid.errors import DataError
+from reid.data.readers.shared.folders import file_name
 from reid.modality import Modality
 
 
@@ -23,10 +24,10 @@ def tree_parts(source: FolderSource) -> list[FilePart]:
     """
     imgs = storage.join(source.root, sample_tree.FOLDERS[Modality.RGB])
     if not storage.exists(imgs):
-        return _parts(source, source.root)
+        return [*_parts(source, source.root), *_broken(source)]
     parts = _parts(source, imgs)
     known = {part.sample for part in parts}
-    for folder in visible(storage.list_folders(source.root)):
+    for folder in source.walk.folders(source.root):
         name = file_name(folder)
         modality = sample_tree.modality_of(name, source.config.infrared)
         if folder == imgs or (modality is None and name != sample_tree.MASKS):
@@ -35,7 +36,13 @@ def tree_parts(source: FolderSource) -> list[FilePart]:
             if name == sample_tree.MASKS:
                 part = _mask(part, known)
             parts.append(part)
-    return [*parts, *caption_parts(source, parts)]
+    return [*parts, *caption_parts(source, parts), *_broken(source)]
+
+
+def _broken(source: FolderSource) -> list[FilePart]:
+    """A part for every picture that is there but cannot be read, so that the build sets it aside."""
+    names = [(one.uri.removeprefix(source.root).strip("/"), one.problem) for one in source.walk.broken]
+    return [FilePart(sample=name, where=name, problem=problem) for name, problem in names]
 
 
 def _mask(part: FilePart, known: set[str]) -> FilePart:
@@ -49,92 +56,94 @@ def _mask(part: FilePart, known: set[str]) -> FilePart:
 class _File:
     relative: str
     uri: str
-    sample: str
-    above: list[str]
-    named: str
+    above: tuple[str, ...]
+    below: tuple[str, ...]
+    identity: str
+    rule: RoleRule | None
     problem: str | None = None
 
 
 def _parts(source: FolderSource, root: str, only: Modality | None = None) -> list[FilePart]:
-    depth = 2 if _has_splits(source, root) else 1
-    files = [_file(source, root, depth, uri) for uri in sorted(_walk(root))]
+    splits = split_folders(source, root)
+    if splits:
+        # A split is walked alone: a query may be a link to the gallery's picture.
+        uris = [uri for folder in splits for uri in source.walk.below(storage.join(root, folder))]
+        uris += source.walk.files(root)
+    else:
+        uris = source.walk.below(root)
+    files = [_file(source, root, splits, uri) for uri in sorted(uris)]
+    parts = [
+        FilePart(sample=file.relative, where=file.relative, problem=file.problem)
+        for file in files
+        if file.problem
+    ]
+    parts += _pictures(source, [file for file in files if not file.problem], only)
+    return sorted(parts, key=lambda p: p.where)
+
+
+def _pictures(source: FolderSource, files: list[_File], only: Modality | None) -> list[FilePart]:
+    named = source.words.split_all({file.uri: file.below for file in files})
     # Names that the configuration gives come first: VIS_1.png, not RGB_1.png, if VIS is what it calls rgb.
-    files.sort(key=lambda f: f.named not in source.first)
-    taken: set[tuple[str, Modality]] = set()
+    files = sorted(files, key=lambda file: source.words.rank(named[file.uri].word))
+    taken: dict[tuple[str, Modality], str] = {}
+    rivals: list[tuple[str, str]] = []
     parts = []
     for file in files:
-        if file.problem:
-            parts.append(FilePart(sample=file.relative, where=file.relative, problem=file.problem))
-            continue
-        rule = source.rules[file.above[0].lower()] if depth == 2 else None
-        modality = only or (rule.modality if rule else None) or source.modalities.get(file.named)
+        steps, word = named[file.uri].steps, named[file.uri].word
+        modality = only or (file.rule.modality if file.rule else None) or source.modalities.get(word)
         modality = modality or source.config.modality
-        sample = file.sample
+        sample = "/".join([*file.above, *steps])
         if (sample, modality) in taken:
+            if word and taken[sample, modality] != word:
+                rivals.append((taken[sample, modality], word))
             sample = file.relative  # a.jpg and a.png: two pictures, not one
-        taken.add((sample, modality))
+        taken[sample, modality] = word
         part = FilePart(
             sample=sample,
             where=file.relative,
-            identity=file.above[-1],
-            split=rule.split if rule else None,
-            roles=rule.roles if rule else None,
+            identity=file.identity,
+            split=file.rule.split if file.rule else None,
+            roles=file.rule.roles if file.rule else None,
             camera=source.camera(file.relative),
             modality=modality,
             uri=file.uri,
         )
         parts.append(part)
-    return sorted(parts, key=lambda p: p.where)
+    if only is None:
+        source.notes += source.words.notes(Counter(one.word for one in named.values()))
+        source.notes += _rivals(source, rivals)
+    return parts
 
 
-def _file(source: FolderSource, root: str, depth: int, uri: str) -> _File:
+def _rivals(source: FolderSource, rivals: list[tuple[str, str]]) -> list[str]:
+    """What to tell where two words claim one modality of a capture."""
+    return [
+        f"Captures with two pictures of {source.modalities[word].value}, named {first or 'nothing'} and {word}: {n}, "
+        f"of which {word} is a capture of its own; data.reader.modality_names={{{word}: "
+        f"{source.modalities[word].value}}} prefers it"
+        for (first, word), n in sorted(Counter(rivals).items())
+    ]
+
+
+def _file(source: FolderSource, root: str, splits: Mapping[str, RoleRule], uri: str) -> _File:
     relative = uri.removeprefix(root).strip("/")
-    steps = relative.split("/")
+    steps = tuple(relative.split("/"))
+    rule = splits.get(steps[0]) if splits and len(steps) > 1 else None
+    by_pattern = source.config.identity_pattern is not None
+    depth = (1 if splits else 0) + (0 if by_pattern else 1)
     above, below = steps[:depth], steps[depth:]
-    if not below:
+    problem, identity = None, ""
+    if splits and rule is None:
+        problem = f"{uri}: lies outside any split folder; move it into one of {', '.join(splits)}."
+    elif by_pattern:
+        identity = source.identity(relative) or ""
+        if not identity:
+            problem = (
+                f"{uri}: data.reader.identity_pattern finds no identity in its path; correct the pattern, or "
+            )
+            problem += "move the file away."
+    elif not below:
         problem = f"{uri}: lies outside any identity folder; move it into its <identity>/."
-        return _File(relative, uri, relative, above, "", problem)
-    stem, named = _split_modality(below, source.modalities)
-    return _File(relative, uri, "/".join([*above, *stem]), above, named)
-
-
-def _has_splits(source: FolderSource, root: str) -> bool:
-    top = [file_name(f) for f in visible(storage.list_folders(root))]
-    splits = [name for name in top if name.lower() in source.rules]
-    others = sorted(set(top) - set(splits))
-    if splits and others:
-        raise DataError(
-            f"{root}: split folders ({', '.join(splits)}) beside others "
-            f"({', '.join(others[:8])}). Move the others away, "
-            f"or name them in data.reader.roles.\n{LAYOUT}"
-        )
-    return bool(splits)
-
-
-def _walk(folder: str) -> Iterator[str]:
-    for uri in visible(storage.list_files(folder)):
-        if file_name(uri).rpartition(".")[2].lower() in sample_tree.SUFFIXES:
-            yield uri
-    for child in visible(storage.list_folders(folder)):
-        yield from _walk(child)
-
-
-def _split_modality(path: list[str], modalities: dict[str, Modality]) -> tuple[list[str], str]:
-    """A path below an identity, without extension and modality name; and that name, lower case or ""."""
-    *folders, name = path
-    stem = name.rpartition(".")[0]
-    visual = {word for word, modality in modalities.items() if modality.is_visual}
-    found = ""
-    for i, folder in enumerate(folders):
-        if folder.lower() in visual:
-            found = folder.lower()
-            folders = folders[:i] + folders[i + 1 :]
-            break
-    if not found and stem.lower() in visual:  # <capture>/nir.png
-        return folders, stem.lower()
-    for pattern in (r"(?P<rest>.+)[_.-](?P<word>[^_.-]+)", r"(?P<word>[^_.-]+)[_.-](?P<rest>.+)"):
-        match = re.fullmatch(pattern, stem)
-        word = match["word"].lower() if match else ""
-        if match and word in visual and (not found or modalities[found] is modalities[word]):
-            return [*folders, match["rest"]], found or word
-    return [*folders, stem], found
+    else:
+        identity = above[-1]
+    return _File(relative, uri, above, below, identity, rule, problem)

@@ -113,7 +113,7 @@ def _relative(root: str, uri: str, listed: str) -> str:
 
 
 def _rule(source: FolderSource, column: str, word: str, problems: list[str]) -> RoleRule | None:
-    rule = source.rules.get(tidy(word).casefold())
+    rule = source.rule(word)
     if word and rule is None:
         known = ", ".join(source.rules)
         problems.append(f"has the {column} {word!r}; known: {known}; name it in data.reader.roles")

@@ -7,14 +7,18 @@ import re
 from dataclasses import dataclass, field
 
 from reid import storage
-from reid.data.readers.folder.config import KNOWN_ROLES, Config, RoleRule
+from reid.data.readers.folder.config import KNOWN_ROLES, Config, RoleRule, spelled_role
+from reid.data.readers.folder.modality_words import ModalityWords
+from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.folders import contents, expand, fill_variables
 from reid.errors import DataError
+from reid.labels import tidy
 from reid.modality import Modality
 
 LAYOUT = """Expected one of
   <path>/<identity>/<files>     (modality sub-folders or suffixes: nir/0001.jpg or 0001_nir.jpg)
   <path>/<train|val|test|query|gallery>/<identity>/<files>
+  <path>/ with names that tell the identity (config: data.reader.identity_pattern)
   <path>/imgs/ laid out as one of these, with imgs-nir, imgs-tir, imgs-ir, imgs-sketch or masks beside it:
                                 the same paths, each file with its own suffix; captions.json {path: [text]}
   <path>/<manifest> with the columns file,pid and more (config: data.reader.manifest)"""
@@ -45,19 +49,26 @@ class FolderSource:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.root = expand(config.path, "data.reader.path")
-        self.rules: dict[str, RoleRule] = KNOWN_ROLES | {k.lower(): r for k, r in config.roles.items()}
-        own = {k.lower(): m for k, m in config.modality_names.items()}
-        self.modalities = {m.value: m for m in Modality} | own
-        self.first = frozenset(own)
-        """Names that outweigh ours where two files claim one modality of a capture."""
+        self.walk = storage.Walk(self.root, sample_tree.SUFFIXES)
+        self.rules: dict[str, RoleRule] = KNOWN_ROLES | {
+            tidy(k).casefold(): r for k, r in config.roles.items()
+        }
+        self.words = ModalityWords(config)
+        self.modalities = self.words.known
         self.notes: list[str] = []
-        """What was read otherwise than written."""
+        """What was taken otherwise than written, for `Reader.notes`."""
+
+    def rule(self, word: str) -> RoleRule | None:
+        """What a word for a split or role stands for, in the configuration or as another usual spelling."""
+        return self.rules.get(tidy(word).casefold()) or spelled_role(word)
 
     def camera(self, relative: str) -> str | None:
         """The camera that `camera_pattern` finds in a path."""
-        pattern = self.config.camera_pattern
-        match = re.search(pattern, relative) if pattern else None
-        return match[1] if match else None
+        return _first_group(self.config.camera_pattern, relative)
+
+    def identity(self, relative: str) -> str | None:
+        """The identity that `identity_pattern` finds in a path."""
+        return _first_group(self.config.identity_pattern, relative)
 
     def uri(self, file: str) -> str:
         """A manifest's file: relative to the root unless it is absolute."""
@@ -70,3 +81,8 @@ class FolderSource:
         if not storage.exists(uri):
             raise DataError(f"{key}: no such file: {uri}. Found: {contents(self.root)}.\n{LAYOUT}")
         return uri
+
+
+def _first_group(pattern: str | None, relative: str) -> str | None:
+    match = re.search(pattern, relative) if pattern else None
+    return match[1] if match else None

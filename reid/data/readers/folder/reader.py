@@ -15,6 +15,7 @@ from reid.data.readers.folder.captions import identity_texts
 from reid.data.readers.folder.config import Config
 from reid.data.readers.folder.identity_folders import tree_parts
 from reid.data.readers.folder.manifest import manifest_parts
+from reid.data.readers.folder.name_patterns import names_of_pictures
 from reid.data.readers.folder.naming import numbered, tidied
 from reid.data.readers.folder.parts import LAYOUT, FilePart, FolderSource
 from reid.data.readers.shared.folders import contents
@@ -47,8 +48,7 @@ class Reader(base.Reader):
         parts, merged = tidied(listed)
         identities = sorted({p.identity for p in parts if p.identity})
         if not identities:
-            what = "no row with a pid" if self.config.manifest else "no picture in an identity folder"
-            raise DataError(f"{source.root}: {what}. Found: {contents(source.root)}.\n{LAYOUT}")
+            raise DataError(_without_identity(source, parts))
         where = self.config.manifest or source.root
         refuse_alike(identities, "identities", where)
         pids = numbered(identities, _PID_DIGITS)
@@ -57,7 +57,7 @@ class Reader(base.Reader):
         cameras = numbered(seen_by, _CAMID_DIGITS)
         tested = self._test_identities({p.identity for p in parts if p.identity and not p.split})
         texts = identity_texts(source, identities)
-        for line in [*source.notes, *merged]:
+        for line in [*source.notes, *merged, *source.walk.notes()]:
             self.note(line)
         samples: dict[str, list[FilePart]] = defaultdict(list)
         for part in parts:
@@ -134,6 +134,18 @@ class Reader(base.Reader):
             return hashlib.sha256(f"{self.config.split_seed}|{name}".encode()).digest()
 
         return set(sorted(names, key=draw)[:wanted])
+
+
+def _without_identity(source: FolderSource, parts: list[FilePart]) -> str:
+    """Why nothing can be read, and what would read it."""
+    what = "no row with a pid" if source.config.manifest else "no picture in an identity folder"
+    pictures = [p.where for p in parts]
+    if source.config.identity_pattern and pictures:
+        what = f"data.reader.identity_pattern finds an identity in none of {len(pictures)} pictures, e.g. "
+        what += pictures[0]
+    found = None if source.config.manifest else names_of_pictures(pictures)
+    hint = f" The names of the pictures seem to tell the identity: set {found.settings}." if found else ""
+    return f"{source.root}: {what}. Found: {contents(source.root)}.{hint}\n{LAYOUT}"
 
 
 def _contradictions(parts: list[FilePart]) -> list[str]:

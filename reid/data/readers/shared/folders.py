@@ -26,8 +26,8 @@ def contents(folder: str) -> str:
 
 
 def visible(uris: Iterable[str]) -> list[str]:
-    """Without what systems leave behind: .DS_Store, ._a.jpg, __MACOSX."""
-    return [u for u in uris if not file_name(u).startswith((".", "__"))]
+    """Without what systems leave behind: .DS_Store, ._a.jpg, __MACOSX, @eaDir."""
+    return [u for u in uris if not storage.is_system(file_name(u))]
 
 
 def file_name(uri: str) -> str:
