@@ -16,10 +16,10 @@ from reid.storage.files import (
 )
 from reid.storage.listing import list_entries
 from reid.storage.uris import absolute, is_remote, join, resolve, unreachable
-from reid.storage.walk import LeftOut, Walk, is_system
+from reid.storage.walk import UnreadEntry, Walk, is_system
 
 __all__ = [
-    "LeftOut",
+    "UnreadEntry",
     "Walk",
     "absolute",
     "delete_file",

@@ -38,7 +38,7 @@ def is_system(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class UnreadEntry:
     """An entry that is not read, and why."""
 
     uri: str
@@ -69,7 +69,7 @@ class Walk:
         self.root = absolute(root)
         self._real_root = self.root if is_remote(self.root) else os.path.realpath(self.root)
         self._suffixes = frozenset(suffixes)
-        self._left_out: dict[str, LeftOut] = {}
+        self._left_out: dict[str, UnreadEntry] = {}
         self._outside: dict[str, str] = {}
 
     def folders(self, folder: str) -> list[str]:
@@ -106,7 +106,7 @@ class Walk:
         return self._once(linked_files, found)
 
     @property
-    def broken(self) -> list[LeftOut]:
+    def broken(self) -> list[UnreadEntry]:
         """The pictures, by their suffix, that are there but cannot be read."""
         return [one for uri, one in sorted(self._left_out.items()) if self._is_set_aside(one)]
 
@@ -223,11 +223,11 @@ class Walk:
     def _has_suffix(self, uri: str) -> bool:
         return uri.rpartition("/")[2].rpartition(".")[2].lower() in self._suffixes
 
-    def _is_set_aside(self, one: LeftOut) -> bool:
+    def _is_set_aside(self, one: UnreadEntry) -> bool:
         return one.fault in _SET_ASIDE and self._has_suffix(one.uri)
 
     def _leave_out(self, uri: str, fault: Fault) -> None:
-        self._left_out.setdefault(uri, LeftOut(uri, fault))
+        self._left_out.setdefault(uri, UnreadEntry(uri, fault))
 
     def _relative(self, uri: str) -> str:
         return uri.removeprefix(self.root).lstrip("/")
@@ -240,6 +240,6 @@ class Walk:
         elif fault is Fault.NO_PICTURE:
             counted = Counter(os.path.splitext(name)[1].lower() or "no suffix" for name in names)
         else:
-            counted = Counter(self._relative(uri) for uri in uris)
+            counted = Counter(self._relative(uri) or uri for uri in uris)
         shown = [f"{name} {n}" if n > 1 else name for name, n in counted.most_common(_EXAMPLES)]
         return ", ".join([*shown, "…"] if len(counted) > _EXAMPLES else shown)

@@ -67,6 +67,11 @@ class Reader(ABC):
         if line not in self.notes:
             self.notes.append(line)
 
+    def note_left_out(self, walk: storage.Walk) -> None:
+        """Add what a walk left out to `notes`."""
+        for line in walk.notes():
+            self.note(line)
+
     @abstractmethod
     def records(self) -> Sequence[Record]:
         """List every capture, in an order that is the same on every machine.

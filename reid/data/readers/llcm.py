@@ -18,7 +18,7 @@ from reid import storage
 from reid.config import Plugin
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.readers.shared.folders import contents, expand, file_name
+from reid.data.readers.shared.folders import contents, expand, file_name, set_aside
 from reid.data.readers.shared.id_lists import (
     ListLine,
     check_labels,
@@ -90,19 +90,20 @@ class Reader(base.Reader):
         return Record(labels=labels, images={_MODALITIES[kind]: entry.uri}, problem=entry.problem)
 
     def _test(self, root: str, ids: Sequence[int]) -> list[Record]:
+        walk = storage.Walk(root, ["jpg"])
         by_id: dict[int, list[Record]] = {pid: [] for pid in ids}
         for kind in _MODALITIES:
             folder = storage.join(root, f"test_{kind}")
             cameras = {
                 int(match[1]): uri
-                for uri in storage.list_folders(folder)
+                for uri in walk.folders(folder)
                 if (match := _CAMERA_FOLDER.fullmatch(file_name(uri)))
             }
             if not cameras:
                 raise DataError(
                     f"{folder}: no folder cam<1 to 9>. Found in it: {contents(folder)}.\n{LAYOUT}"
                 )
-            pictures = {camera: pictures_by_id(uri, ids) for camera, uri in sorted(cameras.items())}
+            pictures = {camera: pictures_by_id(walk, uri, ids) for camera, uri in sorted(cameras.items())}
             if not any(pictures.values()):  # a single camera may have none: nothing is infrared at the third
                 raise no_pictures(cameras[min(cameras)], LAYOUT)
             for camera, found in pictures.items():
@@ -110,11 +111,13 @@ class Reader(base.Reader):
                     by_id[pid] += [self._picture(kind, camera, pid, file) for file in files]
         listed = storage.join(root, _TEST_IDS)
         where = "test_{vis,nir}/cam<1-9>"
-        return [
+        self.note_left_out(walk)
+        tested = [
             record
             for pid, found in by_id.items()
             for record in found or [without_pictures(self.dataset, "test", pid, listed, where)]
         ]
+        return [*tested, *set_aside(walk, self.dataset)]
 
     def _picture(self, kind: str, camera: int, pid: int, uri: str) -> Record:
         labels = Labels(

@@ -19,7 +19,7 @@ from reid import storage
 from reid.config import Plugin
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.readers.shared.folders import contents, expand, file_name, visible
+from reid.data.readers.shared.folders import contents, expand, file_name, set_aside
 from reid.data.shards.schema import Labels
 from reid.errors import DataError
 from reid.modality import Modality
@@ -73,13 +73,16 @@ class Reader(base.Reader):
             raise DataError(f"data.reader.path: no such folder: {root}.\n{LAYOUT}")
         inner = storage.join(root, _INNER)
         root = inner if storage.exists(inner) else root
-        return [record for folder in _FOLDERS for record in self._folder(root, folder)]
+        walk = storage.Walk(root, ["jpg"])
+        records = [record for folder in _FOLDERS for record in self._folder(walk, root, folder)]
+        self.note_left_out(walk)
+        return [*records, *set_aside(walk, self.dataset)]
 
-    def _folder(self, root: str, folder: str) -> list[Record]:
+    def _folder(self, walk: storage.Walk, root: str, folder: str) -> list[Record]:
         uri = storage.join(root, folder)
         if not storage.exists(uri):
             raise DataError(f"{uri} is missing. Found in {root}: {contents(root)}.\n{LAYOUT}")
-        files = [f for f in visible(storage.list_files(uri)) if f.lower().endswith(".jpg")]
+        files = walk.files(uri)
         if not files:
             raise DataError(f"{uri}: no .jpg file. Found in it: {contents(uri)}.\n{LAYOUT}")
         parsed = [(file, _NAME.fullmatch(_stem(file))) for file in files]

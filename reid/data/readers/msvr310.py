@@ -17,7 +17,7 @@ from reid import storage
 from reid.config import Plugin
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.readers.shared.folders import contents, expand, file_name, visible
+from reid.data.readers.shared.folders import contents, expand, file_name, set_aside
 from reid.data.shards.schema import Labels
 from reid.errors import DataError
 from reid.modality import Modality
@@ -59,20 +59,22 @@ class Reader(base.Reader):
         root = expand(self.config.path, "data.reader.path")
         if not storage.exists(root):
             raise DataError(f"data.reader.path: no such folder: {root}.\n{LAYOUT}")
-        return [record for folder in _FOLDERS for record in self._folder(root, folder)]
+        walk = storage.Walk(root, ["jpg"])
+        records = [record for folder in _FOLDERS for record in self._folder(walk, root, folder)]
+        self.note_left_out(walk)
+        return [*records, *set_aside(walk, self.dataset)]
 
-    def _folder(self, root: str, folder: str) -> list[Record]:
+    def _folder(self, walk: storage.Walk, root: str, folder: str) -> list[Record]:
         uri = storage.join(root, folder)
         if not storage.exists(uri):
             raise DataError(f"{uri} is missing. Found in {root}: {contents(root)}.\n{LAYOUT}")
         files: dict[str, dict[Modality, str]] = {}
-        identities = visible(storage.list_folders(uri))
+        identities = walk.folders(uri)
         for identity in identities:
             for modality, below in _MODALITIES.items():
-                for file in visible(storage.list_files(storage.join(identity, below))):
-                    stem, _, suffix = file_name(file).rpartition(".")
-                    if suffix.lower() == "jpg":
-                        files.setdefault(f"{file_name(identity)}/{stem}", {})[modality] = file
+                for file in walk.files(storage.join(identity, below)):
+                    stem = file_name(file).rpartition(".")[0]
+                    files.setdefault(f"{file_name(identity)}/{stem}", {})[modality] = file
         for modality, below in _MODALITIES.items():
             if not any(modality in found for found in files.values()):
                 shown = identities[0] if identities else uri

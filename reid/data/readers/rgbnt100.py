@@ -21,7 +21,7 @@ from reid.config import Plugin
 from reid.data.images import encode_png, open_image
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.readers.shared.folders import contents, expand, file_name, visible
+from reid.data.readers.shared.folders import contents, expand, file_name, set_aside
 from reid.data.shards.schema import Image, Labels, Sample
 from reid.errors import DataError
 from reid.modality import Modality
@@ -64,7 +64,10 @@ class Reader(base.Reader):
             raise DataError(f"data.reader.path: no such folder: {root}.\n{LAYOUT}")
         inner = storage.join(root, "rgbir")
         root = inner if storage.exists(inner) else root
-        return [record for folder in _FOLDERS for record in self._folder(root, folder)]
+        walk = storage.Walk(root, ["jpg"])
+        records = [record for folder in _FOLDERS for record in self._folder(walk, root, folder)]
+        self.note_left_out(walk)
+        return [*records, *set_aside(walk, self.dataset)]
 
     def key(self, record: Record) -> Any:
         """Like the base's, with one look at the one file."""
@@ -80,11 +83,11 @@ class Reader(base.Reader):
         images = cut(open_image(data, uri, max_pixels), uri)
         return Sample(labels=record.labels, images=images, content_hash=storage.sha256(data))
 
-    def _folder(self, root: str, folder: str) -> list[Record]:
+    def _folder(self, walk: storage.Walk, root: str, folder: str) -> list[Record]:
         uri = storage.join(root, folder)
         if not storage.exists(uri):
             raise DataError(f"{uri} is missing. Found in {root}: {contents(root)}.\n{LAYOUT}")
-        files = [f for f in visible(storage.list_files(uri)) if f.lower().endswith(".jpg")]
+        files = walk.files(uri)
         if not files:
             raise DataError(f"{uri}: no .jpg file. Found in it: {contents(uri)}.\n{LAYOUT}")
         return [self._record(folder, file) for file in files]

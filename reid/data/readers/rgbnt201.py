@@ -17,7 +17,7 @@ from reid import storage
 from reid.config import Plugin
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.readers.shared.folders import contents, expand, file_name, visible
+from reid.data.readers.shared.folders import contents, expand, file_name, set_aside
 from reid.data.shards.schema import ROLES, Labels
 from reid.errors import DataError
 from reid.modality import Modality
@@ -49,14 +49,16 @@ class Reader(base.Reader):
         if not storage.exists(root):
             raise DataError(f"data.reader.path: no such folder: {root}.\n{LAYOUT}")
         records: list[Record] = []
+        walk = storage.Walk(root, ["jpg"])
         for folder, split in _SPLITS.items():
-            found = self._split(root, folder, split)
+            found = self._split(walk, root, folder, split)
             if not found:
                 raise DataError(f"{storage.join(root, folder)}: no .jpg file.\n{LAYOUT}")
             records += found
-        return records
+        self.note_left_out(walk)
+        return [*records, *set_aside(walk, self.dataset)]
 
-    def _split(self, root: str, folder: str, split: str) -> list[Record]:
+    def _split(self, walk: storage.Walk, root: str, folder: str, split: str) -> list[Record]:
         files: dict[str, dict[Modality, str]] = {}
         for modality, below in _FOLDERS.items():
             uri = storage.join(root, folder, below)
@@ -64,10 +66,8 @@ class Reader(base.Reader):
                 where = storage.join(root, folder)
                 shown = where if storage.exists(where) else root
                 raise DataError(f"{uri} is missing. Found in {shown}: {contents(shown)}.\n{LAYOUT}")
-            for file in visible(storage.list_files(uri)):
-                stem, _, suffix = file_name(file).rpartition(".")
-                if suffix.lower() == "jpg":
-                    files.setdefault(stem, {})[modality] = file
+            for file in walk.files(uri):
+                files.setdefault(file_name(file).rpartition(".")[0], {})[modality] = file
         return [self._record(folder, split, name, files[name]) for name in sorted(files)]
 
     def _record(self, folder: str, split: str, name: str, files: dict[Modality, str]) -> Record:

@@ -17,7 +17,7 @@ from reid import storage
 from reid.config import Plugin
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.readers.shared.folders import expand, file_name
+from reid.data.readers.shared.folders import expand, file_name, set_aside
 from reid.data.readers.shared.id_lists import (
     no_pictures,
     pictures_by_id,
@@ -71,7 +71,8 @@ class Reader(base.Reader):
         lists = {name: read_ids(storage.join(root, part)) for name, part in _LISTS.items()}
         require_disjoint({_LISTS[name]: ids for name, ids in lists.items()})
         all_pids = [pid for ids in lists.values() for pid in ids]
-        files = {c: pictures_by_id(storage.join(root, f"cam{c}"), all_pids) for c in CAMERAS}
+        walk = storage.Walk(root, ["jpg"])
+        files = {c: pictures_by_id(walk, storage.join(root, f"cam{c}"), all_pids) for c in CAMERAS}
         for camera, found in files.items():
             if not found:
                 raise no_pictures(storage.join(root, f"cam{camera}"), LAYOUT)
@@ -82,7 +83,8 @@ class Reader(base.Reader):
                 mine = [self._record(split, pid, c, f) for c in CAMERAS for f in files[c].get(pid, ())]
                 listed = storage.join(root, _LISTS[name])
                 records += mine or [without_pictures(self.dataset, split, pid, listed, "cam<1-6>")]
-        return records
+        self.note_left_out(walk)
+        return [*records, *set_aside(walk, self.dataset)]
 
     def _record(self, split: str, pid: int, camera: int, uri: str) -> Record:
         labels = Labels(

@@ -47,7 +47,7 @@ KNOWN_ROLES: dict[str, RoleRule] = {
 }
 
 
-_IDENTITY_EXAMPLE = ("identity", "([^/_]+)_[^/]*$")
+_EXAMPLES = {"camera": "cam(\\d+)", "identity": "([^/_]+)_[^/]*$"}
 _SPLIT_STEMS: dict[str, str] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
@@ -157,16 +157,12 @@ class Config(Plugin):
         except re.error as error:
             raise ValueError(f"not a regular expression ({error})") from None
         if groups < 1:
-            what, example = (
-                ("camera", "cam(\\d+)") if info.field_name == "camera_pattern" else _IDENTITY_EXAMPLE
-            )
-            raise ValueError(f"needs a group for the {what}, e.g. '{example}'")
+            what = str(info.field_name).partition("_")[0]
+            raise ValueError(f"needs a group for the {what}, e.g. '{_EXAMPLES[what]}'")
         return value
 
     @model_validator(mode="after")
     def _says_identities_once(self) -> Config:
         if self.manifest and self.identity_pattern:
-            raise ValueError(
-                "identity_pattern is for folders, the manifest's pid column for a manifest: keep one"
-            )
+            raise ValueError("a manifest gives identities in its pid column: leave out identity_pattern")
         return self

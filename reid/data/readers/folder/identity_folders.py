@@ -117,12 +117,16 @@ def _pictures(source: FolderSource, files: list[_File], only: Modality | None) -
 
 def _rivals(source: FolderSource, rivals: list[tuple[str, str]]) -> list[str]:
     """What to tell where two words claim one modality of a capture."""
-    return [
-        f"Captures with two pictures of {source.modalities[word].value}, named {first or 'nothing'} and {word}: {n}, "
-        f"of which {word} is a capture of its own; data.reader.modality_names={{{word}: "
-        f"{source.modalities[word].value}}} prefers it"
-        for (first, word), n in sorted(Counter(rivals).items())
-    ]
+    notes = []
+    for (first, word), n in sorted(Counter(rivals).items()):
+        if first not in source.words.configured:
+            modality = source.modalities[word].value
+            notes.append(
+                f"Captures with two pictures of {modality}, by the words {first or 'none'} and {word}: {n}, "
+                f"where {word} is a capture of its own; to prefer {word}, set "
+                f"data.reader.modality_names='{{{word}: {modality}}}'"
+            )
+    return notes
 
 
 def _file(source: FolderSource, root: str, splits: Mapping[str, RoleRule], uri: str) -> _File:
@@ -139,9 +143,8 @@ def _file(source: FolderSource, root: str, splits: Mapping[str, RoleRule], uri: 
         identity = source.identity(relative) or ""
         if not identity:
             problem = (
-                f"{uri}: data.reader.identity_pattern finds no identity in its path; correct the pattern, or "
+                f"{uri}: data.reader.identity_pattern finds no identity; correct it or move the file away."
             )
-            problem += "move the file away."
     elif not below:
         problem = f"{uri}: lies outside any identity folder; move it into its <identity>/."
     else:

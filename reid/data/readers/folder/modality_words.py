@@ -30,7 +30,7 @@ class ModalityWords:
         usual = {w: config.infrared if w in ("ir", "infrared") else m for w, m in FILE_WORDS.items()}
         self.own = {m.value: m for m in Modality}
         self.configured = {word.lower(): m for word, m in config.modality_names.items()}
-        self.known: dict[str, Modality] = {**usual, **self.own, **self.configured}
+        self.known: dict[str, Modality] = {**self.own, **usual, **self.configured}
         self._visual = {word for word, m in self.known.items() if m.is_visual}
         self._doubtful = SHORT_FILE_WORDS - self.configured.keys()
 
@@ -66,9 +66,10 @@ class ModalityWords:
         if not usual:
             return []
         read = ", ".join(f"{w} as {self.known[w].value} ({words[w]} pictures)" for w in usual)
-        example = f"data.reader.modality_names={{{usual[0]}: {self.known[usual[0]].value}}}"
+        example = f"data.reader.modality_names='{{{usual[0]}: {self.known[usual[0]].value}}}'"
         return [
-            f"Names of folders and files that are read as modalities: {read}; where that is wrong, set {example}"
+            f"Names of folders and files that are read as modalities: {read}; where that is wrong, set "
+            f"another, e.g. {example}"
         ]
 
     def _split(self, path: Sequence[str], words: set[str]) -> NamedPath:

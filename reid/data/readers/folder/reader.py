@@ -57,8 +57,9 @@ class Reader(base.Reader):
         cameras = numbered(seen_by, _CAMID_DIGITS)
         tested = self._test_identities({p.identity for p in parts if p.identity and not p.split})
         texts = identity_texts(source, identities)
-        for line in [*source.notes, *merged, *source.walk.notes()]:
+        for line in [*source.notes, *merged]:
             self.note(line)
+        self.note_left_out(source.walk)
         samples: dict[str, list[FilePart]] = defaultdict(list)
         for part in parts:
             samples[part.sample].append(part)

@@ -1,4 +1,4 @@
-"""Which folders at the top are splits or roles (train, Validation, gallery_bbox), and which are identities."""
+"""Which folders at the top are splits or roles (train, Validation, gallery_bbox), which are identities."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def split_folders(source: FolderSource, root: str) -> dict[str, RoleRule]:
         )
     if spelled and others:
         raise DataError(
-            f"{root}: split folders ({_some(spelled)}) beside others ({_some(others)}). Move the others away, "
-            f"or name them in data.reader.roles; if all of them are identities, set {_IDENTITIES}.\n{LAYOUT}"
+            f"{root}: split folders ({_some(spelled)}) beside others ({_some(others)}). Move the others "
+            f"away, or name them in data.reader.roles; if all are identities, set {_IDENTITIES}.\n{LAYOUT}"
         )
     told = [name for name in spelled if name not in plain]
     if told:

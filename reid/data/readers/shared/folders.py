@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 
 from reid import storage
+from reid.data.readers.base import Record
+from reid.data.shards.schema import Labels
 from reid.errors import DataError
 
 _SHOWN = 8
@@ -23,6 +25,15 @@ def contents(folder: str) -> str:
     names += [file_name(f) for f in storage.list_files(folder)]
     more = f", … ({len(names)} in all)" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more if names else "nothing"
+
+
+def set_aside(walk: storage.Walk, dataset: str) -> list[Record]:
+    """A record for every picture that a walk found but nobody can read, so that the build tells it."""
+    names = [(one.uri.removeprefix(walk.root).strip("/"), one.problem) for one in walk.broken]
+    return [
+        Record(Labels(sample_id=name, dataset=dataset, split="unknown", pid=-1), problem=problem)
+        for name, problem in names
+    ]
 
 
 def visible(uris: Iterable[str]) -> list[str]:

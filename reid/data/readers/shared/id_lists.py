@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from reid import storage
 from reid.data.readers.base import Record
-from reid.data.readers.shared.folders import contents, file_name, visible
+from reid.data.readers.shared.folders import contents, file_name
 from reid.data.shards.schema import Labels
 from reid.errors import DataError
 
@@ -82,17 +82,16 @@ def require_disjoint(lists: Mapping[str, Iterable[int]]) -> None:
         seen[name] = mine
 
 
-def pictures_by_id(folder: str, ids: Iterable[int]) -> dict[int, list[str]]:
+def pictures_by_id(walk: storage.Walk, folder: str, ids: Iterable[int]) -> dict[int, list[str]]:
     """The .jpg files of `<folder>/<id of four digits>`, by name, of the identities that have any.
 
     Other folders are passed over.
     """
-    there = {file_name(f): f for f in storage.list_folders(folder)}
+    there = {file_name(f): f for f in walk.folders(folder)}
     found: dict[int, list[str]] = {}
     for pid in ids:
         below = there.get(f"{pid:04d}")
-        files = visible(storage.list_files(below)) if below else []
-        if pictures := [f for f in files if f.lower().endswith(".jpg")]:
+        if below and (pictures := walk.files(below)):
             found[pid] = pictures
     return found
 

@@ -15,6 +15,7 @@ from reid.data.readers.shared.id_lists import (
     require_disjoint,
 )
 from reid.errors import DataError
+from reid.storage import Walk
 
 LAYOUT = "Expected this tree"
 
@@ -61,7 +62,7 @@ def test_pictures_are_those_of_listed_four_digit_folders_by_name(tmp_path: Path)
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
-    found = pictures_by_id(str(tmp_path), [7, 9, 10, 11])
+    found = pictures_by_id(Walk(str(tmp_path), ["jpg"]), str(tmp_path), [7, 9, 10, 11])
     assert found == {7: [f"{tmp_path}/0007/a.JPG", f"{tmp_path}/0007/b.jpg"]}
 
 
