@@ -22,7 +22,7 @@ from jobs.common import (
     show,
     start_ray,
 )
-from jobs.dry_run import DryRunOption, checked, print_dry_run
+from jobs.dry_run import DryRunOption, print_dry_run
 
 
 def train(
@@ -36,9 +36,8 @@ def train(
     """Train the run of a configuration into its run folder."""
     from pipelines.train import resolve_run, train_run
     from reid import storage
-    from reid.config.addresses import shards_uri
+    from reid.preflight import preflight
     from reid.storage.run_files import RUN_FILE
-    from reid.train.checks import check_run
 
     settings = load_config(config, preset, overrides)
     if dry_run:
@@ -47,12 +46,12 @@ def train(
             config or preset,
             dry_run,
             as_json,
-            **checked(lambda: check_run(settings), shards_uri(settings)),
+            checks=preflight(settings, "train", unbuilt=True),
         )
         return
     resolved, uri = resolve_run(settings)
     if settings.train.workers and not storage.exists(storage.join(uri, RUN_FILE)):
-        check_run(resolved)  # before Ray takes its seconds; train_run tells its lines
+        preflight(resolved, "train")  # before Ray takes its seconds; train_run tells its lines
         start_ray(settings.ray)
     result = train_run(resolved)
     info = result.run.info

@@ -23,7 +23,7 @@ from jobs.common import (
     show,
     start_ray,
 )
-from jobs.dry_run import DryRunOption, checked, print_dry_run
+from jobs.dry_run import DryRunOption, print_dry_run
 
 
 def tune(
@@ -36,8 +36,7 @@ def tune(
 ) -> None:
     """Run a search campaign and print the best trials."""
     from pipelines.tune import check_space, result_lines, tune_runs
-    from reid.config.addresses import shards_uri
-    from reid.train.checks import check_run
+    from reid.preflight import preflight
 
     settings = load_config(config, preset, overrides)
     check_space(settings)
@@ -47,10 +46,10 @@ def tune(
             config or preset,
             dry_run,
             as_json,
-            **checked(lambda: check_run(settings), shards_uri(settings)),
+            checks=preflight(settings, "tune", unbuilt=True),
         )
         return
-    check_run(settings)  # before Ray takes its seconds; tune_runs tells its lines
+    preflight(settings, "tune")  # before Ray takes its seconds; tune_runs tells its lines
     start_ray(settings.ray)
     result = tune_runs(settings)
     show({"trials": result.trials, "uri": result.uri}, as_json, result_lines(result))

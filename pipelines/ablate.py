@@ -26,13 +26,14 @@ from reid.evaluate.plan import plan_evaluation
 from reid.evaluate.protocols.pairing_names import gallery_name, parse_gallery, split_pairing
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import canonical, parse_subset, subset_name
+from reid.preflight import preflight
 from reid.runs.folder import RunFolder
 from reid.runs.run import load_run
+from reid.runs.untrained import untrained_model
 from reid.storage.run_files import RUN_FILE
 from reid.studies.ladders import Ladder, apply, differences, load_ladder
-from reid.studies.ladders.fitting import untrained_model, used_groups, without_idle_groups
+from reid.studies.ladders.fitting import used_groups, without_idle_groups
 from reid.studies.ladders.table import AblationTable, SeedResults, TableRow
-from reid.train.checks import check_run
 
 Explain = Callable[[Exception], str]
 
@@ -142,7 +143,7 @@ def prepare(plan: AblationPlan) -> Campaign:
         cells.append((replace(cell, config=config), uri))
         prints.append([cell.row, cell.seed, uri.rpartition("/")[2]])
     for cell, _ in cells[: len(plan.rows)]:
-        check_run(cell.config)
+        preflight(cell.config, "train")
         known = plan_evaluation(cell.config)
         if plan.config.evaluate.protocol == AUTO_PROTOCOL:  # the table names what was chosen
             plan = replace(plan, config=override(plan.config, {"evaluate.protocol": known.protocol.name}))

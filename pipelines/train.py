@@ -22,10 +22,10 @@ from reid.config import Config, load, override
 from reid.config.addresses import run_fingerprint, run_uri, shards_uri
 from reid.data.shards.shard_set import ShardSet
 from reid.evaluate.protocols.choice import check_name
+from reid.preflight import preflight
 from reid.runs.folder import RunFolder
 from reid.storage.run_files import RUN_FILE
 from reid.train.checks import FIELD as VAL_PROTOCOL
-from reid.train.checks import check_run
 from reid.train.loop import EpochReport, train
 from reid.train.state import STATE_FILE
 
@@ -43,12 +43,12 @@ class TrainResult:
 
 def train_run(config: Config, out: Say = say) -> TrainResult:
     """Train the config's run, or return it when it is finished. Raises TrainingError with the first cause,
-    ConfigError, before any work, for a validation that the labels cannot bear.
+    before any work, what `preflight` refuses.
     """
     config, uri = resolve_run(config)
     if storage.exists(storage.join(uri, RUN_FILE)):
         return TrainResult(RunFolder.open(uri), trained=False)
-    for line in check_run(config):
+    for line in preflight(config, "train"):
         out(f"train: {line}")
     if config.train.workers == 0:
         _train_here(config, uri, out)

@@ -25,7 +25,7 @@ from reid.config import Config, load, override
 from reid.config.addresses import tune_uri
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, TrainingError
-from reid.train.checks import check_run
+from reid.preflight import preflight
 from reid.train.loop import EpochReport, train
 
 SPACES: dict[str, int | None] = {"choice": None, "uniform": 2, "loguniform": 2, "randint": 2}
@@ -51,7 +51,7 @@ def tune_runs(config: Config, out: Say = say) -> TuneResult:
     check_space(config)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     config, _ = resolve_run(config)
-    for line in check_run(config):
+    for line in preflight(config, "tune"):
         out(f"tune: {line}")
     settings = config.tune
     epochs = settings.epochs or config.train.epochs

@@ -116,6 +116,8 @@ class ReIDModel(nn.Module, ABC):
     """Name -> part of the vector; in matched models the parts of a missing modality are zero."""
     completes: bool = False
     """Whether a matched model fills in missing modalities, so that every vector has all blocks."""
+    needs_whole_rows: bool = False
+    """Whether each row of a training batch must have every modality of the data."""
     prune: bool = True
     """Skip computations that cannot change an embedding. False runs the whole network, e.g. to count it."""
 

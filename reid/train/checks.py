@@ -1,41 +1,22 @@
-"""Checks of a training run from labels and configuration alone, before any work.
-
-`python -m jobs.train` runs them before it starts Ray; its dry run and the doctor run them, too.
-"""
+"""Checks of a run's validation from labels alone, before any work; preflight and training call them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reid.config import Config, ValConfig
-from reid.config.addresses import shards_uri
-from reid.data.shards.shard_set import Identity, ShardSet
-from reid.evaluate.protocols.choice import ProtocolChoice, check_name, choose_protocol
+from reid.config import ValConfig
+from reid.data.shards.shard_set import Identity
+from reid.evaluate.protocols.choice import ProtocolChoice, choose_protocol
 from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.support import check_support
 from reid.runs.identities import LEAST, split_identities
 
 FIELD = "train.val.protocol"
+FEW = 10
+"""Validation on fewer identities is labelled wherever its numbers are told."""
 WITHOUT = ", or set train.val.fraction=0 to train without validation"
-
-
-def check_run(config: Config) -> list[str]:
-    """Lines for the user about a run's validation. Raises ConfigError when it cannot work.
-
-    Reads the labels of the configured shard set; raises DataError when there is none.
-    """
-    check_name(config.train.val.protocol, FIELD)
-    shards = ShardSet.open(shards_uri(config))
-    train, own = list(shards.identities("train")), list(shards.identities("val"))
-    held_out, notes = held_out_identities(config.train.val, config.seed, train, own)
-    if not held_out:
-        return notes
-    wanted = set(held_out)
-    rows = (s for s in shards.light("val" if own else "train") if s.identity in wanted)
-    chosen = validation_of(config.train.val, [SampleLabels.of(s) for s in rows])
-    return [*notes, *([f"validation: {chosen.note}"] if chosen.note else [])]
 
 
 def held_out_identities(
@@ -55,6 +36,29 @@ def held_out_identities(
         f"validation: train.val.fraction={settings.fraction:g} of {len(train)} training identities is "
         f"{share}, and fewer than {LEAST} cannot be distinguished: {LEAST} are held out."
     ]
+
+
+def validation_notes(identities: int) -> list[str]:
+    """A line about a validation on few identities.
+
+    >>> validation_notes(12), len(validation_notes(4))
+    ([], 1)
+    """
+    if identities >= FEW:
+        return []
+    return [
+        f"validation: on {identities} identities only; with fewer than {FEW} its numbers are rough, and so "
+        "are the choice of the best epoch and the calibration. Raise train.val.fraction, or bring more."
+    ]
+
+
+def of_few(identities: int | float | None) -> str:
+    """What a number of the validation is followed by: "" unless it is of few identities.
+
+    >>> of_few(4), of_few(40)
+    (' (of 4 identities only)', '')
+    """
+    return f" (of {identities:g} identities only)" if identities is not None and identities < FEW else ""
 
 
 def choose_validation(name: str, labels: Sequence[SampleLabels]) -> ProtocolChoice:

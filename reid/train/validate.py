@@ -92,11 +92,17 @@ class Validator:
         check_validation(ProtocolChoice(self.protocol), self.labels, self._pairings(model))
 
     def _pairings(self, model: ReIDModel) -> list[Pairing]:
-        present = {m for row in self.labels for m in row.modalities}
-        pairings = validation_pairings(model, present, self.gallery)
-        if self.protocol.config.asked == "to_rgb":  # a photo would find itself: such protocols keep it
-            pairings = [p for p in pairings if p.query_used != p.gallery_used] or pairings
-        return pairings
+        return measured_pairings(self.protocol, model, self.labels, self.gallery)
+
+
+def measured_pairings(
+    protocol: Protocol, model: ReIDModel, labels: Sequence[SampleLabels], gallery: Subset
+) -> list[Pairing]:
+    """The pairings that a validation measures: those of the model, as far as the protocol asks for them."""
+    pairings = validation_pairings(model, {m for row in labels for m in row.modalities}, gallery)
+    if protocol.config.asked == "to_rgb":  # a photo would find itself: such protocols keep it
+        pairings = [p for p in pairings if p.query_used != p.gallery_used] or pairings
+    return pairings
 
 
 def validation_pairings(

@@ -42,7 +42,7 @@ def test_a_workers_refusal_comes_back_as_itself_and_is_not_retried(
 
     one = ("data.reader.cameras=1", "data.reader.captures=4")
     built(tmp_path, *one)
-    monkeypatch.setattr("pipelines.train.check_run", lambda config: [])
+    monkeypatch.setattr("pipelines.train.preflight", lambda config, verb: [])
     asked = ("train.workers=1", "train.max_failures=3", "train.val.fraction=0.5")
     config = config_of(tmp_path, *one, *asked, "train.val.protocol=cross_camera")
     with pytest.raises(ConfigError, match=r"^train\.val\.protocol: under cross_camera") as caught:

@@ -106,7 +106,12 @@ def namespace(world: World) -> dict[str, Any]:
 
     libraries = {"reid": reid, "np": np, "torch": torch, "Image": Image, "Path": Path}
     gallery = world.retriever.gallery
-    return libraries | {"run": world.run, "gallery": gallery, "retriever": world.retriever}
+    return libraries | {
+        "config": world.config,
+        "run": world.run,
+        "gallery": gallery,
+        "retriever": world.retriever,
+    }
 
 
 def _item(number: int, sample: Sample) -> NewItem:

@@ -15,8 +15,8 @@ from reid.config.addresses import run_fingerprint
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
+from reid.preflight import preflight
 from reid.runs.folder import RunFolder
-from reid.train.checks import check_run
 from reid.train.loop import EpochReport, train
 from reid.train.state import STATE_FILE
 from tests.support.models.rank_comparison import MEAN_WITH_TEXT, same
@@ -105,10 +105,11 @@ def test_validation_follows_its_own_protocol(
     shards = write_shards(tmp_path / "shards", taken)
     fields = ("train.val.fraction=0.25", f"data.shards={shards.root}", "train.epochs=1")
     across = configure(*fields, "train.val.protocol=cross_camera", "evaluate.protocol=all")
-    for refused in (lambda: check_run(across), lambda: train(across, str(tmp_path / "run"))):
+    for refused in (lambda: preflight(across, "train"), lambda: train(across, str(tmp_path / "run"))):
         with pytest.raises(ConfigError, match=r"^train\.val\.protocol: under cross_camera.*=auto"):
             refused()
-    (told,) = check_run(configure(*fields))
+    told, few = preflight(configure(*fields), "train")
+    assert "on 2 identities only" in few
     assert told.startswith("validation: one camera: train.val.protocol=auto is the protocol roles")
     for protocol in ("roles", "all", "auto"):
         metrics = train(configure(*fields, f"train.val.protocol={protocol}"), "", finish=False)
@@ -117,8 +118,10 @@ def test_validation_follows_its_own_protocol(
 
 def test_two_at_least_are_held_out_and_the_run_says_so(configure: Configure) -> None:
     """Among the pictures of one identity everything found is right."""
-    assert check_run(configure("train.val.fraction=0.25")) == []
-    (told,) = check_run(configure("train.val.fraction=0.01"))
+    (few,) = preflight(configure("train.val.fraction=0.25"), "train")
+    assert few.startswith("validation: on 2 identities only; with fewer than 10 its numbers are rough")
+    told, again = preflight(configure("train.val.fraction=0.01"), "train")
+    assert again == few
     assert "train.val.fraction=0.01 of 8 training identities is 0" in told and "2 are held out" in told
 
 

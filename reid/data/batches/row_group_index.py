@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,6 +51,41 @@ class LeftOut:
         return "; and ".join(parts)
 
 
+class ChunkCounter:
+    """How often each identity can be drawn, and which ones the sampler leaves out."""
+
+    def __init__(self, labels: Container[Identity], sampler: Sampler) -> None:
+        self.left_out = LeftOut()
+        self._labels, self._sampler = labels, sampler
+        self._known: dict[tuple[tuple[Subset, int], ...], tuple[int, int]] = {}
+
+    def chunks(self, identity: Identity, counts: Counts) -> int:
+        """Number of chunks of an identity; 0 without a label, or if it is left out, which is recorded.
+
+        Raises TrainingError for an identity that the sampler refuses.
+        """
+        if identity not in self._labels:
+            return 0
+        key = tuple(counts.items())
+        if key not in self._known:
+            if self._sampler.refuses(counts):
+                lacking = subset_name(self._sampler.lacks(counts)).replace("+", ", ")
+                raise TrainingError(
+                    f"train.batch.incomplete: identity {identity[0]}/{identity[1]} lacks {lacking} for a "
+                    "complete tuple. Generate it (build.generate), take it out of data.modalities, or set "
+                    "train.batch.incomplete to skip or allow."
+                )
+            self._known[key] = self._sampler.chunks(counts), self._sampler.unused(counts)
+        chunks, unused = self._known[key]
+        if chunks == 0:
+            self.left_out.lacking.update(self._sampler.lacks(counts))
+            self.left_out.identities += 1
+            self.left_out.example = identity if self.left_out.identities == 1 else self.left_out.example
+        else:
+            self.left_out.captures += unused
+        return chunks
+
+
 class GroupIndex:
     """The row groups of a split that contain identities with a label and at least one chunk."""
 
@@ -61,9 +96,8 @@ class GroupIndex:
 
         Raises TrainingError for identities that the sampler refuses.
         """
-        self.left_out = LeftOut()
-        self._labels, self._sampler = labels, sampler
-        self._known: dict[tuple[tuple[Subset, int], ...], tuple[int, int]] = {}
+        counter = ChunkCounter(labels, sampler)
+        self.left_out = counter.left_out
         files: list[str] = []
         row_bytes: list[float] = []
         flat = {name: array("i") for name in ("label", "rows", "chunks", "file", "place")}
@@ -78,7 +112,7 @@ class GroupIndex:
                 scan = _scan(shards, split)
             for place, group in enumerate(_group_counts(shard, scan)):
                 for identity, rows, counts in group:
-                    chunks = self._chunks(identity, counts)
+                    chunks = counter.chunks(identity, counts)
                     if chunks:
                         flat["label"].append(labels[identity])
                         flat["rows"].append(rows)
@@ -124,28 +158,17 @@ class GroupIndex:
         """Location of a row group."""
         return GroupRef(self._files[self._file[group]], int(self._place[group]), 0, ())
 
-    def _chunks(self, identity: Identity, counts: Counts) -> int:
-        """Number of chunks of an identity; 0 without a label, or if it is left out, which is recorded."""
-        if identity not in self._labels:
-            return 0
-        key = tuple(counts.items())
-        if key not in self._known:
-            if self._sampler.refuses(counts):
-                lacking = subset_name(self._sampler.lacks(counts)).replace("+", ", ")
-                raise TrainingError(
-                    f"train.batch.incomplete: identity {identity[0]}/{identity[1]} lacks {lacking} for a "
-                    "complete tuple. Generate it (build.generate), take it out of data.modalities, or set "
-                    "train.batch.incomplete to skip or allow."
-                )
-            self._known[key] = self._sampler.chunks(counts), self._sampler.unused(counts)
-        chunks, unused = self._known[key]
-        if chunks == 0:
-            self.left_out.lacking.update(self._sampler.lacks(counts))
-            self.left_out.identities += 1
-            self.left_out.example = identity if self.left_out.identities == 1 else self.left_out.example
-        else:
-            self.left_out.captures += unused
-        return chunks
+
+def identity_subsets(shards: ShardSet, split: str) -> dict[Identity, Counts]:
+    """Captures of each identity of a split by their modalities, as the manifest or else the rows tell."""
+    found: dict[Identity, Counter[Subset]] = defaultdict(Counter)
+    mine = [shard for shard in shards.manifest.shards if shard.split == split]
+    scan = _scan(shards, split) if any(map(_needs_scan, mine)) else None
+    for shard in mine:
+        for group in _group_counts(shard, scan):
+            for identity, _, counts in group:
+                found[identity].update(counts)
+    return dict(found)
 
 
 def _needs_scan(shard: Shard) -> bool:

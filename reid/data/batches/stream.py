@@ -21,6 +21,7 @@ import numpy as np
 
 from reid.config import BatchConfig
 from reid.data.batches.batch import Batch
+from reid.data.batches.batch_checks import check_batch
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.collate import Collator
 from reid.data.batches.epoch_plan import EpochPlan, assign
@@ -74,14 +75,7 @@ class BatchStream:
         place: StreamPlace,
         split: str = "train",
     ) -> None:
-        """Raises ConfigError for a P that the ranks cannot share or modalities that do not suit the sampler.
-
-        Raises TrainingError for too few usable identities.
-        """
-        if config.identities % place.world:
-            raise ConfigError(
-                f"train.batch.identities: {config.identities} is not a multiple of {place.world} workers."
-            )
+        """Raises ConfigError for modalities that do not suit the sampler, and what `check_batch` raises."""
         if config.sampler == "tuple" and config.pairing == "same_id" and "mask" in collator.auxiliary:
             raise ConfigError(
                 "train.batch.pairing: same_id lays pictures of several captures into a row, and the model's "
@@ -93,12 +87,7 @@ class BatchStream:
         self.identities = config.identities // place.world
         self.index = GroupIndex(shards, split, labels, self.sampler)
         left_out = str(self.index.left_out)
-        if self.index.identities < config.identities:
-            raise TrainingError(
-                f"train.batch.identities: a batch needs {config.identities} identities, training has "
-                f"{self.index.identities}{f' (left out: {left_out})' if left_out else ''}. Lower "
-                "train.batch.identities or bring more data."
-            )
+        check_batch(config, self.index.identities, left_out, place.world)
         if left_out and place.rank == 0:
             log.warning("train.batch.sampler %s leaves out %s.", config.sampler, left_out)
         self.rows = int(self.index.rows.sum())

@@ -92,6 +92,7 @@ class Model(ReIDModel):
             raise ConfigError("data.modalities: the baseline needs at least one visual modality.")
         self.image_tower = ImageTower(config.tower, context.height, context.width)
         self.regime = Regime.MATCHED if config.fusion == "concat" else Regime.ANY_TO_ANY
+        self.needs_whole_rows = config.fusion == "concat"
         if Modality.TEXT in context.modalities:
             if config.fusion == "concat":
                 raise ConfigError(

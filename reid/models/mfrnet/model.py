@@ -150,6 +150,7 @@ class Model(ReIDModel):
         cameras = context.num_cameras if config.camera_embedding else 0
         self.class_bias = ClassBias(width, cameras, config.modality_embedding)
         self.ffm: FeatureFusion | None = None
+        self.needs_whole_rows = not config.ffm.enabled
         if config.ffm.enabled:
             self.ffm = FeatureFusion(config.ffm, width, self.modalities, config.official.raw_alone)
             self.completes = True

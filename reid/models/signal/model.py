@@ -94,6 +94,7 @@ class Model(ReIDModel):
     """The Signal model. Training needs every modality in every row; queries and items may lack some."""
 
     regime = Regime.MATCHED
+    needs_whole_rows = True
 
     def __init__(self, config: Config, context: ModelContext) -> None:
         super().__init__()

@@ -105,6 +105,7 @@ class Model(ReIDModel):
     """
 
     regime = Regime.MATCHED
+    needs_whole_rows = True
 
     def __init__(self, config: Config, context: ModelContext) -> None:
         super().__init__()

@@ -1,26 +1,12 @@
-"""What a row's model is like before any is trained, and an optimiser that fits it."""
+"""The optimiser groups that fit a row's model, known before any is trained."""
 
 from __future__ import annotations
 
 import re
 
-import torch
-
 from reid.config import Config, override
 from reid.errors import AnyReIDError, ConfigError
-from reid.models.base import ModelContext, ReIDModel
-from reid.models.registry import build_model
-
-
-def untrained_model(config: Config) -> ReIDModel:
-    """The model for its names and abilities, without memory for its weights where that is possible."""
-    data = config.data
-    context = ModelContext(2, 2, data.height, data.width, data.modalities)
-    try:
-        with torch.device("meta"):
-            return build_model(config.model, context)
-    except RuntimeError:  # its constructor reads values
-        return build_model(config.model, context)
+from reid.runs.untrained import untrained_model
 
 
 def used_groups(config: Config) -> set[str]:

@@ -18,8 +18,8 @@ from reid.models.mixer.model import Model
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
 from reid.runs.describe import PUBLISHED, gmac
+from reid.runs.untrained import untrained_model as ladder_shell
 from reid.studies.ladders import apply, load_ladder
-from reid.studies.ladders.fitting import untrained_model as ladder_shell
 from reid.train.optimizer import build_optimizer, learning_rate
 from tests.support.places import GOLDEN_FOLDER, ROOT
 

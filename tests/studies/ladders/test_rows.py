@@ -16,8 +16,9 @@ from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
 from reid.runs.describe import PUBLISHED
+from reid.runs.untrained import untrained_model
 from reid.studies.ladders import LadderRow, apply, differences, ladders, load_ladder
-from reid.studies.ladders.fitting import untrained_model, used_groups, without_idle_groups
+from reid.studies.ladders.fitting import used_groups, without_idle_groups
 from reid.train.optimizer import build_optimizer
 
 BASE = "baseline/synthetic"
