@@ -39,11 +39,13 @@ def ablate(
     """Run a ladder of configurations and print its table; --dry-run lists what is finished."""
     from pipelines.ablate import ablate_runs, plan_ablation, prepare
     from reid.errors import AnyReIDError, TrainingError
+    from reid.preflight import preflight
 
     settings = load_config(config, preset, overrides)
     plan = plan_ablation(settings)
     if dry_run:
-        print_dry_run(settings, config or preset, dry_run, as_json, ablate=plan.to_dict())
+        checks = preflight(settings, "ablate", unbuilt=True)
+        print_dry_run(settings, config or preset, dry_run, as_json, checks=checks, ablate=plan.to_dict())
         return
     campaign = prepare(plan)
     if campaign.needs_ray:

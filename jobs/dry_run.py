@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,16 +88,3 @@ def _print(section: BaseModel, tree: dict[str, Any], base: str, how: DryRun, ext
     lines = [told, *(strict_yaml.dump(extra).splitlines() if extra else [])]
     print("\n".join(f"# {line}".rstrip() for line in lines))
     print(strict_yaml.dump(tree), end="")
-
-
-def checked(check: Callable[[], Sequence[str]], built: str) -> dict[str, Any]:
-    """For a dry run: what a verb would check before it starts, as far as its data set is built.
-
-    Raises what the verb itself would raise.
-    """
-    from reid import storage
-    from reid.data.shards.manifest import MANIFEST
-
-    if not storage.exists(storage.join(built, MANIFEST)):
-        return {"checks": [f"not checked: no shard set at {built}"]}
-    return {"checks": list(check())}

@@ -28,7 +28,7 @@ from jobs.common import (
     show,
     start_ray,
 )
-from jobs.dry_run import DryRunOption, checked, print_dry_run
+from jobs.dry_run import DryRunOption, print_dry_run
 from reid.errors import UsageError
 
 CompareOption = Annotated[
@@ -62,8 +62,8 @@ def evaluate(
         raise UsageError("--out goes with --compare; a run's own report lies in its folder.")
     from pipelines.devices import device_beside_actors
     from pipelines.evaluation.evaluate import evaluate_run, report_lines
-    from reid.config.addresses import shards_uri
     from reid.evaluate.plan import plan_evaluation
+    from reid.preflight import preflight
     from reid.runs.run import load_run
 
     settings = load_config(config, preset, overrides)
@@ -73,9 +73,10 @@ def evaluate(
             config or preset,
             dry_run,
             as_json,
-            **checked(lambda: plan_evaluation(settings).lines, shards_uri(settings)),
+            checks=preflight(settings, "evaluate", unbuilt=True),
         )
         return
+    preflight(settings, "evaluate")  # before Ray takes its seconds; evaluate_run tells its lines
     run = load_run(run_uri_of(settings), device_beside_actors(settings))
     plan = plan_evaluation(settings)
     if settings.evaluate.actors:

@@ -36,12 +36,17 @@ def index(
     """Embed the gallery side and add what is missing."""
     from pipelines.devices import device_beside_actors
     from pipelines.index import index_run
+    from pipelines.progress import say
+    from reid.preflight import preflight
     from reid.runs.run import load_run
 
     settings = load_config(config, preset, overrides)
     if dry_run:
-        print_dry_run(settings, config or preset, dry_run, as_json)
+        checks = preflight(settings, "index", unbuilt=True)
+        print_dry_run(settings, config or preset, dry_run, as_json, checks=checks)
         return
+    for line in preflight(settings, "index"):
+        say(f"index: {line}")
     run = load_run(run_uri_of(settings), device_beside_actors(settings))
     if settings.evaluate.actors:
         start_ray(settings.ray)

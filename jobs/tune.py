@@ -35,11 +35,10 @@ def tune(
     debug: DebugOption = False,
 ) -> None:
     """Run a search campaign and print the best trials."""
-    from pipelines.tune import check_space, result_lines, tune_runs
+    from pipelines.tune import result_lines, tune_runs
     from reid.preflight import preflight
 
     settings = load_config(config, preset, overrides)
-    check_space(settings)
     if dry_run:
         print_dry_run(
             settings,

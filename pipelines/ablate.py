@@ -15,7 +15,6 @@ from typing import Any
 from pipelines.devices import device_beside_actors
 from pipelines.embed import embed_requests
 from pipelines.evaluation.evaluate import evaluate_run
-from pipelines.evaluation.pairings import choose_pairings
 from pipelines.progress import Say, duration, say
 from pipelines.train import resolve_run, train_requests, train_run
 from reid import storage
@@ -27,12 +26,13 @@ from reid.evaluate.protocols.pairing_names import gallery_name, parse_gallery, s
 from reid.evaluate.protocols.protocol import get_protocol
 from reid.modality import canonical, parse_subset, subset_name
 from reid.preflight import preflight
+from reid.preflight.pairings import choose_pairings
 from reid.runs.folder import RunFolder
 from reid.runs.run import load_run
 from reid.runs.untrained import untrained_model
 from reid.storage.run_files import RUN_FILE
-from reid.studies.ladders import Ladder, apply, differences, load_ladder
-from reid.studies.ladders.fitting import used_groups, without_idle_groups
+from reid.studies.ladders import Ladder, differences
+from reid.studies.ladders.fitting import row_configs
 from reid.studies.ladders.table import AblationTable, SeedResults, TableRow
 
 Explain = Callable[[Exception], str]
@@ -90,13 +90,11 @@ class AblationResult:
 
 def plan_ablation(config: Config) -> AblationPlan:
     """Rows × seeds. Raises UsageError for an unknown ladder, ConfigError for a bad row or field."""
-    ladder = load_ladder(config.ablate.ladder or config.model.name)
-    used = used_groups(config)
+    ladder, picked = row_configs(config)
     rows: list[TableRow] = []
     configs: list[Config] = []
     twins: dict[str, TableRow] = {}
-    for row in ladder.pick(config.ablate.rows):
-        changed = without_idle_groups(apply(config, row), used, row.name)
+    for row, changed in picked:
         twin = twins.get(key := run_fingerprint(changed, shards_uri(changed)))
         same_as = None if twin is None else twin.name
         rows.append(TableRow(row.name, row.note, differences(config, changed), same_as))
@@ -131,19 +129,20 @@ class Campaign:
         return embeds or any(cell.config.train.workers for cell, _ in self.unfinished)
 
 
-def prepare(plan: AblationPlan) -> Campaign:
+def prepare(plan: AblationPlan, out: Say = say) -> Campaign:
     """Find data, weights and pairings of every row before any is trained.
 
     Raises DataError for a set that is not built, WeightsError for a run to start from that is not there,
-    ConfigError for an `ablate.subset` that is not evaluated, or a protocol that the labels cannot bear.
+    ConfigError for an `ablate.subset` that is not evaluated, and what `preflight` refuses.
     """
+    for line in preflight(plan.config, "ablate"):
+        out(f"ablate: {line}")
     cells, prints = [], []
     for cell in plan.cells:
         config, uri = _resolved(cell)
         cells.append((replace(cell, config=config), uri))
         prints.append([cell.row, cell.seed, uri.rpartition("/")[2]])
     for cell, _ in cells[: len(plan.rows)]:
-        preflight(cell.config, "train")
         known = plan_evaluation(cell.config)
         if plan.config.evaluate.protocol == AUTO_PROTOCOL:  # the table names what was chosen
             plan = replace(plan, config=override(plan.config, {"evaluate.protocol": known.protocol.name}))

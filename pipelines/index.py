@@ -21,8 +21,8 @@ from reid.evaluate.protocols.choice import sides_of
 from reid.evaluate.protocols.items import SampleLabels, parts_key
 from reid.gallery.rows import Item
 from reid.gallery.store import Gallery
-from reid.modality import ORDER, Modality, Subset, all_subsets, canonical, parse_subset, subset_name
-from reid.models.base import Regime, ReIDModel
+from reid.modality import ORDER, Subset, canonical, subset_name
+from reid.preflight.gallery_subsets import choose_subsets
 from reid.runs.auxiliary_record import auxiliary_record
 from reid.runs.run import Run
 
@@ -77,19 +77,6 @@ def index_run(config: Config, run: Run, out: Say = say) -> IndexResult:
     )
     _add(config, shards, gallery, {n: vectors_of[n] for n in wanted}, features, out)
     return IndexResult(gallery, len(wanted), len(known))
-
-
-def choose_subsets(asked: Sequence[str] | None, model: ReIDModel, present: Subset) -> list[Subset]:
-    """The gallery subsets to embed: as configured, or RGB (any-to-any), or every subset (matched)."""
-    if asked is not None:
-        subsets = [parse_subset(s) for s in asked]
-        for subset in subsets:
-            model.pairing(subset, subset)
-        return subsets
-    side = canonical(set(present) & model.gallery_modalities)
-    if model.regime is Regime.ANY_TO_ANY and Modality.RGB in side:
-        return [(Modality.RGB,)]
-    return all_subsets(side)
 
 
 def _vectors(

@@ -18,6 +18,7 @@ from typing import Any
 from pipelines.devices import device_here
 from pipelines.progress import Say, say
 from pipelines.resources import Request
+from pipelines.stopping import tune_stops
 from pipelines.train import resolve_run
 from pipelines.waiting import give_up, wait_for, watched
 from reid import storage
@@ -28,7 +29,7 @@ from reid.errors import ConfigError, TrainingError
 from reid.preflight import preflight
 from reid.train.loop import EpochReport, train
 
-SPACES: dict[str, int | None] = {"choice": None, "uniform": 2, "loguniform": 2, "randint": 2}
+STOPPING = "tune: stopping; finished trials are kept, a second Ctrl-C does not wait for the others"
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,16 @@ class TuneResult:
 
 
 def tune_runs(config: Config, out: Say = say) -> TuneResult:
-    """Run or go on with the config's search. Raises ConfigError for a bad space, before anything starts."""
+    """Run or go on with the config's search. Raises, before anything starts, what `preflight` refuses.
+
+    Ctrl-C and SIGTERM end it with the state kept: finished trials are not run again, others begin anew.
+    """
     import optuna
     import ray
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    check_space(config)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     config, _ = resolve_run(config)
     for line in preflight(config, "tune"):
@@ -106,7 +109,7 @@ def tune_runs(config: Config, out: Say = say) -> TuneResult:
                 callbacks=[trial_lines(out, settings.trials)],
             ),
         )
-    with watched("tune", requests, config.ray, out):
+    with watched("tune", requests, config.ray, out), tune_stops(lambda: out(STOPPING)):
         try:
             grid = tuner.fit()
         except Exception:
@@ -153,37 +156,6 @@ def trial(params: dict[str, Any], tree: dict[str, Any], epochs: int) -> None:
 
     device = device_here(config.train.gpus_per_worker, "train.gpus_per_worker")
     train(config, "", device=device, report=report, finish=False)
-
-
-def check_space(config: Config) -> None:
-    """Raise ConfigError for an empty space, a field that does not exist, or bounds that make no sense."""
-    if not config.tune.space:
-        raise ConfigError("tune.space: empty; e.g. train.optim.lr: {loguniform: [1e-4, 1e-2]}.")
-    for field, entry in config.tune.space.items():
-        where = f"tune.space.{field}"
-        if len(entry) != 1:
-            raise ConfigError(f"{where}: give exactly one of {', '.join(SPACES)}.")
-        (kind, values), *_ = entry.items()
-        wanted = SPACES[kind]
-        if not values or (wanted is not None and len(values) != wanted):
-            raise ConfigError(
-                f"{where}.{kind}: expected {wanted or 'at least one'} value(s), got {values!r}."
-            )
-        drawn = list(values) if wanted is None else _bounds(kind, values, f"{where}.{kind}")
-        for value in drawn:
-            override(config, {field: value})  # an unknown field or a wrong type is told here
-
-
-def _bounds(kind: str, values: list[Any], where: str) -> list[float]:
-    """What a range may draw: its bounds and, if it draws fractions, one between. Raises ConfigError."""
-    if not all(isinstance(v, int | float) for v in values):
-        raise ConfigError(f"{where}: expected two numbers, got {values!r}.")
-    low, high = values
-    if not low < high:
-        raise ConfigError(f"{where}: the lower bound {low} is not below {high}.")
-    if kind == "loguniform" and low <= 0:
-        raise ConfigError(f"{where}: bounds must be above 0, got {low}.")
-    return [low, high] if kind == "randint" else [low, high, low + (high - low) / math.pi]
 
 
 def search_space(config: Config) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from pipelines.embed import Vector, embed_work
 from pipelines.evaluation.figures import all_similarities, best_projection, routing_maps
-from pipelines.evaluation.pairings import choose_pairings
 from pipelines.evaluation.ranked_lists import Pictures, ranked_lists
 from pipelines.progress import Say, say
 from reid import storage
@@ -18,7 +17,7 @@ from reid.config import Config, fingerprint
 from reid.config.addresses import evaluation_uri
 from reid.data.images import decode_rgb
 from reid.data.shards.shard_set import ShardSet
-from reid.evaluate.evaluator import EmbeddingTask, PairingScores, embedding_tasks, score_pairing, select_items
+from reid.evaluate.evaluator import EmbeddingTask, PairingScores, embedding_tasks, score_pairing
 from reid.evaluate.metrics.colour_histogram import colour_histogram
 from reid.evaluate.metrics.retrieval import RetrievalMetrics, bootstrap_map
 from reid.evaluate.metrics.trials import TrialMetrics
@@ -32,6 +31,7 @@ from reid.evaluate.report.rendering import write_report
 from reid.evaluate.report.results import Evaluation, SubsetResult
 from reid.evaluate.support import check_support
 from reid.modality import Modality, Subset, canonical, subset_name
+from reid.preflight.pairings import measured_pairings
 from reid.runs.run import Run
 
 RGB = (Modality.RGB,)
@@ -60,8 +60,7 @@ def evaluate_run(
     for line in plan.lines:
         out(f"evaluate: {line}")
     present = canonical(m for row in labels for m in row.modalities)
-    pairings = choose_pairings(config, run.model, present)
-    pairings, empty = _answerable(protocol, labels, pairings, everything=settings.subsets is None)
+    pairings, empty = measured_pairings(config, run.model, protocol, labels)
     check_support(ProtocolChoice(protocol), labels, pairings, what=f"the {settings.split} split")
     features = _embed(config, run, shards, embedding_tasks(protocol, labels, pairings), labels, out)
     scored = [score_pairing(protocol, labels, pairing, features, settings.rerank) for pairing in pairings]
@@ -103,20 +102,6 @@ def _sampling(protocol: Protocol) -> str | None:
         return protocol.sampling
     digest = storage.sha256(storage.read_bytes(storage.absolute(drawn.permutations)))
     return f"{protocol.sampling} SHA-256 {digest}."
-
-
-def _answerable(
-    protocol: Protocol, labels: Sequence[SampleLabels], pairings: list[Pairing], everything: bool
-) -> tuple[list[Pairing], list[Pairing]]:
-    """Pairings with queries and gallery items, and those without, which `everything` may leave out."""
-    if not everything:
-        return pairings, []
-    full: list[Pairing] = []
-    empty: list[Pairing] = []
-    for pairing in pairings:
-        queries, gallery = select_items(protocol, labels, pairing)
-        (full if queries.items and gallery.items else empty).append(pairing)
-    return full or pairings, empty if full else []
 
 
 def _embed(

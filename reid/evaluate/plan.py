@@ -40,16 +40,20 @@ def plan_evaluation(config: Config) -> EvaluationPlan:
 
     Raises DataError for a split without samples, ConfigError when no query has a match.
     """
-    settings = config.evaluate
     shards = ShardSet.open(shards_uri(config))
-    splits: Sequence[str] = (settings.split,)
-    if settings.protocol != AUTO_PROTOCOL:
-        splits = get_protocol(settings.protocol).with_split(settings.split).splits
-    labels = [SampleLabels.of(s) for split in splits for s in _samples(shards, split)]
+    labels = [SampleLabels.of(s) for split in evaluated_splits(config) for s in _samples(shards, split)]
     chosen = choose_evaluation(config, labels)
-    if settings.protocol == AUTO_PROTOCOL:
+    if config.evaluate.protocol == AUTO_PROTOCOL:
         config = override(config, {"evaluate.protocol": chosen.protocol.name})
     return EvaluationPlan(config, shards, chosen.protocol, labels, chosen.note)
+
+
+def evaluated_splits(config: Config) -> Sequence[str]:
+    """The splits whose samples the protocol uses. Raises ConfigError for an unknown protocol."""
+    settings = config.evaluate
+    if settings.protocol == AUTO_PROTOCOL:
+        return (settings.split,)
+    return get_protocol(settings.protocol).with_split(settings.split).splits
 
 
 def choose_evaluation(config: Config, labels: Sequence[SampleLabels]) -> ProtocolChoice:
@@ -64,6 +68,10 @@ def choose_evaluation(config: Config, labels: Sequence[SampleLabels]) -> Protoco
 def _samples(shards: ShardSet, split: str) -> list[Sample]:
     samples = shards.labels(split)
     if not samples:
-        have = ", ".join(shards.manifest.counts)
-        raise DataError(f"evaluate.split: {shards.root} has no {split!r} samples; it has {have}.")
+        raise no_rows("evaluate.split", shards.root, split, list(shards.manifest.counts))
     return samples
+
+
+def no_rows(field: str, where: str, split: str, have: Sequence[str]) -> DataError:
+    """The error for a split that `field` names and the set does not have."""
+    return DataError(f"{field}: {where} has no {split!r} samples; it has {', '.join(have) or 'none'}.")

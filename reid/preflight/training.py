@@ -12,6 +12,7 @@ from reid.evaluate.protocols.choice import check_name
 from reid.modality import subset_name
 from reid.models.base import ReIDModel
 from reid.preflight.labelled_data import LabelledData
+from reid.runs.folder import RunFolder
 from reid.runs.untrained import untrained_model
 from reid.train.checks import FIELD as VAL_PROTOCOL
 from reid.train.checks import (
@@ -21,6 +22,7 @@ from reid.train.checks import (
     validation_notes,
     without_roles,
 )
+from reid.train.optimizer import build_optimizer
 from reid.train.validate import measured_pairings
 
 _SHOWN = 2
@@ -29,12 +31,16 @@ _SHOWN = 2
 def check_settings(config: Config) -> ReIDModel:
     """Check what needs no labels, and return the model as it is before training.
 
-    Raises ConfigError for an unknown validation protocol, and for modalities that do not suit the sampler or
-    the model.
+    Raises ConfigError for an unknown validation protocol, for modalities that do not suit the sampler or the
+    model, and for optimiser groups of no parameter; WeightsError for a run to start from that is not there.
     """
     check_name(config.train.val.protocol, VAL_PROTOCOL)
     sampler_of(config.train.batch, config.data.modalities)
-    return untrained_model(config)
+    model = untrained_model(config)
+    build_optimizer(model, config.train.optim)
+    if config.train.init_from:
+        RunFolder.open(config.train.init_from)
+    return model
 
 
 def check_training(config: Config, data: LabelledData) -> list[str]:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.index import choose_subsets, index_run
+from pipelines.index import index_run
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError, UnsupportedPairing
 from reid.gallery.store import Gallery
 from reid.modality import ORDER, Modality
+from reid.preflight.gallery_subsets import choose_subsets
 from reid.retrieve.retriever import Retriever
 from reid.runs.run import Run
 from tests.support.tiny_configs import config_of, silent

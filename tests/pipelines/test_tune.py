@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.tune import check_space, ranked
+from pipelines.tune import ranked
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError
+from reid.preflight.search_space import check_space
 from tests.support.places import ROOT
 from tests.support.tiny_configs import config_of, write_yaml
 

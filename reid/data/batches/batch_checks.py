@@ -35,9 +35,9 @@ def check_batch(config: BatchConfig, identities: int, left_out: str = "", world:
     if identities < LEAST_IDENTITIES:
         has = "1 usable identity" if identities else "no usable identity"
         raise TrainingError(
-            f"data.reader: training has {has}{aside}, and {LEAST_IDENTITIES} or more are needed to learn what "
-            "distinguishes them. Bring more, or look at the splits (own folders: data.reader.test_fraction, "
-            "or the manifest's split column)."
+            f"data.reader: training has {has}{aside}, and {LEAST_IDENTITIES} or more are needed to learn "
+            "what distinguishes them. Bring more, or look at the splits (own folders: "
+            "data.reader.test_fraction, or the manifest's split column)."
         )
     if batch_rows(config) == 1:
         what = "P" if config.sampler == "tuple" else "P x K"

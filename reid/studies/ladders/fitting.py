@@ -1,4 +1,4 @@
-"""The optimiser groups that fit a row's model, known before any is trained."""
+"""The configuration of each row of a ladder, with optimiser groups that fit its model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ import re
 from reid.config import Config, override
 from reid.errors import AnyReIDError, ConfigError
 from reid.runs.untrained import untrained_model
+from reid.studies.ladders.ladder import Ladder, LadderRow, apply, load_ladder
+
+
+def row_configs(config: Config) -> tuple[Ladder, list[tuple[LadderRow, Config]]]:
+    """The ladder of a configuration, and the rows that `ablate.rows` picks with the configuration of each.
+
+    Raises UsageError for an unknown ladder, ConfigError for a bad row or field.
+    """
+    ladder = load_ladder(config.ablate.ladder or config.model.name)
+    used = used_groups(config)
+    rows = [(row, apply(config, row)) for row in ladder.pick(config.ablate.rows)]
+    return ladder, [(row, without_idle_groups(changed, used, row.name)) for row, changed in rows]
 
 
 def used_groups(config: Config) -> set[str]:

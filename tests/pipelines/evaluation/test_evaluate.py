@@ -15,13 +15,13 @@ import pipelines.embed
 import pipelines.evaluation.evaluate
 from pipelines.embed import FeatureSet
 from pipelines.evaluation.evaluate import evaluate_run, report_lines
-from pipelines.evaluation.pairings import choose_pairings
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.evaluate.metrics.trials import TrialMetrics
 from reid.evaluate.protocols.items import SampleLabels
 from reid.modality import ORDER, Modality
+from reid.preflight.pairings import choose_pairings
 from reid.runs.run import Run
 from tests.support.tiny_configs import config_of, silent
 

@@ -9,10 +9,9 @@ import pytest
 import torch
 import yaml
 
-import reid.studies.ladders.fitting
 from reid.config import Config, load
 from reid.errors import ConfigError, UsageError
-from reid.models.base import ModelContext, ReIDModel
+from reid.models.base import ModelContext
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
 from reid.runs.describe import PUBLISHED
@@ -113,17 +112,6 @@ def test_a_model_that_cannot_be_built_is_told_by_its_row() -> None:
     row = LadderRow(name="wide", set={"model.sim.k1": 1000})
     with pytest.raises(ConfigError, match=r"row 'wide': model\.sim\.k1 = 1000"):
         without_idle_groups(apply(base, row), {"tower"}, row.name)
-
-
-def test_a_model_whose_constructor_reads_values_is_built_for_real(monkeypatch: pytest.MonkeyPatch) -> None:
-    def reading(section: Any, context: ModelContext) -> ReIDModel:
-        assert float(torch.ones(())) == 1.0  # refused on the meta device
-        return build_model(section, context)
-
-    monkeypatch.setattr(reid.studies.ladders.fitting, "build_model", reading)
-    assert next(untrained_model(load(BASE)).parameters()).device.type == "cpu"
-    monkeypatch.undo()
-    assert next(untrained_model(load(BASE)).parameters()).device.type == "meta"
 
 
 # Shipped ladders

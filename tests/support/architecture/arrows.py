@@ -91,6 +91,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "reid.generate.registry",
         "reid.models.base",
         "reid.runs",
+        "reid.studies.ladders",
         "reid.train",
     ),
     "reid.doctor": (
@@ -112,6 +113,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pipelines.progress": (),
     "pipelines.context": (),
     "pipelines.cells": (),
+    "pipelines.stopping": (),
     "pipelines.resources": ("reid.errors",),
     "pipelines.devices": ("reid.config", "reid.errors"),
     "pipelines.waiting": ("pipelines.progress", "pipelines.resources", "reid.config", "reid.errors"),
@@ -137,6 +139,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pipelines.tune": (
         *BASE,
         *RUNNING,
+        "pipelines.stopping",
         "pipelines.train",
         "reid.data",
         "reid.preflight",
@@ -156,7 +159,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "pipelines.embed",
         "reid.data",
         "reid.evaluate",
-        "reid.models.base",  # which pairings a model can answer
+        "reid.preflight.pairings",
         "reid.runs",
     ),
     "pipelines.index": (
@@ -166,7 +169,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "reid.data",
         "reid.evaluate",
         "reid.gallery",
-        "reid.models.base",  # which subsets a model can embed
+        "reid.preflight.gallery_subsets",
         "reid.runs",
     ),
     "pipelines.ablate": (

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reid.config import Config
 from reid.config.protocols.spec import ProtocolConfig
 from reid.errors import ConfigError, DataError
+from reid.evaluate.evaluator import select_items
 from reid.evaluate.protocols.choice import sides_of
+from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.pairing import Pairing, make_pairing, parse_pairing
 from reid.evaluate.protocols.pairing_names import Kinds, parse_gallery
+from reid.evaluate.protocols.protocol import Protocol
 from reid.modality import CAMERA, Modality, Subset, all_subsets, canonical, subset_name
 from reid.models.base import Regime, ReIDModel
 
 RGB = (Modality.RGB,)
+
+
+def measured_pairings(
+    config: Config, model: ReIDModel, protocol: Protocol, labels: Sequence[SampleLabels]
+) -> tuple[list[Pairing], list[Pairing]]:
+    """The chosen pairings that have queries and gallery items, and those that have none.
+
+    Configured pairings are all among the first, and are an error later if empty. Raises what
+    `choose_pairings` does.
+    """
+    present = canonical(m for row in labels for m in row.modalities)
+    pairings = choose_pairings(config, model, present)
+    if config.evaluate.subsets is not None:
+        return pairings, []
+    full: list[Pairing] = []
+    empty: list[Pairing] = []
+    for pairing in pairings:
+        queries, gallery = select_items(protocol, labels, pairing)
+        (full if queries.items and gallery.items else empty).append(pairing)
+    return full or pairings, empty if full else []
 
 
 def choose_pairings(config: Config, model: ReIDModel, present: Subset) -> list[Pairing]:

@@ -1,0 +1,33 @@
+"""What an ablation would refuse: rows that cannot be trained or measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reid.config import Config
+from reid.errors import AnyReIDError
+from reid.preflight.labelled_data import LabelledData
+from reid.preflight.measuring import check_evaluation
+from reid.preflight.training import check_settings, check_training
+from reid.studies.ladders.fitting import row_configs
+
+Labels = Callable[[Config], LabelledData | None]
+"""The labels that a configuration trains on; None where its set is not built and that is no error."""
+
+
+def check_ablation(config: Config, labels: Labels) -> list[str]:
+    """Check every row of the ladder. Returns lines for the user, each once.
+
+    Raises what training or evaluating a row would, naming the row.
+    """
+    notes: dict[str, None] = {}
+    for row, changed in row_configs(config)[1]:
+        try:
+            check_settings(changed)
+            data = labels(changed)
+            if data is not None:
+                found = [*check_training(changed, data), *check_evaluation(changed, data)]
+                notes |= dict.fromkeys(found)
+        except AnyReIDError as error:
+            raise type(error)(f"row {row.name!r}: {str(error).removeprefix(f'row {row.name!r}: ')}") from None
+    return list(notes)
