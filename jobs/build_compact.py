@@ -18,7 +18,9 @@ from jobs.common import DebugOption, JsonOption, run_verb, show, start_ray
 
 
 def main_compact(
-    uri: Annotated[str, typer.Argument(help="the shard set: a folder or s3:// prefix")],
+    uri: Annotated[
+        str, typer.Argument(help="the shard set, or a folder of sets (its newest): local or s3://")
+    ],
     to: Annotated[str, typer.Argument(help="where the new set goes; then train with data.shards=<this>")],
     rows_per_shard: Annotated[int, typer.Option(min=1, help="most rows of a file")] = 4096,
     rows_per_group: Annotated[int, typer.Option(min=1, help="target rows of a row group")] = 64,

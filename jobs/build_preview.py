@@ -20,7 +20,8 @@ from reid.errors import UsageError
 UriArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        help="A shard set's folder or s3:// prefix; with --config or --preset, overrides of that instead.",
+        help="A shard set, or a folder of sets (its newest), local or s3://; with --config or --preset, "
+        "overrides of that instead.",
         metavar="[URI | KEY=VALUE]...",
     ),
 ]

@@ -19,7 +19,9 @@ from reid.errors import DataError
 
 
 def main_verify(
-    uri: Annotated[str, typer.Argument(help="the shard set: a folder or s3:// prefix")],
+    uri: Annotated[
+        str, typer.Argument(help="the shard set, or a folder of sets (its newest): local or s3://")
+    ],
     share: Annotated[
         float, typer.Option(min=0, max=1, help="of the rows, whose pictures are decoded; all else is whole")
     ] = 1.0,
@@ -44,7 +46,9 @@ def main_verify(
     from pipelines.dataset.verify import verify
 
     verdict = verify(shards, share, parallel=bool(workers))
-    lines = [f"{uri}: {verdict.shards} shards, {verdict.rows} rows, {verdict.pictures} pictures decoded"]
+    lines = [
+        f"{shards.root}: {verdict.shards} shards, {verdict.rows} rows, {verdict.pictures} pictures decoded"
+    ]
     lines += [f"  {file}: {text}" for file, problems in verdict.problems.items() for text in problems]
     if verdict.stray:
         lines.append(f"  {len(verdict.stray)} files that the manifest does not name, e.g. {verdict.stray[0]}")

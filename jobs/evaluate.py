@@ -34,7 +34,9 @@ from reid.errors import UsageError
 CompareOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--compare", help="A report.json or a run folder; give two or more to see them side by side."
+        "--compare",
+        help="A report.json, a run folder, or a folder of runs (its newest); give two or more to see them "
+        "side by side.",
     ),
 ]
 OutOption = Annotated[

@@ -77,7 +77,7 @@ def search(
     if not parts:
         raise UsageError("Nothing to search for: give at least one of --rgb --nir --tir --sketch --text.")
     run = load_run(run_uri_of(settings), device_here())
-    store = Gallery.open(gallery_uri(settings, run.fingerprint))
+    store = Gallery.open(gallery_uri(settings, run.fingerprint), run.fingerprint)
     retriever = Retriever(run, store, settings.index.search, prior=settings.serve.prior)
     result = retriever.search(parts, top_k, gallery, min_probability=min_probability, fpr=fpr, prior=prior)
     if thumbnails:

@@ -30,7 +30,7 @@ from reid.preflight.pairings import choose_pairings
 from reid.runs.folder import RunFolder
 from reid.runs.run import load_run
 from reid.runs.untrained import untrained_model
-from reid.storage.run_files import RUN_FILE
+from reid.storage.run_files import RUN_FILE, pinned_weights
 from reid.studies.ladders import Ladder, differences
 from reid.studies.ladders.fitting import row_configs
 from reid.studies.ladders.table import AblationTable, SeedResults, TableRow
@@ -285,7 +285,7 @@ def _resolved(cell: Cell) -> tuple[Config, str]:
     if isinstance(weights, str) and weights.startswith("run:"):
         pins["model.weights"] = f"run:{RunFolder.open(weights.removeprefix('run:')).uri}"
     if cell.config.train.init_from:
-        pins["train.init_from"] = RunFolder.open(cell.config.train.init_from).uri
+        pins["train.init_from"] = pinned_weights(cell.config.train.init_from)
     return resolve_run(override(cell.config, pins))
 
 

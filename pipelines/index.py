@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pipelines.embed import Vector, embed_work
 from pipelines.progress import Progress, Say, say
 from reid.config import Config
-from reid.config.addresses import gallery_uri, shards_uri
+from reid.config.addresses import gallery_name, gallery_uri, shards_uri
 from reid.data.images import thumbnail
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
@@ -19,12 +19,14 @@ from reid.errors import DataError
 from reid.evaluate.evaluator import EmbeddingTask
 from reid.evaluate.protocols.choice import sides_of
 from reid.evaluate.protocols.items import SampleLabels, parts_key
+from reid.gallery.places import place_for_gallery
 from reid.gallery.rows import Item
 from reid.gallery.store import Gallery
 from reid.modality import ORDER, Subset, canonical, subset_name
 from reid.preflight.gallery_subsets import choose_subsets
 from reid.runs.auxiliary_record import auxiliary_record
 from reid.runs.run import Run
+from reid.storage.latest import name_latest
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ def index_run(config: Config, run: Run, out: Say = say) -> IndexResult:
     present = canonical(m for row in labels for m in row.modalities)
     subsets = choose_subsets(settings.subsets, run.model, present)
     vectors_of = _vectors(config, labels, subsets)
+    given = gallery_uri(config, run.fingerprint)
     gallery = Gallery.ensure(
-        gallery_uri(config, run.fingerprint),
+        place_for_gallery(given, gallery_name(config, run.fingerprint), run.fingerprint),
         run.model.dim,
         subsets,
         run.fingerprint,
@@ -59,6 +62,8 @@ def index_run(config: Config, run: Run, out: Say = say) -> IndexResult:
             "auxiliary": auxiliary_record(run.model.auxiliary, shards.manifest.generators),
         },
     )
+    if settings.gallery is None:  # beside a place of the user's own choice nothing is written
+        name_latest(gallery.uri)
     known = set(gallery.snapshot().ids)
     wanted = [name for name in vectors_of if name not in known]
     if not wanted:

@@ -20,6 +20,7 @@ from reid.config import Config
 from reid.config.addresses import shards_folder, shards_uri
 from reid.data.readers.base import open_reader
 from reid.data.shards.manifest import Shard
+from reid.data.shards.places import find_set
 from reid.data.shards.shard_set import ShardSet
 from reid.dataset.cleaning import clean
 from reid.dataset.inventory import find_donors, listing, read_statistics
@@ -29,6 +30,8 @@ from reid.dataset.report.summary import refreshed, refreshed_line, throughput, t
 from reid.dataset.shard_plan import ShardPlan, plan_shards
 from reid.dataset.shard_task import ShardTask
 from reid.dataset.stages.running import Runner
+from reid.errors import ConfigError
+from reid.storage.latest import name_latest
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,9 @@ def build(
         needed = {plan.key for plan in plans} | {shard.key for shard in manifest.shards}
         superseded = config.build.clean == "superseded"
         cleaned = clean(root, needed, superseded, config.build.clean_after_s)
-    return BuildResult(ShardSet.open(root), len(tasks), there, warnings, made, cleaned, planned.notes)
+    if config.data.shards is None:  # beside a place of the user's own choice nothing is written
+        name_latest(root)
+    return BuildResult(ShardSet.at(root), len(tasks), there, warnings, made, cleaned, planned.notes)
 
 
 def describe_build(config: Config) -> dict[str, Any]:
@@ -134,9 +139,19 @@ def describe_build(config: Config) -> dict[str, Any]:
 
 
 def _plan(config: Config) -> _BuildPlan:
-    root, recipe = shards_uri(config), make_recipe(config)
+    root, recipe = _own_root(config), make_recipe(config)
     reader = open_reader(config.data.reader, config.data.name)
     plans = plan_shards(reader, recipe.source, config.build.rows_per_shard, recipe.made)
     check_masks(recipe, reader, (record for plan in plans for record in plan.records))
     finished = read_statistics(root, listing(root), [plan.key for plan in plans])
     return _BuildPlan(root, recipe, plans, finished, reader.notes)
+
+
+def _own_root(config: Config) -> str:
+    """The folder of the set. Raises ConfigError for one that holds other sets."""
+    root = shards_uri(config)
+    if config.data.shards and find_set(root) != root:
+        raise ConfigError(
+            f"data.shards={config.data.shards}: a folder of built sets; name another one for this set alone."
+        )
+    return root

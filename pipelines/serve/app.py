@@ -34,7 +34,6 @@ from pipelines.serve.core import HandleCore, describe
 from pipelines.serve.gate import Gate, Gated
 from pipelines.serve.headers import IMPORT_PATH, TIMEOUT_HEADER, VARIABLE
 from pipelines.waiting import wait_for, watched
-from reid import storage
 from reid.config import Config, ServeConfig
 from reid.errors import AnyReIDError, ServiceError
 from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
@@ -208,12 +207,13 @@ def run(
     # Asked here, these failures are one clear message; in a replica they are a stack of retries.
     folder = RunFolder.open(chosen)
     place = gallery_uri or addresses.gallery_uri(config, folder.fingerprint)
-    Gallery.open(place).check_model(folder.fingerprint)
+    gallery = Gallery.open(place, folder.fingerprint)
+    gallery.check_model(folder.fingerprint)
     settings = config.serve
     port = _free_port(settings.host, settings.port)
     args = ServeArgs(
         run=folder.uri,
-        gallery=storage.absolute(place),
+        gallery=gallery.uri,
         search=config.index.search,
         serve=settings,
     )

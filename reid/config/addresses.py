@@ -65,10 +65,15 @@ def run_uri(config: Config, data_fingerprint: str) -> str:
 
 
 def gallery_uri(config: Config, run: str) -> str:
-    """The gallery of a run's vectors."""
+    """The gallery of a run's vectors, or what `index.gallery` names: one, or a folder of them."""
     if config.index.gallery:
         return storage.absolute(config.index.gallery)
-    return storage.join(storage.absolute(config.workdir), "gallery", f"{config.data.name}-{run}")
+    return storage.join(storage.absolute(config.workdir), "gallery", gallery_name(config, run))
+
+
+def gallery_name(config: Config, run: str) -> str:
+    """What the gallery of a run is called among others."""
+    return f"{config.data.name}-{run}"
 
 
 def evaluation_uri(run: str, key: str) -> str:

@@ -22,7 +22,8 @@ class Config(Section):
     seed: int = Field(0, ge=0, description="random seed of training")
     run: str | None = Field(
         None,
-        description="run folder to evaluate, index or serve; default: the run that this configuration trains",
+        description="run folder to evaluate, index or serve, or a folder of runs (its newest); default: the "
+        "run that this configuration trains",
     )
     data: DataConfig = Field(description="the data set and what the model sees of it")
     build: BuildConfig = Field(BuildConfig(), description="how the data set becomes a shard set")

@@ -85,7 +85,7 @@ def publish_compacted(shards: ShardSet, root: str, made: Sequence[Shard], rows_p
         }
     )
     publish(root, manifest)
-    return ShardSet.open(root)
+    return ShardSet.at(root)
 
 
 def check_target(shards: ShardSet, root: str) -> None:
@@ -94,7 +94,7 @@ def check_target(shards: ShardSet, root: str) -> None:
         raise DataError(f"{root}: a set is not compacted in place; name another folder.")
     if not storage.exists(storage.join(root, "MANIFEST.json")):
         return
-    before = ShardSet.open(root).manifest.lineage.get("compacted_from")
+    before = ShardSet.at(root).manifest.lineage.get("compacted_from")
     if before != shards.root:
         raise DataError(f"{root}: holds another set already ({before or 'a built one'}); name a new folder.")
 

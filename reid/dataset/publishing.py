@@ -142,7 +142,7 @@ def _content(manifest: Manifest) -> Manifest:
 
 def _published(root: str) -> Manifest | None:
     try:
-        return ShardSet.open(root).manifest
+        return ShardSet.at(root).manifest
     except DataError:
         return None
 

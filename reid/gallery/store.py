@@ -26,6 +26,7 @@ import pyarrow as pa
 from reid import storage
 from reid.errors import GalleryError, StorageError
 from reid.gallery import rows
+from reid.gallery.places import NOTE, find_gallery
 from reid.gallery.rows import Item
 from reid.gallery.snapshot import Snapshot
 from reid.modality import Subset
@@ -106,13 +107,17 @@ class Gallery:
         return cls(uri, metadata)
 
     @classmethod
-    def open(cls, uri: str) -> Gallery:
-        """Open a gallery, local or s3://. Raises GalleryError when there is none or its format is unknown.
+    def open(cls, uri: str, model_fingerprint: str | None = None) -> Gallery:
+        """Open a gallery, local or s3://, or one of a folder of galleries (see `find_gallery`).
+
+        Of a folder it is the model's, if one is given, else the one that LATEST names, or the only one.
+
+        Raises GalleryError when there is none, when several are meant, or when its format is unknown.
 
         >>> reid.Gallery.open(gallery.uri)
         <Gallery .../runs/gallery/mine-...: rgb, 16 dimensions, model ...>
         """
-        uri = storage.absolute(uri)
+        uri = find_gallery(uri, model_fingerprint)
         if not storage.exists(_note(uri)):
             raise GalleryError(f"{uri}: no gallery here; make one with `python -m jobs.index`.")
         note = dict(storage.read_json(_note(uri)))
@@ -271,7 +276,7 @@ def storage_options(uri: str) -> dict[str, str]:
 
 
 def _note(uri: str) -> str:
-    return storage.join(uri, "gallery.json")
+    return storage.join(uri, NOTE)
 
 
 def _table(uri: str) -> str:

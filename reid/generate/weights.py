@@ -11,7 +11,8 @@ from typing import Any
 
 from reid import storage
 from reid.errors import WeightsError
-from reid.nn.towers.weights import CACHE_ENV, FILES
+from reid.nn.towers.checkpoint_kinds import describe_state
+from reid.storage.checkpoints import CACHE_ENV, FILES, State, not_finite, read_tree
 
 FIELD = "params.weights"
 
@@ -79,6 +80,12 @@ def unfit_weights_error(weights: str, what: str, reason: object) -> WeightsError
     return WeightsError(f"{FIELD}={weights!r}: not {what} ({text[:300]}).")
 
 
+def foreign_weights_error(weights: str, what: str, state: State, reason: object = "") -> WeightsError:
+    """The error for a file of weights that are of another network, which it names."""
+    told = f"it holds {describe_state(state)}"
+    return unfit_weights_error(weights, what, f"{told}; {reason}" if reason else told)
+
+
 def load_pretrained(auto: Any, weights: str, what: str, download: bool = False, **options: Any) -> Any:
     """`auto.from_pretrained` without foreign code, and with every tensor of a model found in the files.
 
@@ -93,13 +100,27 @@ def load_pretrained(auto: Any, weights: str, what: str, download: bool = False, 
         with _no_bars():
             loaded = auto.from_pretrained(name, **options)
     except Exception as error:  # the library raises OSError, ValueError, KeyError, RuntimeError … alike
+        _check_files(name)  # a cut file or a pointer explains it better
         raise unfit_weights_error(weights, what, error) from None
     if not is_model:
         return loaded
     model, info = loaded
     if lost := sorted(info["missing_keys"]):
         raise unfit_weights_error(weights, what, f"{len(lost)} tensors are missing, first {lost[0]!r}")
+    if broken := not_finite(model.state_dict()):
+        raise unfit_weights_error(
+            weights, what, f"{len(broken)} tensors hold NaN or infinity, first {broken[0]!r}"
+        )
     return model.eval()
+
+
+def _check_files(name: str) -> None:
+    """Raise WeightsError for a file of weights in a model's folder that is something else, or not whole."""
+    if not storage.exists(name):  # a name in the Hugging Face cache, which the library keeps whole
+        return
+    for suffix in FILES:
+        for file in storage.list_files(name, suffix):
+            read_tree(file)
 
 
 @contextmanager

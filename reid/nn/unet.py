@@ -10,8 +10,6 @@ import json
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +17,8 @@ from torch.nn import functional as F
 from reid import storage
 from reid.config.sections.translate import UNetConfig
 from reid.errors import WeightsError
+from reid.storage.checkpoints import read_exact
+from reid.storage.file_kinds import is_safetensors
 
 META = "anyreid.unet"
 _CAP = 8
@@ -96,13 +96,14 @@ def load_unet(uri: str) -> tuple[UNet, dict[str, str]]:
     Raises WeightsError for any other file.
     """
     data = storage.read_bytes(uri)
+    state = read_exact(uri, data)
     try:
         notes = _metadata(data)
         net = UNet(UNetConfig.model_validate_json(notes[META]))
-        net.load_state_dict(load_safetensors(data))
+        net.load_state_dict(state)
     except KeyError:
         raise WeightsError(f"{uri}: no translator of AnyReID: its metadata has no {META!r}.") from None
-    except (SafetensorError, ValidationError, RuntimeError, ValueError) as error:
+    except (ValidationError, RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise WeightsError(f"{uri}: not a whole translator ({text[:200]}).") from None
     return net.eval(), notes
@@ -110,6 +111,8 @@ def load_unet(uri: str) -> tuple[UNet, dict[str, str]]:
 
 def _metadata(data: bytes) -> dict[str, str]:
     """The header's free part: 8 bytes of length, then JSON."""
+    if not is_safetensors(data):
+        return {}
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
     return dict(header["__metadata__"])

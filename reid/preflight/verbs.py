@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, get_args
 
-from reid import storage
 from reid.config import Config
 from reid.config.addresses import shards_uri
-from reid.data.shards.manifest import MANIFEST
+from reid.data.shards.places import is_set
 from reid.data.shards.shard_set import ShardSet
 from reid.dataset.recipe import make_recipe
 from reid.preflight.ablation import check_ablation
@@ -81,7 +80,7 @@ class _Sets:
         if self.given[1] is not None and self.given[0] == uri:
             return self.given[1]
         if uri not in self._opened:
-            if self.unbuilt and not storage.exists(storage.join(uri, MANIFEST)):
+            if self.unbuilt and not is_set(uri):
                 self._opened[uri] = None
                 self.notes.append(f"not checked: no shard set at {uri}")
             else:

@@ -68,7 +68,8 @@ class Retriever:
     ) -> Retriever:
         """Open a run and a gallery of its vectors, each given loaded or by its local or s3:// uri.
 
-        Without `gallery` it is the one that `python -m jobs.index` makes with the run's own configuration.
+        A folder of runs stands for its newest, a folder of galleries for the run's gallery in it. Without
+        `gallery` it is the one that `python -m jobs.index` makes with the run's own configuration.
         `mode` ("exact" or "ann") defaults to the run's `index.search`, `prior` to its `serve.prior`.
 
         Raises WeightsError and GalleryError where there is no run, no gallery, or one of another model.
@@ -81,7 +82,7 @@ class Retriever:
         loaded = run if isinstance(run, Run) else load_run(run)
         if gallery is None:
             gallery = gallery_uri(loaded.config, loaded.fingerprint)
-        opened = gallery if isinstance(gallery, Gallery) else Gallery.open(str(gallery))
+        opened = gallery if isinstance(gallery, Gallery) else Gallery.open(str(gallery), loaded.fingerprint)
         return cls(loaded, opened, mode, loaded.config.serve.prior if prior is None else prior)
 
     def __repr__(self) -> str:

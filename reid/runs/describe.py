@@ -12,6 +12,7 @@ from reid.config import Config
 from reid.config.addresses import shards_uri
 from reid.data.batches.batch import Batch
 from reid.data.batches.tokens import CONTEXT
+from reid.data.shards.places import find_set
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError
 from reid.modality import ORDER, Modality, Subset, subset_name
@@ -70,8 +71,9 @@ def describe_config(config: Config, classes: int | None = None, cameras: int | N
 
 
 def _known_counts(config: Config) -> tuple[int, int] | None:
+    place = find_set(shards_uri(config))  # several sets are an error, none is none
     try:
-        shards = ShardSet.open(shards_uri(config))
+        shards = ShardSet.at(place)
     except DataError:
         return PUBLISHED.get(config.data.name)
     labels, _ = training_labels(shards, config.train.val.fraction, config.seed)

@@ -28,7 +28,8 @@ from reid.config import Config, load
 from reid.evaluate.calibration.calibration import Calibration
 from reid.models.base import ReIDModel
 from reid.runs.identities import LabelMap
-from reid.storage.run_files import LATEST, RUN_FILE, RunFiles
+from reid.storage.latest import name_latest
+from reid.storage.run_files import RUN_FILE, RunFiles
 
 CALIBRATION_FILE = "calibration.json"
 
@@ -110,8 +111,7 @@ def write_run(
     else:
         tree |= {"calibration": None, "uncalibrated": calibration}
     storage.write_json(storage.join(uri, RUN_FILE), tree)
-    parent, _, name = uri.rpartition("/")
-    storage.write_bytes(storage.join(parent, LATEST), name.encode())
+    name_latest(uri)
     return RunFolder(uri, tree)
 
 

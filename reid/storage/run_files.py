@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from safetensors.torch import load as load_safetensors
-from torch import Tensor
-
 from reid.errors import StorageError, WeightsError
-from reid.storage.files import exists, read_bytes, read_json
+from reid.storage.checkpoints import FILES, State, read_exact, read_state
+from reid.storage.files import read_json
+from reid.storage.latest import latest
 from reid.storage.uris import absolute, join
 
 RUN_FILE = "run.json"
-LATEST = "LATEST"
+
+
+def find_run(uri: str) -> str:
+    """The run folder that a uri stands for: itself, or the newest of a folder of runs.
+
+    Where there is none it is `uri`. Raises WeightsError when several are there and LATEST names none.
+    """
+    return latest(uri, RUN_FILE, "finished runs", WeightsError)
 
 
 class RunFiles:
@@ -24,11 +30,11 @@ class RunFiles:
 
     @classmethod
     def find(cls, uri: str) -> RunFiles:
-        """A finished run, or the newest one of a folder of runs. Raises WeightsError otherwise."""
-        root = absolute(uri)
-        pointer = join(root, LATEST)
-        if not exists(join(root, RUN_FILE)) and exists(pointer):
-            root = join(root, read_bytes(pointer).decode().strip())
+        """A finished run, or the newest one of a folder of runs (see `latest`).
+
+        Raises WeightsError when there is none, or several and none of them is named as the newest.
+        """
+        root = find_run(uri)
         try:
             return cls(root, read_json(join(root, RUN_FILE)))
         except StorageError:
@@ -42,6 +48,19 @@ class RunFiles:
         tree: dict[str, Any] = read_json(join(self.uri, "config.json"))
         return tree
 
-    def weights(self) -> dict[str, Tensor]:
-        """The model's state dict."""
-        return load_safetensors(read_bytes(join(self.uri, "weights.safetensors")))
+    def weights(self) -> State:
+        """The model's state dict. Raises WeightsError for a file that is not whole, naming it."""
+        return read_exact(join(self.uri, "weights.safetensors"))
+
+
+def pinned_weights(uri: str) -> str:
+    """Where the weights of `train.init_from` are now: a file, or the run that a folder of runs stands for.
+
+    Raises WeightsError when there is no finished run.
+    """
+    return absolute(uri) if uri.endswith(FILES) else RunFiles.find(uri).uri
+
+
+def read_weights(uri: str) -> State:
+    """The weights of a file, of a run, or of the newest of a folder of runs. Raises as `read_state`."""
+    return read_state(absolute(uri)) if uri.endswith(FILES) else RunFiles.find(uri).weights()

@@ -29,10 +29,12 @@ from reid.models.base import Auxiliary, Output, ReIDModel
 from reid.models.registry import build_model
 from reid.nn.distributed import local_statistics, rank, world_size
 from reid.nn.parameters import parameter_counts
+from reid.nn.towers.checkpoint_kinds import describe_state
 from reid.runs.auxiliary_record import auxiliary_record
 from reid.runs.folder import RunFolder, write_run
 from reid.runs.identities import LabelMap, training_labels
 from reid.runs.run import model_context
+from reid.storage.run_files import read_weights
 from reid.train.calibrate import calibration_of
 from reid.train.checks import FIELD as VAL_PROTOCOL
 from reid.train.optimizer import build_optimizer, set_learning_rates
@@ -137,12 +139,17 @@ def distribute(model: ReIDModel, config: Config, device: torch.device) -> nn.Mod
 
 
 def initialise_from(model: ReIDModel, uri: str) -> None:
-    """Copy every tensor of another run that has the same name and shape (heads may differ)."""
-    given = RunFolder.open(uri).weights()
+    """Copy each tensor of a run or a file of weights that has an equal name and shape (heads may differ).
+
+    Raises TrainingError when none fits, WeightsError when there are no weights.
+    """
+    given = read_weights(uri)
     own = model.state_dict()
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     if not any(v.ndim for v in fitting.values()):  # counters fit every model
-        raise TrainingError(f"train.init_from: nothing in {uri} fits this model.")
+        raise TrainingError(
+            f"train.init_from: nothing in {uri} fits this model; it holds {describe_state(given)}."
+        )
     own.update(fitting)
     model.load_state_dict(own)
 

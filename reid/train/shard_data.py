@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from reid.config import Config
 from reid.data.batches.batch import Batch
-from reid.data.shards.samples import SplitSamples, find_set
+from reid.data.shards.samples import SplitSamples
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import UsageError
@@ -65,12 +65,13 @@ def open_shards(uri: str | Path, split: str = "train") -> ShardData:
     """Open one split (train, val or test) of a built shard set, local or s3://.
 
     `uri` is a set, or a folder of sets as `python -m jobs.build` leaves them, of which it takes the newest.
-    Raises DataError where there is no set or the split has no samples, UsageError for an unknown split.
+    Raises DataError where there is no set, where several are and LATEST names none of them, or where the
+    split has no samples; UsageError for an unknown split.
 
     >>> reid.open_shards("runs/shards/mine", split="test")
     <ShardData .../runs/shards/mine/..., split test: 8 samples of 4 identities>
     """
-    return ShardData(find_set(str(uri)), split)
+    return ShardData(ShardSet.open(str(uri)), split)
 
 
 def _recipe(shards: ShardSet, recipe: Run | Config) -> tuple[Config, LabelMap, frozenset[Auxiliary]]:

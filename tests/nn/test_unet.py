@@ -71,5 +71,5 @@ def test_other_files_are_refused_by_what_they_lack(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="not a whole translator"):
         load_unet(str(path))
     path.write_bytes(b"not safetensors at all")
-    with pytest.raises(WeightsError, match="not a whole translator"):
+    with pytest.raises(WeightsError, match="a text file that begins"):
         load_unet(str(path))

@@ -14,7 +14,9 @@ class DataConfig(Section):
     name: str = Field(description="name of the data set; part of paths and of every sample")
     reader: ReaderSection = Field(description="the reader of the raw data: its name and its own fields")
     shards: str | None = Field(
-        None, description="shard set to read; default: the one that this configuration builds in workdir"
+        None,
+        description="shard set to read, or a folder of sets (its newest); default: the one that this "
+        "configuration builds in workdir",
     )
     modalities: Modalities = Field(description="modalities that training and evaluation use")
     height: int = Field(256, ge=8, description="height in pixels of the model's input images")

@@ -13,7 +13,9 @@ class IndexConfig(Section):
     """The durable gallery."""
 
     gallery: str | None = Field(
-        None, description="where the gallery is stored; default: a folder in workdir named after the run"
+        None,
+        description="where the gallery is stored, or a folder of galleries, one a run; default: a folder in "
+        "workdir named after the run",
     )
     split: Literal["train", "val", "test"] = Field("test", description="split whose samples are indexed")
     subsets: tuple[str, ...] | None = Field(

@@ -247,7 +247,11 @@ class TrainConfig(Section):
     batch: BatchConfig = Field(BatchConfig(), description="how batches are sampled and read")
     augment: AugmentConfig = Field(AugmentConfig(), description="random changes of training images")
     val: ValConfig = Field(ValConfig(), description="validation on held-out training identities")
-    init_from: str | None = Field(None, description="run folder whose weights initialise the whole model")
+    init_from: str | None = Field(
+        None,
+        description="run folder, folder of runs (its newest), or file of weights, from which the whole model "
+        "starts; layers of other sizes keep their random weights",
+    )
     checkpoint_every: int = Field(1, ge=1, description="number of epochs between checkpoints")
     max_failures: int = Field(
         1, ge=0, description="number of restarts of the workers from the last checkpoint"

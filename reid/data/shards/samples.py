@@ -10,28 +10,11 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import SupportsIndex, overload
 
-from reid import storage
-from reid.data.shards.manifest import MANIFEST
 from reid.data.shards.schema import SPLITS, Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError, UsageError
 
 _ROW_GROUPS_KEPT = 4
-
-
-def find_set(uri: str) -> ShardSet:
-    """A published set, or the newest of a folder of sets as `python -m jobs.build` leaves them.
-
-    Raises DataError where there is neither.
-    """
-    root = storage.absolute(uri)
-    if storage.exists(storage.join(root, MANIFEST)):
-        return ShardSet.open(root)
-    below = [uri for uri in storage.list_folders(root) if storage.exists(storage.join(uri, MANIFEST))]
-    if not below:
-        return ShardSet.open(root)  # which says that there is none
-    found = [ShardSet.open(folder) for folder in below]
-    return max(found, key=lambda shards: (str(shards.manifest.lineage.get("created_at", "")), shards.root))
 
 
 class SplitSamples(Sequence[Sample]):

@@ -32,6 +32,7 @@ from reid.data.shards.manifest import (
     RowGroup,
     Shard,
 )
+from reid.data.shards.places import find_set
 from reid.data.shards.schema import LABEL_COLUMNS, Sample
 from reid.errors import DataError, StorageError
 from reid.modality import VISUAL, Modality, canonical, subset_name
@@ -111,7 +112,16 @@ class ShardSet:
 
     @classmethod
     def open(cls, uri: str) -> ShardSet:
-        """Open a published set. Raises DataError when there is none or it has another schema version."""
+        """Open a published set, or the newest of a folder of sets (see `find_set`).
+
+        Raises DataError when there is none, when several are there and LATEST names none of them, or when it
+        has another schema version.
+        """
+        return cls.at(find_set(uri))
+
+    @classmethod
+    def at(cls, uri: str) -> ShardSet:
+        """Open the set that is at this very place. Raises DataError when there is none, as `open`."""
         root = storage.absolute(uri)
         try:
             tree = storage.read_json(storage.join(root, MANIFEST))

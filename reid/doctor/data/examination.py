@@ -12,7 +12,7 @@ from reid import storage
 from reid.config import AUTO_PROTOCOL, Config
 from reid.data.readers.base import open_reader
 from reid.data.readers.shared.folders import expand, file_name, visible
-from reid.data.shards.manifest import MANIFEST
+from reid.data.shards.places import find_set, is_set
 from reid.data.shards.shard_set import ShardSet
 from reid.doctor.data.captions import check_captions
 from reid.doctor.data.counts import Counts, count
@@ -88,8 +88,8 @@ def examine(
     DataError for a missing folder, StorageError when the storage fails.
     """
     root = expand(path, "PATH")
-    if reader is None and storage.exists(storage.join(root, MANIFEST)):
-        return _examine_shards(root, given, extent, watch)
+    if reader is None and is_set(root):
+        return _examine_shards(find_set(root), given, extent, watch)
     match = recognise(path, reader, given)
     if isinstance(match, list):
         return Report(path, None, None, {}, 0, 0, match, None)

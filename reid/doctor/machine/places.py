@@ -13,7 +13,7 @@ from reid.config import load, presets
 from reid.data.readers.shared.folders import file_name
 from reid.doctor.finding import Check
 from reid.errors import AnyReIDError
-from reid.nn.towers.weights import CACHE_ENV, FILES
+from reid.storage.checkpoints import CACHE_ENV, FILES
 
 _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _SHOWN = 8

@@ -15,6 +15,7 @@ from reid import storage
 from reid.errors import DataError, StorageError, UsageError
 from reid.evaluate.report.published import NOTE, PublishedRow
 from reid.evaluate.report.results import percent
+from reid.storage.run_files import find_run
 
 REPORT = "report.json"
 METRICS = ("mAP", "R1", "R5", "R10", "mINP")
@@ -66,15 +67,17 @@ class ReportComparison:
 
 
 def find_report(uri: str) -> str:
-    """The report.json of a file, an evaluation's folder or a run folder.
+    """The report.json of a file, an evaluation's folder, a run folder, or the newest of a folder of runs.
 
-    Raises UsageError if there is none, or more than one in a run folder.
+    Raises UsageError if there is none, or more than one in a run folder; WeightsError for a folder of several
+    runs, of which LATEST names none.
     """
     where = storage.absolute(uri)
     if where.endswith(".json"):
         return where
     if storage.exists(storage.join(where, REPORT)):
         return storage.join(where, REPORT)
+    where = find_run(where)
     try:
         inside = storage.list_folders(storage.join(where, "evaluate"))
     except StorageError:

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from reid.data.images import Pixels
-from reid.errors import WeightsError
 from reid.generate.mask.prompts import Prompt
 from reid.generate.registry import MaskArray
-from reid.generate.weights import find_file, load_pretrained, unfit_weights_error
-from reid.nn.towers.weights import FILES, State, read_state
+from reid.generate.weights import find_file, foreign_weights_error, load_pretrained
+from reid.storage.checkpoints import FILES, State, read_state
 
 Candidates = tuple[MaskArray, npt.NDArray[np.floating]]
 """Masks (C, H, W) and their predicted IoU (C,)."""
@@ -37,13 +36,14 @@ class SegmentAnything:
 
     def __init__(self, weights: str, device: str) -> None:
         """Raises WeightsError when the file is missing or is not a segment-anything checkpoint."""
-        uri = find_file(weights)
+        state = read_state(find_file(weights))
         try:
-            state = read_state(uri)
             self.sam = build_sam(state)
             self.sam.load_state_dict(state)
-        except (WeightsError, KeyError, RuntimeError) as error:
-            raise unfit_weights_error(weights, "a segment-anything checkpoint", error) from None
+        except KeyError:
+            raise foreign_weights_error(weights, "a segment-anything checkpoint", state) from None
+        except RuntimeError as error:
+            raise foreign_weights_error(weights, "a segment-anything checkpoint", state, error) from None
         self.sam.to(device).eval()
 
     @torch.inference_mode()

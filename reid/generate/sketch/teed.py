@@ -13,12 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reid.data.images import Pixels
-from reid.errors import WeightsError
 from reid.generate.registry import Generated, GeneratorInput, learned_generator
 from reid.generate.sketch.teed_network import STRIDE, Teed
-from reid.generate.weights import find_file, unfit_weights_error
+from reid.generate.weights import find_file, foreign_weights_error
 from reid.modality import Modality, Target
-from reid.nn.towers.weights import read_state
+from reid.storage.checkpoints import read_state
 
 BGR_MEAN = (104.007, 116.669, 122.679)
 """What the network was trained on: blue, green, red in 0..255, less these means."""
@@ -82,11 +81,11 @@ class SketchTeed:
 def load_teed(weights: str) -> Teed:
     """The network with a checkpoint's weights. Raises WeightsError."""
     net = Teed()
-    uri = find_file(weights)
+    state = read_state(find_file(weights))
     try:
-        net.load_state_dict(read_state(uri))
-    except (RuntimeError, WeightsError) as error:
-        raise unfit_weights_error(weights, "a TEED checkpoint", error) from None
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise foreign_weights_error(weights, "a TEED checkpoint", state, error) from None
     return net.eval()
 
 

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid.nn.global_batch_norm import GlobalBatchNorm2d
-from reid.nn.towers.torchvision_weights import State, fill, torchvision_state
+from reid.nn.towers.filling import check_blocks, fill
+from reid.nn.towers.torchvision_weights import torchvision_state
+from reid.storage.checkpoints import State
 
 ResNetName = Literal["resnet18", "resnet50"]
 BLOCKS: dict[str, tuple[int, ...]] = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
@@ -118,14 +120,17 @@ class ResNetTrunk(nn.Module):
     def load(self, spec: str, lasts: Sequence[nn.Module]) -> None:
         """Fill this and every copy of the last stage from torchvision weights: a name, a path or s3://."""
         state = torchvision_state(spec, self.arch)
+        for number, blocks in enumerate(BLOCKS[self.arch], 1):
+            check_blocks(state, f"layer{number}.", blocks, spec, self.arch)
         own: State = {k: v for k, v in state.items() if not k.startswith((LAST, "fc."))}
         for part in ("conv1", "bn1"):
             if hasattr(self, f"{part}_infrared"):
                 twins = {k.replace(part, f"{part}_infrared", 1): v for k, v in own.items()}
                 own |= {k: v for k, v in twins.items() if k.startswith(f"{part}_infrared.")}
-        fill(self, own, spec, self.arch)
+        fill(self, own, spec, self.arch, state)
+        stage = {k.removeprefix(LAST): v for k, v in state.items() if k.startswith(LAST)}
         for last in lasts:
-            fill(last, {k.removeprefix(LAST): v for k, v in state.items() if k.startswith(LAST)}, spec, LAST)
+            fill(last, stage, spec, LAST, state)
 
 
 def _stem(base: int) -> tuple[nn.Conv2d, nn.Module]:

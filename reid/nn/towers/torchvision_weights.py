@@ -6,26 +6,24 @@ Nothing is downloaded. A missing checkpoint is an error that names the three way
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from reid import storage
 from reid.config.typed import did_you_mean
 from reid.errors import WeightsError
-from reid.nn.towers.weights import CACHE_ENV, FILES, read_state
-
-State = dict[str, Tensor]
-COUNTER = "num_batches_tracked"
-"""Older checkpoints lack these counters, which no arithmetic here reads."""
+from reid.nn.towers.naming import our_names
+from reid.storage.checkpoints import CACHE_ENV, FILES, State, read_state
 
 
 def torchvision_state(spec: str, arch: str) -> State:
     """The state dict that `model.weights` names: a torchvision name (IMAGENET1K_V1), a path or an s3:// uri.
 
-    Raises WeightsError for an unknown name, naming the known ones, and for a checkpoint that is not there.
+    A file may have the names of torchvision, timm or transformers.
+
+    Raises WeightsError for an unknown name, naming the known ones, for a checkpoint that is not there, and
+    for a file that is none.
     """
     if spec.startswith("run:"):
         raise WeightsError(
@@ -35,11 +33,11 @@ def torchvision_state(spec: str, arch: str) -> State:
     if storage.is_remote(spec) or os.path.sep in spec or spec.endswith(FILES):
         if not storage.exists(spec):
             raise WeightsError(f"{spec}: no such weights file.{_remedies(arch, '<name>')}")
-        return read_state(spec)
+        return our_names(read_state(spec))
     path = _cached(spec, arch)
     if path is None:
         raise WeightsError(f"weights {spec!r} for {arch} are not on this machine.{_remedies(arch, spec)}")
-    return read_state(path)
+    return our_names(read_state(path))
 
 
 def _cached(name: str, arch: str) -> str | None:
@@ -68,18 +66,3 @@ def _remedies(arch: str, name: str) -> str:
         "(TORCH_HOME); (2) set model.weights to a local .pth or .safetensors path; (3) set it to an s3:// "
         "uri. model.weights=random starts from random weights."
     )
-
-
-def fill(module: nn.Module, given: Mapping[str, Tensor], spec: str, what: str) -> None:
-    """Load all tensors of a module. Raises WeightsError naming one that is missing or does not fit."""
-    wanted = module.state_dict()
-    missing = [k for k in wanted if k not in given and not k.endswith(COUNTER)]
-    if missing:
-        raise WeightsError(f"weights {spec!r}: {what} lacks {len(missing)} tensors, first {missing[0]!r}.")
-    for name, tensor in wanted.items():
-        if name in given and given[name].shape != tensor.shape:
-            raise WeightsError(
-                f"weights {spec!r}: tensor {name!r} of {what} is {tuple(given[name].shape)}, the model has "
-                f"{tuple(tensor.shape)}. Use the sizes of the checkpoint."
-            )
-    module.load_state_dict({k: given.get(k, tensor) for k, tensor in wanted.items()})

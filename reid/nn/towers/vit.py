@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from reid.errors import ConfigError
 from reid.nn.towers.block import attention, run_block
 from reid.nn.towers.clip import ImageTower, ImageTowerConfig, resize_positions
-from reid.nn.towers.torchvision_weights import fill, torchvision_state
+from reid.nn.towers.filling import check_blocks, fill
+from reid.nn.towers.torchvision_weights import torchvision_state
 from reid.nn.towers.weights import load_tower_weights
 
 ViTName = Literal["vit_b_16", "vit_l_16"]
@@ -109,15 +110,16 @@ class ViTTrunk(nn.Module):
     def load(self, spec: str, lasts: Sequence[nn.Module], pool: nn.Module) -> None:
         """Fill this, every copy of the last block and the norm from torchvision weights."""
         state = torchvision_state(spec, self.arch)
+        check_blocks(state, BLOCKS, len(self.blocks) + 1, spec, self.arch)
         if "encoder.pos_embedding" in state:
             state["positions"] = resize_positions(state.pop("encoder.pos_embedding")[0], self.grid)
-        fill(self, {k.replace(BLOCKS, "blocks."): v for k, v in state.items()}, spec, self.arch)
+        fill(self, {k.replace(BLOCKS, "blocks."): v for k, v in state.items()}, spec, self.arch, state)
         first = f"{BLOCKS}{len(self.blocks)}."
         block = {"block." + k.removeprefix(first): v for k, v in state.items() if k.startswith(first)}
         for last in lasts:
-            fill(last, block, spec, "the last block")
+            fill(last, block, spec, "the last block", state)
         norm = {k.replace("encoder.ln.", "norm."): v for k, v in state.items()}
-        fill(pool, norm, spec, "the last norm")
+        fill(pool, norm, spec, "the last norm", state)
 
 
 class TowerTrunk(nn.Module):

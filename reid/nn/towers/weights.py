@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
-from torch import Tensor, nn
+from torch import Tensor
 
 from reid import storage
 from reid.config import load
@@ -20,18 +17,21 @@ from reid.nn.towers.clip import (
     resize_positions,
     resolved_image_config,
 )
+from reid.nn.towers.filling import check_blocks, fill
+from reid.nn.towers.naming import our_names
+from reid.storage.checkpoints import CACHE_ENV, FILES, State, read_state
 from reid.storage.run_files import RunFiles
 
-CACHE_ENV = "ANYREID_WEIGHTS"
-FILES = (".safetensors", ".pt", ".pth", ".bin")
-State = dict[str, Tensor]
+_BLOCKS = "transformer.resblocks."
 
 
 def load_tower_weights(spec: str, image: ImageTower | None, text: TextTower | None, arch: str | None) -> None:
     """Fill the towers from `spec`: random | <open_clip tag> | <path or s3://> | run:<run folder>.
 
-    Raises WeightsError naming the three remedies when a checkpoint is not there, and naming the tensor when
-    it does not fit.
+    A file may have open_clip's names or those of transformers' CLIPModel; `read_state` opens it.
+
+    Raises WeightsError naming the three remedies when a checkpoint is not there, naming the tensor and what
+    the file holds when it does not fit, and naming the file as what it is when it is no checkpoint.
     """
     if spec == "random":
         return
@@ -42,59 +42,24 @@ def load_tower_weights(spec: str, image: ImageTower | None, text: TextTower | No
         state, grid = _clip_state(spec, arch), None
         image_prefix, text_prefix = "visual.", ""
     if image is not None:
+        check_blocks(state, f"{image_prefix}{_BLOCKS}", len(image.blocks), spec, "the image tower")
         part = {k.removeprefix(image_prefix): v for k, v in state.items() if k.startswith(image_prefix)}
         key = "positional_embedding"
         if key in part:
-            part[key] = resize_positions(part[key], image.grid, grid)
-        _fill(image.visual, part, spec, "image tower")
+            part[key] = _resized(part[key], image.grid, grid, spec)
+        fill(image.visual, part, spec, "the image tower", state)
     if text is not None:
+        check_blocks(state, f"{text_prefix}{_BLOCKS}", len(text.blocks), spec, "the text tower")
         wanted = text.text.state_dict()
         part = {k: state[text_prefix + k] for k in wanted if text_prefix + k in state}
-        _fill(text.text, part, spec, "text tower")
+        fill(text.text, part, spec, "the text tower", state)
 
 
-def _fill(module: nn.Module, part: State, spec: str, what: str) -> None:
-    wanted = module.state_dict()
-    missing = [k for k in wanted if k not in part]
-    if missing:
-        raise WeightsError(
-            f"weights {spec!r}: the {what} lacks {len(missing)} tensors, first {missing[0]!r}."
-        )
-    for name, tensor in wanted.items():
-        if part[name].shape != tensor.shape:
-            raise WeightsError(
-                f"weights {spec!r}: {what} tensor {name!r} is {tuple(part[name].shape)}, the model has "
-                f"{tuple(tensor.shape)}. Use the same tower sizes as the checkpoint."
-            )
-    module.load_state_dict({k: part[k] for k in wanted})
-
-
-def read_state(uri: str) -> State:
-    """A state dict from .safetensors, or from .pt/.pth/.bin without unpickling code."""
-    data = storage.read_bytes(uri)
-    if uri.endswith(".safetensors"):
-        try:
-            return load_safetensors(data)
-        except SafetensorError as error:
-            raise WeightsError(f"{uri}: not a safetensors file, or cut short ({error}).") from None
-    import torch
-
+def _resized(table: Tensor, grid: tuple[int, int], source: tuple[int, int] | None, spec: str) -> Tensor:
     try:
-        tree = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise _not_plain(uri, type(error).__name__) from None
-    if isinstance(tree, dict):
-        tree = tree.get("state_dict", tree)
-    if not isinstance(tree, dict):
-        raise _not_plain(uri, type(tree).__name__)
-    return {k.removeprefix("module."): v for k, v in tree.items() if isinstance(v, Tensor)}
-
-
-def _not_plain(uri: str, found: str) -> WeightsError:
-    return WeightsError(
-        f"{uri}: not a plain state dict ({found}). TorchScript archives and pickled models are refused; save "
-        "`model.state_dict()` as .safetensors."
-    )
+        return resize_positions(table, grid, source)
+    except WeightsError as error:
+        raise WeightsError(f"weights {spec!r}: {error}") from None
 
 
 def _run_state(run: str) -> tuple[State, tuple[int, int]]:
@@ -111,13 +76,13 @@ def _clip_state(spec: str, arch: str | None) -> State:
     if storage.is_remote(spec) or os.path.sep in spec or spec.endswith(FILES):
         if not storage.exists(spec):
             raise WeightsError(f"{spec}: no such weights file.{_remedies(spec, arch)}")
-        return read_state(spec)
+        return our_names(read_state(spec))
     if arch is None:
         raise WeightsError(f"weights {spec!r}: pretrained tags need model.tower.arch, not explicit sizes.")
     path = _cached(arch, spec)
     if path is None:
         raise WeightsError(f"weights {spec!r} for {arch} are not on this machine.{_remedies(spec, arch)}")
-    return read_state(path)
+    return our_names(read_state(path))
 
 
 def _cached(arch: str, tag: str) -> str | None:

@@ -18,6 +18,7 @@ from reid.config.typed import plugin_names
 from reid.errors import ConfigError, WeightsError
 from reid.models.base import ReIDModel
 from reid.models.registry import model_names
+from reid.nn.towers.checkpoint_kinds import describe_state
 
 State = Mapping[str, Tensor]
 Adapt = Callable[[Tensor, Size], Tensor]
@@ -137,7 +138,7 @@ def _check_origin(state: State, system: PublicSystem, where: str) -> None:
         return
     if not state:
         raise WeightsError(f"{where}: no tensors by name in it; save `model.state_dict()` itself.")
-    hint = f" {system.title}'s begin with {system.backbone}."
+    hint = f" {system.title}'s begin with {system.backbone}. The file holds {describe_state(state)}."
     for other in systems().values():
         if any(key.startswith(f"{other.backbone}.") for key in state):
             hint = f" It looks like {other.title}'s: try --preset {other.preset}."

@@ -13,17 +13,18 @@ from torch import Tensor
 from reid import storage
 from reid.config import Config, fingerprint, override
 from reid.config.addresses import shards_uri
+from reid.data.shards.places import find_set
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError, StorageError
 from reid.models.base import ReIDModel
 from reid.models.registry import build_model
 from reid.nn.parameters import parameter_counts
-from reid.nn.towers.weights import read_state
 from reid.runs.convert.base import convert, label_counts, system_of
 from reid.runs.describe import PUBLISHED
 from reid.runs.folder import RunFolder, write_run
 from reid.runs.identities import LabelMap, training_labels
 from reid.runs.run import model_context
+from reid.storage.checkpoints import read_state
 from reid.storage.run_files import RUN_FILE
 
 PLACEHOLDER = "placeholder"
@@ -120,8 +121,9 @@ def write(prepared: PreparedRun, to: str | None = None) -> tuple[RunFolder, bool
 def _labels(config: Config, classes: int, cameras: int) -> tuple[LabelMap, ShardSet | None]:
     """Of the built shard set when its counts are the checkpoint's; else placeholders, and None."""
     placeholders = LabelMap(tuple((PLACEHOLDER, i) for i in range(classes)), tuple(range(cameras)))
+    place = find_set(shards_uri(config))  # several sets are an error, none is none
     try:
-        shards = ShardSet.open(shards_uri(config))
+        shards = ShardSet.at(place)
     except DataError:
         return placeholders, None
     labels, _ = training_labels(shards, config.train.val.fraction, config.seed)

@@ -10,7 +10,7 @@ import numpy as np
 
 from reid import storage
 from reid.data.images import Pixels, decode_rgb
-from reid.data.shards.manifest import MANIFEST
+from reid.data.shards.places import is_set
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
 from reid.modality import Modality
@@ -31,9 +31,10 @@ class AlignedPair:
 def read_pairs(uri: str, source: Modality, target: Modality, split: str = "train") -> list[AlignedPair]:
     """All captures that have both modalities as captured pictures, in a fixed order; encoded, in memory.
 
+    `uri` is a shard set, a folder of sets, of which it takes the newest, or a folder of plain pictures.
     Raises DataError when there is none.
     """
-    if storage.exists(storage.join(uri, MANIFEST)):
+    if is_set(uri):
         found = _of_shards(uri, source, target, split)
     elif storage.is_remote(uri) or not Path(uri).is_dir():
         raise DataError(f"pairs={uri}: neither a shard set nor a folder.")

@@ -22,6 +22,7 @@ from reid.data.images import Pixels
 from reid.errors import ConfigError, TrainingError
 from reid.nn.losses.ssim import ssim
 from reid.nn.unet import PatchDiscriminator, UNet, save_unet
+from reid.storage.checkpoints import read_tree
 from reid.train.state import epoch_seed
 from reid.train.translator.aligned_pairs import AlignedPair, read_pairs, stack
 
@@ -147,7 +148,7 @@ class _Trainer:
         uri = storage.join(self.config.out, STATE)
         if not storage.exists(uri):
             return
-        tree = torch.load(io.BytesIO(storage.read_bytes(uri)), map_location="cpu", weights_only=True)
+        tree = read_tree(uri)
         if tree["key"] != self.key:
             raise ConfigError(f"out={self.config.out}: holds a run of other settings or pairs; name another.")
         for name, part in self._parts().items():

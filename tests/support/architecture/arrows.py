@@ -33,7 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *BASE,
         "reid.data",
         "reid.nn.unet",  # the networks of generators are blocks like others,
-        "reid.nn.towers.weights",  # and their weights come the same ways
+        "reid.nn.towers.checkpoint_kinds",  # which network a file of weights is of
     ),
     "reid.evaluate": (*BASE, "reid.data"),
     "reid.dataset": (
@@ -56,7 +56,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "reid.evaluate.calibration",  # a run folder keeps its calibration
         "reid.models",
         "reid.nn.parameters",
-        "reid.nn.towers.weights",  # public checkpoints are read like any weights
+        "reid.nn.towers.checkpoint_kinds",  # which network a public checkpoint is of
     ),
     "reid.train": (
         *BASE,
@@ -98,7 +98,6 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *BASE,
         "reid.data",
         "reid.evaluate",
-        "reid.nn.towers.weights",  # which weights are at hand
         "reid.runs.identities",  # the doctor refuses what training would refuse,
         "reid.train.checks",  # by the same functions
     ),
