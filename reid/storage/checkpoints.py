@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -70,7 +71,8 @@ def read_tree(uri: str, data: bytes | None = None) -> Any:
     try:
         if is_safetensors(data):
             return load_safetensors(data)
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of formats; what cannot be read is told below
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise WeightsError(f"{uri}: a damaged .safetensors file ({error}). Get it again.") from None
     except Exception as error:  # the library raises half a dozen classes

@@ -35,9 +35,7 @@ def latest(uri: str, mark: str, what: str, error: type[AnyReIDError]) -> str:
     if len(below) > 1:
         names = [folder.rpartition("/")[2] for folder in below]
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        lacks = (
-            f"{LATEST} there names {named!r}, which is gone" if named else f"no {LATEST} says which is meant"
-        )
+        lacks = f"{LATEST} names {named!r}, which is gone" if named else f"no {LATEST} says which is meant"
         raise error(
             f"{root}: holds {len(names)} {what}, and {lacks}. Name one of them: "
             f"{', '.join(names[:_SHOWN])}{more}."

@@ -21,7 +21,8 @@ from reid.runs.embedding import embed_rows
 from reid.runs.folder import RunFolder, write_run
 from reid.runs.identities import LabelMap
 from reid.runs.run import load_run, model_context
-from reid.storage.run_files import LATEST, RUN_FILE
+from reid.storage.latest import LATEST
+from reid.storage.run_files import RUN_FILE
 
 LABELS = LabelMap((("x", 4), ("x", 7), ("y", 4)), (1, 3))
 HISTORY = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.5, "val/mAP": 0.25}]

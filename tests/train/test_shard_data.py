@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from reid.errors import DataError, TrainingError, UsageError
 from reid.modality import Modality
+from reid.storage.latest import name_latest
 from reid.train.loop import training_stream
 from reid.train.shard_data import ShardData, open_shards
 from tests.support.sets.shards import make_identities, make_sample, make_shards
@@ -83,10 +83,12 @@ def test_a_sample_decodes_a_picture_when_asked(root: Path) -> None:
 
 
 def test_of_a_folder_of_sets_the_newest_is_taken(tmp_path: Path) -> None:
-    for name, day in (("aa", "2026-01-02"), ("bb", "2026-03-01"), ("cc", "2026-02-01")):
-        lineage = {"created_at": f"{day}T00:00:00+00:00"}
-        make_shards(tmp_path / name, [make_identities([1, 1])], lineage=lineage)
+    for name in ("aa", "bb", "cc"):
+        make_shards(tmp_path / name, [make_identities([1, 1])])
     (tmp_path / "unfinished").mkdir()
+    with pytest.raises(DataError, match=r"holds 3 shard sets, and no LATEST.*aa, bb, cc\."):
+        open_shards(tmp_path)
+    name_latest(str(tmp_path / "bb"))
     assert open_shards(tmp_path).shards.root == str(tmp_path / "bb")
     assert open_shards(tmp_path / "cc").shards.root == str(tmp_path / "cc")
 
@@ -133,10 +135,3 @@ def test_batches_of_other_identities_or_splits_are_refused(world: World, root: P
     many = world_config(world.folder, world.shards, "train.batch.identities=64")
     with pytest.raises(TrainingError, match=r"train\.batch\.identities"):
         open_shards(root).batches(many)
-
-
-def test_a_manifest_without_lineage_is_older_than_one_with_it(tmp_path: Path) -> None:
-    make_shards(tmp_path / "zz", [make_identities([1, 1])])
-    make_shards(tmp_path / "aa", [make_identities([1, 1])], lineage={"created_at": "2026-01-01"})
-    assert "lineage" in json.loads((tmp_path / "aa" / "MANIFEST.json").read_text())
-    assert open_shards(tmp_path).shards.root == str(tmp_path / "aa")

@@ -117,8 +117,9 @@ def test_a_pickled_model_is_refused_and_its_code_does_not_run(tmp_path: Path) ->
 def test_a_file_that_holds_no_state_dict_is_an_error_that_names_it(tmp_path: Path) -> None:
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
     (tmp_path / "cut.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{")
-    found = r"tensor\.pt: not a plain state dict, but a single tensor of shape \(3,\)"
-    with pytest.raises(WeightsError, match=found):
+    with pytest.raises(
+        WeightsError, match=r"tensor\.pt: not a plain state dict, but a single tensor of shape \(3,\)"
+    ):
         read_state(str(tmp_path / "tensor.pt"))
     with pytest.raises(WeightsError, match=r"cut\.safetensors: cut short"):
         read_state(str(tmp_path / "cut.safetensors"))
