@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,6 +20,13 @@ from reid.data.images import encode_mask, encode_png, is_one_bit_png, is_plain, 
 from reid.data.shards.schema import Caption, Image, Labels, Mask, Sample
 from reid.errors import DataError
 from reid.modality import Modality
+
+Note = Callable[[str], None]
+"""Takes a line of what was read otherwise than written: `Reader.note`."""
+
+
+def unheard(line: str) -> None:
+    """A Note for callers that have nobody to tell."""
 
 
 @dataclass(frozen=True)

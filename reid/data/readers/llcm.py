@@ -68,10 +68,10 @@ class Reader(base.Reader):
         root = expand(self.config.path, "data.reader.path")
         lists = {kind: f"idx/train_{kind}.txt" for kind in _MODALITIES}
         require(root, [*lists.values(), _TEST_IDS, *(f"test_{kind}" for kind in _MODALITIES)], LAYOUT)
-        entries = {kind: read_entries(root, part, LAYOUT) for kind, part in lists.items()}
+        entries = {kind: read_entries(root, part, LAYOUT, self.note) for kind, part in lists.items()}
         together = [e for found in entries.values() for e in found]
         check_labels(together)
-        ids = read_ids(storage.join(root, _TEST_IDS))
+        ids = read_ids(storage.join(root, _TEST_IDS), self.note)
         require_disjoint(
             {" with ".join(lists.values()): [e.pid for e in together if e.pid is not None], _TEST_IDS: ids}
         )

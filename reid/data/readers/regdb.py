@@ -53,7 +53,7 @@ class Reader(base.Reader):
             (s, kind): f"idx/{s}_{kind}_{self.config.trial}.txt" for s in _SPLITS for kind in _MODALITIES
         }
         require(root, parts.values(), LAYOUT)
-        entries = {key: read_entries(root, part, LAYOUT) for key, part in parts.items()}
+        entries = {key: read_entries(root, part, LAYOUT, self.note) for key, part in parts.items()}
         for split in _SPLITS:
             check_labels([e for kind in _MODALITIES for e in entries[split, kind]])
         require_disjoint(

@@ -41,4 +41,4 @@ class Reader(base.Reader):
 
     def records(self) -> Sequence[Record]:
         """Every photo with its captions, as `read_annotated` (which names the errors)."""
-        return read_annotated(self.config, LAYOUT, self.dataset)
+        return read_annotated(self.config, LAYOUT, self.dataset, self.note)

@@ -68,7 +68,7 @@ class Reader(base.Reader):
         """
         root = expand(self.config.path, "data.reader.path")
         require(root, [*_LISTS.values(), *(f"cam{c}" for c in CAMERAS)], LAYOUT)
-        lists = {name: read_ids(storage.join(root, part)) for name, part in _LISTS.items()}
+        lists = {name: read_ids(storage.join(root, part), self.note) for name, part in _LISTS.items()}
         require_disjoint({_LISTS[name]: ids for name, ids in lists.items()})
         all_pids = [pid for ids in lists.values() for pid in ids]
         walk = storage.Walk(root, ["jpg"])

@@ -101,7 +101,7 @@ def test_a_listed_training_picture_that_is_not_there_is_one_row_set_aside(root: 
     (bad,) = [r for r in read(root) if r.problem]
     assert len(read(root)) == 10
     assert (bad.labels.sample_id, bad.labels.pid) == ("nir/0004/0004_c01_s1_f2_nir", 4)
-    assert "idx/train_nir.txt line 2: " in (bad.problem or "")
+    assert "idx/train_nir.txt line 2 names " in (bad.problem or "")
     with pytest.raises(DataError, match=r"is missing; restore the file or remove the line"):
         reader(root).load(bad, 1000)
 

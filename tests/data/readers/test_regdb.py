@@ -150,7 +150,7 @@ def test_a_listed_picture_that_is_not_there_is_one_row_set_aside(root: Path) -> 
     (bad,) = [r for r in planned if r.problem]
     assert len(planned) == 16
     assert (bad.labels.pid, bad.labels.split) == (40, "test")
-    assert f"test_thermal_1.txt line 3: {path} is missing; restore" in (bad.problem or "")
+    assert f"test_thermal_1.txt line 3 names {path}, which is missing; restore" in (bad.problem or "")
 
 
 def test_a_picture_listed_twice_is_set_aside_once(root: Path) -> None:

@@ -37,7 +37,7 @@ from reid.data.readers.shared.folders import contents, expand
 from reid.data.readers.shared.keys import spellings
 from reid.data.shards.schema import SPLITS, Labels, Sample, SampleAttribute
 from reid.errors import DataError
-from reid.labels import Blanks, whole_number
+from reid.labels import Blanks, refuse_alike, tidy, whole_number
 from reid.modality import VISUAL, Modality, Target
 
 _PROVENANCE = ("origin", "generator", "params_hash", "source_id")
@@ -80,13 +80,16 @@ class Reader(base.Reader):
             raise DataError(f"{uri} is missing. Found in {root}: {contents(root)}.\n{LAYOUT}")
         groups: dict[tuple[str, str, str], list[Line]] = defaultdict(list)
         folders, blanks = Folders(root), Blanks()
+        spelled: dict[str, set[str]] = {key: set() for key in _LABELS}
         for number, line in read_lines(uri):
             line["_where"] = f"{sample_tree.MANIFEST} line {number}"
             line["_modality"] = self._modality(line, uri)
             for key in _CELLS & line.keys():
                 if blanks.counts(key, line[key], unknown=key in _LABELS):
                     line[key] = None
-            line |= {k: _number(line.get(k)) for k in _LABELS}
+            for key, seen in spelled.items():
+                written, line[key] = line.get(key), _number(line.get(key))
+                seen.add(tidy(written) if isinstance(written, str) else str(line[key]))
             line["_file"] = folders.find(line)
             path = line["source_rel_path"] if line.get("source_rel_path") else line["rel_path"]
             name = line.get("sample_id") or sample_tree.stem(sample_tree.item(str(path)) or str(path))
@@ -94,6 +97,8 @@ class Reader(base.Reader):
             groups[line.get("dataset") or self.dataset, str(line["split"]), name].append(line)
         if not groups:
             raise DataError(f"{uri}: not a single line.\n{LAYOUT}")
+        refuse_alike(spelled["pid"], "identities", uri)
+        refuse_alike(spelled["cam"], "cameras", uri)
         splits = sorted({split for _, split, _ in groups})
         named: dict[str, list[SampleKey]] = defaultdict(list)
         for key, lines in groups.items():

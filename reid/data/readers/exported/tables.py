@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.captions import sentences
 from reid.data.readers.shared.file_index import FileIndex, FoundFile
 from reid.data.readers.shared.keys import match_keys
-from reid.data.readers.shared.text_files import read_json, read_text
+from reid.data.readers.shared.text_files import parse_json, read_json, read_text
 from reid.data.shards.schema import SampleAttribute
 from reid.errors import DataError
 from reid.labels import Blanks
@@ -67,7 +66,7 @@ def read_lines(uri: str) -> list[tuple[int, Line]]:
         if not row.strip():
             continue
         try:
-            line = json.loads(row)
+            line = parse_json(row, f"{uri} line {number}")
         except ValueError as error:
             raise DataError(f"{uri} line {number}: not JSON ({error}).\n{LAYOUT}") from None
         missing = [k for k in _NEEDED if k not in line] if isinstance(line, dict) else list(_NEEDED)

@@ -9,6 +9,7 @@ whole number, an unknown split. A damaged set is an error: another layout, or tr
 from __future__ import annotations
 
 import posixpath
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,13 @@ from pydantic import Field
 
 from reid import storage
 from reid.config import Section
-from reid.data.readers.base import Record
+from reid.data.readers.base import Note, Record, unheard
+from reid.data.readers.shared.file_index import FileIndex, FoundFile
 from reid.data.readers.shared.folders import contents, expand, file_name
+from reid.data.readers.shared.text_files import read_json
 from reid.data.shards.schema import ROLES, SPLITS, Labels
 from reid.errors import DataError
+from reid.labels import is_nothing
 from reid.modality import Modality
 
 _PATH_KEYS = ("file_path", "img_path")
@@ -51,8 +55,10 @@ class Layout:
     """The expected files, for messages."""
 
 
-def read_annotated(fields: AnnotatedFields, layout: Layout, dataset: str) -> list[Record]:
-    """A record for every entry: train, val, test, each by path.
+def read_annotated(
+    fields: AnnotatedFields, layout: Layout, dataset: str, note: Note = unheard
+) -> list[Record]:
+    """A record for every entry: train, val, test, each by path; `note` is told of other spellings of paths.
 
     Every picture of the test split is a query, by its sentences, and in the gallery. Cameras stay unknown.
     Raises DataError when the layout is another, or training ids have gaps; StorageError for what is no JSON.
@@ -64,15 +70,15 @@ def read_annotated(fields: AnnotatedFields, layout: Layout, dataset: str) -> lis
     images = storage.join(root, "imgs")
     if not storage.exists(images):
         raise DataError(f"{images} is missing. Found in {root}: {contents(root)}.\n{layout.tree}")
-    entries = storage.read_json(uri)
+    entries = read_json(uri)
     if not isinstance(entries, list) or not entries:
         found = "an empty list" if entries == [] else f"a {type(entries).__name__}"
         raise DataError(f"{uri}: expected a list of entries, found {found}.\n{layout.tree}")
     parsed = [_parse(entry, f"{file_name(uri)} entry {n}") for n, entry in enumerate(entries, 1)]
     if not fields.allow_gaps:
         _check_ids(parsed, uri, layout.first_id)
-    there = _pictures(images, [e.path for e in parsed if e.path], uri, layout)
-    records = [_record(entry, images, there, dataset) for entry in parsed]
+    found = _pictures(images, [e.path for e in parsed if e.path], uri, layout, note)
+    records = [_record(entry, images, found, dataset) for entry in parsed]
     return sorted(records, key=lambda r: (_rank(r.labels.split), r.labels.sample_id))
 
 
@@ -128,8 +134,8 @@ def _parse(entry: Any, where: str) -> _AnnotatedPicture:
 
 
 def _text(value: Any) -> str:
-    """The stripped text; empty for what is none, or cannot be written as UTF-8."""
-    if not isinstance(value, str):
+    """The stripped text; empty for what is none or a word for nothing, or cannot be written as UTF-8."""
+    if not isinstance(value, str) or is_nothing(value, unknown=True):
         return ""
     try:
         value.encode()
@@ -165,33 +171,41 @@ def _check_ids(entries: Sequence[_AnnotatedPicture], uri: str, first: int) -> No
         )
 
 
-def _pictures(images: str, paths: Iterable[str], uri: str, layout: Layout) -> set[str]:
-    """The files in all folders that are named. Raises DataError when a folder of imgs, or all files, lack."""
-    named = list(paths)
-    tops = Counter(p.partition("/")[0] for p in named if "/" in p)
-    found = {file_name(f) for f in storage.list_folders(images)}
-    for top in sorted(tops.keys() - found):
+def _pictures(
+    images: str, paths: Iterable[str], uri: str, layout: Layout, note: Note
+) -> dict[str, FoundFile]:
+    """Where the named files are. Raises DataError when a folder of imgs, or all files, lack."""
+    files = FileIndex(images, "entry")
+    found = {path: files.find(path) for path in paths}
+    lost = [path for path, file in found.items() if file.problem]
+    tops = Counter(p.partition("/")[0] for p in lost if "/" in p)
+    folders = {file_name(f) for f in storage.list_folders(images)}
+    folders |= {f.uri.removeprefix(f"{images}/").partition("/")[0] for f in found.values() if not f.problem}
+    for top in sorted(tops.keys() - folders):
         raise DataError(
             f"{storage.join(images, top)} is missing; {uri} names {tops[top]} pictures in it. "
             f"Found in {images}: {contents(images)}.\n{layout.tree}"
         )
-    folders = sorted({posixpath.dirname(storage.join(images, p)) for p in named})
-    there = {f for folder in folders for f in storage.list_files(folder)}
-    if named and not any(storage.join(images, p) in there for p in named):
+    if found and len(lost) == len(found):
         raise DataError(
-            f"{uri}: none of its {len(named)} pictures is there, e.g. {storage.join(images, named[0])}. "
+            f"{uri}: none of its {len(found)} pictures is there, e.g. {storage.join(images, lost[0])}. "
             f"Found in {images}: {contents(images)}.\n{layout.tree}"
         )
-    return there
+    for line in files.notes(file_name(uri)):
+        note(line)
+    return found
 
 
-def _record(entry: _AnnotatedPicture, images: str, there: set[str], dataset: str) -> Record:
-    uri = storage.join(images, entry.path) if entry.path else None
+def _record(entry: _AnnotatedPicture, images: str, found: dict[str, FoundFile], dataset: str) -> Record:
+    file = found.get(entry.path)
     problems = list(entry.problems)
-    if uri and uri not in there:
-        problems.append(f"names {uri}, which is missing; restore the file or remove the entry")
+    path = entry.path
+    if file and file.problem:
+        problems.append(file.problem)
+    elif file:
+        path = file.uri.removeprefix(f"{images}/")
     labels = Labels(
-        sample_id=entry.path or entry.where,
+        sample_id=unicodedata.normalize("NFC", path) or entry.where,
         dataset=dataset,
         split=entry.split,
         pid=-1 if entry.pid is None else entry.pid,
@@ -200,7 +214,7 @@ def _record(entry: _AnnotatedPicture, images: str, there: set[str], dataset: str
     )
     return Record(
         labels=labels,
-        images={Modality.RGB: uri} if uri else {},
+        images={Modality.RGB: file.uri} if file else {},
         captions=entry.captions,
         problem=f"{entry.where} {'; and '.join(problems)}." if problems else None,
     )

@@ -12,10 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reid import storage
-from reid.data.readers.base import Record
+from reid.data.readers.base import Note, Record, unheard
+from reid.data.readers.shared.file_index import FileIndex
 from reid.data.readers.shared.folders import contents, file_name
+from reid.data.readers.shared.text_files import read_text
 from reid.data.shards.schema import Labels
 from reid.errors import DataError
+from reid.labels import tidy
 
 _SHOWN = 8
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -35,6 +38,7 @@ class ListLine:
     """The number of the folder that holds the picture."""
     problem: str | None
     """Why the picture cannot be used: it is not there, or its folder is no number."""
+    missing: bool = False
 
     @property
     def name(self) -> str:
@@ -54,9 +58,9 @@ def require(root: str, parts: Iterable[str], layout: str) -> None:
             raise DataError(f"{uri} is missing. Found in {shown}: {contents(shown)}.\n{layout}")
 
 
-def read_ids(uri: str) -> tuple[int, ...]:
+def read_ids(uri: str, note: Note = unheard) -> tuple[int, ...]:
     """The identities of a comma-separated list, ascending, each once. Raises DataError for anything else."""
-    words = [w for w in re.split(r"[,\s]+", _text(uri)) if w]
+    words = [w for w in map(tidy, re.split(r"[,\s]+", _text(uri, note))) if w]
     wrong = [repr(w) for w in words if not _NUMBER.fullmatch(w)]
     if wrong:
         raise DataError(
@@ -113,13 +117,13 @@ def without_pictures(dataset: str, split: str, pid: int, listed: str, folders: s
     )
 
 
-def read_entries(root: str, part: str, layout: str) -> list[ListLine]:
-    """The lines `<relative path> <label>` of a list below `root`, by path.
+def read_entries(root: str, part: str, layout: str, note: Note = unheard) -> list[ListLine]:
+    """The lines `<relative path> <label>` of a list below `root`, by path; `note` is told of other spellings.
 
     Raises DataError for a line of another form, and when none of the pictures is there.
     """
     uri = storage.join(root, part)
-    lines = [(n, line) for n, line in enumerate(_text(uri).splitlines(), 1) if line.strip()]
+    lines = [(n, line) for n, line in enumerate(_text(uri, note).splitlines(), 1) if line.strip()]
     parsed = [(n, *_split(line)) for n, line in lines]
     wrong = [
         f"line {n} ({line.strip()!r})" for (n, line), row in zip(lines, parsed, strict=True) if not row[1]
@@ -131,14 +135,15 @@ def read_entries(root: str, part: str, layout: str) -> list[ListLine]:
         )
     if not parsed:
         raise DataError(f"{uri}: no picture in it; fetch it again.")
-    folders = sorted({posixpath.dirname(path) for _, path, _ in parsed})
-    there = {f for folder in folders for f in storage.list_files(storage.join(root, folder))}
-    entries = [_entry(root, uri, *row, there) for row in parsed]
-    if not any(e.uri in there for e in entries):
+    files = FileIndex(root, "line")
+    entries = [_entry(root, uri, *row, files) for row in parsed]
+    if all(e.missing for e in entries):
         raise DataError(
             f"{uri}: none of its {len(entries)} pictures is there, e.g. {entries[0].path}. "
             f"Found in {root}: {contents(root)}.\n{layout}"
         )
+    for line in files.notes(uri):
+        note(line)
     return sorted(entries, key=lambda e: e.path)
 
 
@@ -166,32 +171,32 @@ def check_labels(entries: Sequence[ListLine]) -> None:
         )
 
 
-def _text(uri: str) -> str:
-    try:
-        return storage.read_bytes(uri).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{uri}: not a text file ({error}).") from None
+def _text(uri: str, note: Note) -> str:
+    file = read_text(uri)
+    if file.note:
+        note(file.note)
+    return file.text
 
 
 def _split(line: str) -> tuple[str, int]:
     """Normalised path and label of a line; an empty path when it has another form."""
     path, _, label = line.strip().replace("\t", " ").rpartition(" ")
+    label = tidy(label)
     path = posixpath.normpath(path.strip()) if path.strip() else ""
     outside = path.startswith(("/", "..")) or path == "."
     return ("", -1) if outside or not _NUMBER.fullmatch(label) else (path, int(label))
 
 
-def _entry(root: str, listed: str, line: int, path: str, label: int, there: set[str]) -> ListLine:
+def _entry(root: str, listed: str, line: int, path: str, label: int, files: FileIndex) -> ListLine:
     where = f"{listed} line {line}"
-    uri = storage.join(root, path)
+    found = files.find(path)
+    path = path if found.problem else found.uri.removeprefix(f"{root}/")
     folder = posixpath.basename(posixpath.dirname(path))
     pid = int(folder) if _NUMBER.fullmatch(folder) else None
-    problem = None
+    problem = f"{where} {found.problem}." if found.problem else None
     if pid is None:
         problem = f"{where}: {path} lies in no folder that is an identity's number; correct the path."
-    elif uri not in there:
-        problem = f"{where}: {uri} is missing; restore the file or remove the line."
-    return ListLine(where, path, uri, label, pid, problem)
+    return ListLine(where, path, found.uri, label, pid, problem, found.problem is not None)
 
 
 def _some(words: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reid import storage
-from reid.errors import DataError
+from reid.errors import DataError, StorageError
 
 AUTO = "auto"
 _MARKS = (
@@ -69,21 +69,27 @@ def read_text(uri: str, encoding: str = AUTO, key: str = "") -> TextFile:
 def read_json(uri: str, key: str = "") -> Any:
     """Parse a JSON file whose objects may be large.
 
-    Raises DataError for what is no JSON, and for a key that an object has twice: one value would be lost.
+    Raises StorageError for what is no JSON, and DataError for a key that an object has twice: one value would
+    be lost.
     """
     text = read_text(uri, key=key).text
     try:
-        return json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, uri))
+        return parse_json(text, uri)
     except ValueError as error:
-        raise DataError(f"{uri}: not valid JSON ({error}).") from error
+        raise StorageError(f"{uri}: not valid JSON ({error}).") from error
 
 
-def _unique(pairs: list[tuple[str, Any]], uri: str) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
-        raise DataError(f"{uri}: the key {twice!r} occurs twice in one object; join the two.")
-    return found
+def parse_json(text: str, where: str) -> Any:
+    """Parse JSON. Raises ValueError for what is none, DataError for a key that an object has twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+            raise DataError(f"{where}: the key {twice!r} occurs twice in one object; join the two.")
+        return found
+
+    return json.loads(text, object_pairs_hook=unique)
 
 
 def _by_zeros(data: bytes) -> str | None:

@@ -209,3 +209,37 @@ def test_the_key_changes_with_a_caption_and_with_an_origin(tmp_path: Path) -> No
 
     assert key("a") == key("d")
     assert len({key("a"), key("b", {"1": "x"}), key("c", synthetic=True)}) == 3
+
+
+@pytest.mark.parametrize("word", [None, "nan", float("nan"), "N/A", "unknown"])
+def test_a_line_without_identity_is_set_aside_and_without_camera_kept(tmp_path: Path, word: Any) -> None:
+    lines = [line("imgs/1.jpg", pid=word), line("imgs/2.jpg", cam=word), line("imgs/3.jpg", cam=2.0, pid=7.0)]
+    source = reader(tree(tmp_path, lines))
+    nobody, unseen, floats = source.records()
+    assert nobody.problem == "manifest.jsonl line 1 has no identity; fill its pid."
+    assert (unseen.labels.camid, unseen.problem) == (None, None)
+    assert (floats.labels.pid, floats.labels.camid, floats.problem) == (7, 2, None)
+    assert len(source.notes) == (0 if word is None else 2)
+
+
+def test_numbers_that_are_spelled_in_two_ways_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"identities '007' and '7' both read as number 7"):
+        read(tree(tmp_path, [line("imgs/1.jpg", pid="7"), line("imgs/2.jpg", pid="007")]))
+    with pytest.raises(DataError, match=r"cameras '1' and '1\.0' both read"):
+        read(tree(tmp_path, [line("imgs/1.jpg", cam=1), line("imgs/2.jpg", cam="1.0")]))
+
+
+def test_captions_in_another_spelling_are_found_and_those_of_nothing_are_told(tmp_path: Path) -> None:
+    said = {"imgs/E\u0301\\1.JPG": "a hat", "imgs/é/2.jpg": [None, "nan"], "imgs/x.jpg": "lost"}
+    source = reader(tree(tmp_path, [line("imgs/é/1.jpg"), line("imgs/é/2.jpg")], said))
+    assert [r.captions for r in source.records()] == [("a hat",), ()]
+    words, case, lost = source.notes
+    assert "'nan' (1) is read as empty" in words
+    assert "1 keys differ in letter case" in case
+    assert "1 of 3 keys is no path or id of a sample (first: 'imgs/x.jpg')" in lost
+
+
+def test_a_key_that_means_two_samples_is_refused(tmp_path: Path) -> None:
+    root = tree(tmp_path, [line("imgs/aB.jpg"), line("imgs/Ab.jpg")], {"ab": "a hat"})
+    with pytest.raises(DataError, match=r"captions\.json: the key 'ab' may mean 'aB' or 'Ab'"):
+        read(root)

@@ -88,7 +88,20 @@ def test_an_id_that_is_no_whole_number_is_set_aside(tmp_path: Path, pid: Any) ->
     )
 
 
-@pytest.mark.parametrize("captions", [[], None, "A man.", ["A man.", " "], ["A man.", 3], [None], ["\ud800"]])
+NO_CAPTIONS = (
+    [],
+    None,
+    "A man.",
+    ["A man.", " "],
+    ["A man.", 3],
+    [None],
+    ["\ud800"],
+    ["nan"],
+    ["A man.", "Unknown"],
+)
+
+
+@pytest.mark.parametrize("captions", [*NO_CAPTIONS, *WORDS])
 def test_an_entry_without_proper_captions_is_set_aside(tmp_path: Path, captions: Any) -> None:
     record = bad(tmp_path, entry("a/2.jpg", captions=captions))
     assert record.captions == ()
@@ -203,4 +216,23 @@ def test_a_list_none_of_whose_pictures_is_there_is_refused(tmp_path: Path) -> No
     with pytest.raises(
         DataError, match=r"none of its 2 pictures is there, e\.g\. .*1\.jpg\. .*: other\.jpg\.\nExp"
     ):
+        read(tmp_path)
+
+
+def test_a_path_in_another_spelling_is_found_and_told(tmp_path: Path) -> None:
+    write(tmp_path, [entry("A\\1.JPG"), entry("b/é.jpg", id=2)], ["a/1.jpg", "b/e\u0301.jpg"])
+    notes: list[str] = []
+    found = read_annotated(AnnotatedFields(path=str(tmp_path)), LAYOUT, "made", notes.append)
+    assert [r.problem for r in found] == [None, None]
+    assert [r.labels.sample_id for r in found] == ["a/1.jpg", "b/é.jpg"]
+    assert [how in note for how, note in zip(("backslashes", "Unicode form"), notes, strict=True)] == [
+        True,
+        True,
+    ]
+
+
+def test_a_key_that_an_entry_has_twice_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, [])
+    (tmp_path / "list.json").write_text('[{"id": 1, "id": 2}]')
+    with pytest.raises(DataError, match=r"list\.json: the key 'id' occurs twice"):
         read(tmp_path)

@@ -20,7 +20,9 @@ from reid.storage import Walk
 LAYOUT = "Expected this tree"
 
 
-@pytest.mark.parametrize("text", ["7,2,10", "7,2,10\n", " 7, 2 ,10,\r\n", "\ufeff7,2,10,2", "7\n2\n10\n"])
+@pytest.mark.parametrize(
+    "text", ["7,2,10", "7,2,10\n", " 7, 2 ,10,\r\n", "\ufeff7,2,10,2", "7\n2\n10\n", "７,2,10"]
+)
 def test_identities_are_read_in_any_spacing_and_come_sorted_and_once(tmp_path: Path, text: str) -> None:
     (tmp_path / "ids.txt").write_bytes(text.encode())
     assert read_ids(str(tmp_path / "ids.txt")) == (2, 7, 10)
@@ -38,7 +40,7 @@ def test_an_empty_or_binary_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("\n")
     with pytest.raises(DataError, match=r"ids\.txt: no identity in it"):
         read_ids(str(tmp_path / "ids.txt"))
-    (tmp_path / "ids.txt").write_bytes(b"\xff\xfe1\x00")
+    (tmp_path / "ids.txt").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
     with pytest.raises(DataError, match=r"ids\.txt: not a text file"):
         read_ids(str(tmp_path / "ids.txt"))
 
@@ -105,7 +107,10 @@ def test_a_picture_that_is_not_there_or_in_no_identitys_folder_is_set_aside_by_i
 ) -> None:
     text = "v/3/a.bmp 0\nv/3/0.bmp 0\nv/3/X/b.bmp 0\n"
     lost, stray, good = entries(tmp_path, text, ("v/3/a.bmp", "v/3/X/b.bmp"))
-    assert lost.problem == f"{lost.where}: {lost.uri} is missing; restore the file or remove the line."
+    assert (
+        lost.problem
+        == f"{lost.where} names {lost.uri}, which is missing; restore the file or remove the line."
+    )
     assert lost.where.endswith("list.txt line 2")
     assert stray.pid is None
     assert "line 3: v/3/X/b.bmp lies in no folder that is an identity's number" in (stray.problem or "")
@@ -114,9 +119,9 @@ def test_a_picture_that_is_not_there_or_in_no_identitys_folder_is_set_aside_by_i
 
 def test_a_list_of_which_nothing_is_there_shows_the_layout(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"none of its 2 pictures is there, e\.g\. V/3/a\.bmp(?s:.*)v/(?s:.*)this tree"
+        DataError, match=r"none of its 2 pictures is there, e\.g\. w/3/a\.bmp(?s:.*)v/(?s:.*)this tree"
     ):
-        entries(tmp_path, "V/3/a.bmp 0\nV/3/b.bmp 0\n")
+        entries(tmp_path, "w/3/a.bmp 0\nw/3/b.bmp 0\n")
     with pytest.raises(DataError, match=r"list\.txt: no picture in it"):
         entries(tmp_path, "\n")
 
@@ -144,3 +149,14 @@ def test_labels_that_start_elsewhere_or_have_gaps_are_refused(
         DataError, match=rf"list\.txt: the 2 labels do not run from 0 without a gap; {missing}"
     ):
         check_labels(found)
+
+
+def test_a_listed_path_in_another_spelling_is_found_and_told(tmp_path: Path) -> None:
+    (tmp_path / "v/3").mkdir(parents=True)
+    (tmp_path / "v/3/A.BMP").write_bytes(b"x")
+    (tmp_path / "list.txt").write_text("V\\3\\a.bmp \uff10\n", encoding="utf-16")
+    notes: list[str] = []
+    (found,) = read_entries(str(tmp_path), "list.txt", LAYOUT, notes.append)
+    assert (found.path, found.pid, found.label, found.problem) == ("v/3/A.BMP", 3, 0, None)
+    utf16, spelled = notes
+    assert "UTF-16" in utf16 and "backslashes and letter case" in spelled

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reid.data.readers.shared.text_files import read_json, read_text
-from reid.errors import DataError
+from reid.errors import DataError, StorageError
 
 TEXT = "file,pid\r\nStraße/é.jpg,1\r\n"
 
@@ -63,5 +63,5 @@ def test_a_json_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     assert read_json(written(tmp_path, '\ufeff{"é": [1]}'.encode())) == {"é": [1]}
     with pytest.raises(DataError, match=r"the key 'b' occurs twice in one object"):
         read_json(written(tmp_path, b'{"a": {"b": 1, "c": 2, "b": 3}}'))
-    with pytest.raises(DataError, match="not valid JSON"):
+    with pytest.raises(StorageError, match="not valid JSON"):
         read_json(written(tmp_path, b"[{"))
