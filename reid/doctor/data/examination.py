@@ -27,6 +27,7 @@ from reid.doctor.data.duplicates import (
 )
 from reid.doctor.data.identities import check_identities
 from reid.doctor.data.layout import recognise
+from reid.doctor.data.lists import check_lists
 from reid.doctor.data.notes import reader_notes
 from reid.doctor.data.pictures import PictureCensus, check_pictures
 from reid.doctor.data.recipes import BuildCommand, shard_recipe
@@ -94,7 +95,8 @@ def examine(
     if isinstance(match, list):
         return Report(path, None, None, {}, 0, 0, match, None)
     source = ReaderSource(match.reader, match.records, match.config.build.max_pixels)
-    found = [*reader_notes(match.reader), *unread_tables(match.config)]
+    found = [*reader_notes(match.reader), *check_lists(match)]
+    found += [] if match.passed else unread_tables(match.config)
     using = _fitting(match.recipe, given, source)
     return _report(root, match.name, source, using.config(), using.command("build"), found, extent, watch)
 
@@ -209,7 +211,7 @@ def _digests(
 def unread_tables(config: Config) -> list[Finding]:
     """Tables and texts beside a reader's pictures that its configuration does not mention."""
     reader = config.data.reader
-    options = {".csv": "manifest", ".json": "texts"}
+    options = {".csv": "manifest", ".tsv": "manifest", ".json": "texts"}
     fields = {suffix: name for suffix, name in options.items() if name in type(reader).model_fields}
     unread = [
         (file, fields[suffix])

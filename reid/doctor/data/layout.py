@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from types import ModuleType
 
 from reid import storage
@@ -14,7 +14,10 @@ from reid.config import Config, load, plugin_names
 from reid.config.typed import did_you_mean
 from reid.data.readers.base import Reader, Record, open_reader
 from reid.data.readers.folder.config import KNOWN_ROLES
+from reid.data.readers.folder.config import Config as FolderConfig
+from reid.data.readers.folder.manifest import needed_columns, table_format
 from reid.data.readers.shared.folders import contents, expand, file_name, visible
+from reid.data.readers.shared.tables import SUFFIXES, names_columns
 from reid.doctor.data.recipes import GENERAL, BuildCommand, recipe
 from reid.doctor.data.source import read_sample
 from reid.doctor.finding import Finding
@@ -38,6 +41,10 @@ class Match:
     records: Sequence[Record]
     share: float
     """Of the records, those that the reader has nothing against and, of a few, those that can be loaded."""
+    passed: tuple[Refusal, ...] = ()
+    """Lists in the folder that look as if they describe the pictures, but cannot be read."""
+    others: tuple[str, ...] = ()
+    """Lists that look as if they do, besides the one that is read."""
 
     @property
     def name(self) -> str:
@@ -52,6 +59,8 @@ class Refusal:
     name: str
     why: str
     near: bool
+    table: str | None = None
+    """The list that was tried."""
 
 
 def recognise(path: str, only: str | None = None, given: Sequence[str] = ()) -> Match | list[Finding]:
@@ -79,9 +88,9 @@ def recognise(path: str, only: str | None = None, given: Sequence[str] = ()) -> 
     if below:
         return [_misplaced(path, below)]
     last = list(_tries(LAST, path, given))
-    fitting = [t for t in last if isinstance(t, Match)]
+    fitting = _first_match(last)
     if fitting:
-        return fitting[0]
+        return fitting
     refused = [t for t in [*last, *tried] if isinstance(t, Refusal)]
     return [_unknown(path, root, refused)]
 
@@ -93,9 +102,9 @@ def _only(name: str, path: str, given: Sequence[str]) -> Match | list[Finding]:
         raise UsageError(f"--reader {name} reads no folder.")
     recipe(name, path, given).config()
     tried = list(_tries(name, path, given))
-    for one in tried:
-        if isinstance(one, Match):
-            return one
+    fitting = _first_match(tried)
+    if fitting:
+        return fitting
     return [
         Finding(
             "error",
@@ -114,15 +123,23 @@ def _tries(name: str, path: str, given: Sequence[str]) -> Iterator[Match | Refus
     fields = _fields(module)
     if "path" not in fields or not hasattr(module, "Reader"):
         return
-    tables: list[str | None] = [None]
+    tables: list[str] = []
     if "manifest" in fields and not any(g.startswith("data.reader.manifest=") for g in given):
-        tables = [*_manifests(expand(path, "PATH")), None]
-    for table in tables:
+        tables = list(_manifests(name, path, given))
+    for table in [*tables, None]:
         extra = [f"data.reader.manifest={table}"] if table else []
         tried = _try(name, module, path, [*extra, *given])
-        yield tried
         if isinstance(tried, Match):
+            others = tables[tables.index(table) + 1 :] if table else []
+            yield replace(tried, others=tuple(others))
             return
+        yield replace(tried, table=table)
+
+
+def _first_match(tried: Sequence[Match | Refusal]) -> Match | None:
+    """The first that fits, with the lists that were refused before it."""
+    refused = tuple(t for t in tried if isinstance(t, Refusal) and t.table)
+    return next((replace(t, passed=refused) for t in tried if isinstance(t, Match)), None)
 
 
 def _fields(module: ModuleType) -> Collection[str]:
@@ -161,12 +178,18 @@ def _specificity(match: Match) -> tuple[bool, float, float, int]:
     return match.reader.recognises() is True, match.share, modalities, len(files)
 
 
-def _manifests(root: str) -> Iterator[str]:
-    """CSV files at the top that name files and identities."""
-    for uri in visible(storage.list_files(root, ".csv"))[:_MANIFESTS]:
-        head = storage.read_bytes(uri).decode("utf-8-sig", errors="replace").partition("\n")[0]
-        if {"file", "pid"} <= {name.strip() for name in next(csv.reader([head]), [])}:
-            yield file_name(uri)
+def _manifests(name: str, path: str, given: Sequence[str]) -> Iterator[str]:
+    """Tables at the top that name files and identities, as the reader would read them."""
+    try:
+        config = recipe(name, path, given).config().data.reader
+    except AnyReIDError:
+        return  # told by the attempt without a table
+    if not isinstance(config, FolderConfig):
+        return
+    files = [f for f in visible(storage.list_files(expand(path, "PATH"))) if f.lower().endswith(SUFFIXES)]
+    needed, form = needed_columns(config), table_format(config)
+    found = (file_name(f) for f in files if names_columns(f, needed, form))
+    yield from islice(found, _MANIFESTS)
 
 
 def expected_names(module: ModuleType) -> set[str]:
@@ -230,6 +253,9 @@ def _misplaced(path: str, below: Sequence[tuple[str, str]]) -> Finding:
 def _unknown(path: str, root: str, refused: Sequence[Refusal]) -> Finding:
     known = sorted({r.name for r in refused})
     own = next((r.why for r in refused if r.name == LAST), "")
+    if own and "\n" not in own:  # without the expected layout: it fits, but what it says is refused
+        gist, _, remedy = own.rstrip(".").partition("; ")
+        return Finding("error", "refused-data", f"{gist}.", None, remedy or "correct it", 1)
     return Finding(
         "error",
         "unknown-layout",

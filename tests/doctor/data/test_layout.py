@@ -11,7 +11,7 @@ from PIL import Image
 
 from reid.config import plugin_names
 from reid.data.readers import msvr310
-from reid.doctor.data.examination import examine
+from reid.doctor.data.examination import Report, examine
 from reid.doctor.data.layout import READERS, Match, expected_names, recognise
 from reid.doctor.data.recipes import preset_of
 from reid.doctor.finding import Finding
@@ -24,6 +24,10 @@ def recognised(path: str) -> Match:
     found = recognise(path)
     assert isinstance(found, Match), found
     return found
+
+
+def finding_of(report: Report, code: str) -> Finding:
+    return next(f for f in report.findings if f.code == code)
 
 
 def refused(path: str, reader: str | None = None) -> Finding:
@@ -82,6 +86,57 @@ def test_a_manifest_is_found_by_its_header(tmp_path: Path) -> None:
     assert len(match.records) == 12
     named = recognise(root, given=["data.reader.manifest=aaa.csv"])
     assert not isinstance(named, Match), "what the user names is not replaced by a guess"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("file;pid\r\n{};7\r\n", "utf-8-sig"),
+        ("File\tPID\n{}\t7\n", "utf-16"),
+        ("file,pid\n{},7\n", "latin-1"),
+    ],
+)
+def test_a_manifest_is_found_however_a_spreadsheet_saves_it(tmp_path: Path, text: str, encoding: str) -> None:
+    save(tmp_path, ["x/é.png"])
+    (tmp_path / "list.csv").write_bytes(text.format("x/é.png").encode(encoding))
+    match = recognised(str(tmp_path))
+    assert "data.reader.manifest=list.csv" in match.recipe.overrides
+    assert [(r.labels.pid, r.problem) for r in match.records] == [(7, None)]
+
+
+def test_a_manifest_of_other_columns_is_found_when_they_are_told(tmp_path: Path) -> None:
+    save(tmp_path, ["x/1.png"])
+    (tmp_path / "list.txt").write_text("image|who\nx/1.png|7\n")
+    found = recognise(str(tmp_path), given=["data.reader.columns={file: image, pid: who}"])
+    assert isinstance(found, Match)
+    assert "data.reader.manifest=list.txt" in found.recipe.overrides
+
+
+def test_a_manifest_that_cannot_be_read_is_an_error_and_not_passed_over(tmp_path: Path) -> None:
+    save(tmp_path, ["7/1.png", "7/2.png", "8/1.png", "8/2.png"])
+    (tmp_path / "list.csv").write_text("file,pid,pid\n7/1.png,7,9\n")
+    report = examine(str(tmp_path))
+    finding = finding_of(report, "refused-list")
+    assert finding.level == "error" and not report.ok
+    assert "list.csv line 1: the column 'pid' is named twice" in (finding.example or "")
+    (tmp_path / "list.csv").write_text("file,pid\n7/1.png,7\n7/2.png,007\n")
+    assert "'007' and '7' both read as number 7" in str(examine(str(tmp_path)).findings[0].example)
+
+
+def test_several_manifests_are_told(tmp_path: Path) -> None:
+    save(tmp_path, ["7/1.png", "8/1.png"])
+    for name in ("all.csv", "some.tsv"):
+        (tmp_path / name).write_text("file,pid\n7/1.png,7\n8/1.png,8\n")
+    finding = finding_of(examine(str(tmp_path)), "several-lists")
+    assert "2 lists" in finding.text and "only all.csv is read" in finding.text
+    assert finding.example == "some.tsv"
+
+
+def test_doubtful_labels_are_told_as_what_they_are(tmp_path: Path) -> None:
+    finding = refused(save(tmp_path, ["Zoe/1.png", "zoe/2.png", "Bob/1.png"]))
+    assert (finding.code, finding.level) == ("refused-data", "error")
+    assert "'Zoe' and 'zoe' differ in letter case only" in finding.text
+    assert "rename one" in finding.remedy
 
 
 def test_a_layout_that_is_not_whole_is_explained_not_read_as_own_folders(tmp_path: Path) -> None:
