@@ -22,6 +22,7 @@ from reid.evaluate.protocols.items import SampleLabels, parts_key
 from reid.gallery.places import place_for_gallery
 from reid.gallery.rows import Item
 from reid.gallery.store import Gallery
+from reid.labels import alike, both, difference, tidy
 from reid.modality import ORDER, Subset, canonical, subset_name
 from reid.preflight.gallery_subsets import choose_subsets
 from reid.runs.auxiliary_record import auxiliary_record
@@ -65,7 +66,8 @@ def index_run(config: Config, run: Run, out: Say = say) -> IndexResult:
     if settings.gallery is None:  # beside a place of the user's own choice nothing is written
         name_latest(gallery.uri)
     known = set(gallery.snapshot().ids)
-    wanted = [name for name in vectors_of if name not in known]
+    wanted = [name for name in vectors_of if tidy(name) not in known]
+    _refuse_respelled(known - {tidy(name) for name in vectors_of}, wanted, gallery.uri)
     if not wanted:
         return IndexResult(gallery, 0, len(known))
     work = {w.key: w for name in wanted for w in vectors_of[name].values()}
@@ -82,6 +84,17 @@ def index_run(config: Config, run: Run, out: Say = say) -> IndexResult:
     )
     _add(config, shards, gallery, {n: vectors_of[n] for n in wanted}, features, out)
     return IndexResult(gallery, len(wanted), len(known))
+
+
+def _refuse_respelled(others: set[str], wanted: Sequence[str], uri: str) -> None:
+    """Raise DataError for an item that may be one of the others in the gallery, which this set lacks."""
+    stored = {alike(name): name for name in others}
+    for name in wanted if stored else ():
+        if (near := stored.get(alike(name))) is not None:
+            raise DataError(
+                f"{uri}: the id {both(tidy(name), near, ' and the stored ')} {difference(tidy(name), near)}; "
+                "spell them alike if they are one, delete the stored item, or set another index.gallery."
+            )
 
 
 def _vectors(

@@ -29,6 +29,7 @@ _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"
 _SPACES = " \t\r\n\v\f\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
+_EDGES = _SPACES + _INVISIBLE
 _DIGITS = {0xFF10 + n: str(n) for n in range(10)}
 _WHOLE = re.compile(r"-?[0-9]+(\.0{1,2})?")
 _SHOWN = 3
@@ -42,7 +43,9 @@ def tidy(label: str) -> str:
     >>> tidy("  jose\\u0301 "), tidy("\\uff17")
     ('josé', '7')
     """
-    return unicodedata.normalize("NFC", label.translate(_DIGITS)).strip(_SPACES + _INVISIBLE)
+    if not label.isascii():
+        label = unicodedata.normalize("NFC", label.translate(_DIGITS))
+    return label.strip(_EDGES)
 
 
 def is_nothing(value: Any, unknown: bool = False) -> bool:

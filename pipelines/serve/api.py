@@ -36,6 +36,7 @@ from pipelines.serve.limits import (
 )
 from reid.config import ServeConfig
 from reid.errors import AnyReIDError, DataError, GalleryError, ServiceError, UsageError
+from reid.labels import is_nothing, tidy
 from reid.modality import parse_subset, subset_name
 from reid.retrieve.answers import FoundItem, NewItem, SearchQuery, SearchResult
 
@@ -143,7 +144,12 @@ def make_api(core: Core, config: ServeConfig) -> FastAPI:
     async def remove(request: Request, item_id: str) -> dict[str, Any]:
         async with admitted(request, "gallery.delete", mutating=True) as entry:
             entry["id"] = item_id
-            entry["deleted"] = removed = await core.delete(item_id)
+            try:
+                entry["deleted"] = removed = await core.delete(item_id)
+            except GalleryError as error:
+                if "Item id" not in str(error):
+                    raise
+                raise ApiError(404, str(error), "id") from None
             if not removed:
                 raise ApiError(404, f"No item {item_id[:80]!r}.", "id", "Ids are those of hits.")
         return {"id": item_id, "deleted": removed}
@@ -189,9 +195,12 @@ def _query(form: Form, config: ServeConfig) -> SearchQuery:
 def _new_item(form: Form, item_id: str | None) -> NewItem:
     if not form.parts:
         raise ApiError(422, "An item without content.", remedy="Send at least one modality field.")
-    if item_id is not None and form.values.get("id", item_id) != item_id:
+    given = form.values.get("id")
+    if item_id is not None and given is not None and tidy(given) != tidy(item_id):
         raise ApiError(422, "The id in the form is not the one in the path.", "id")
-    name = item_id or form.values.get("id") or uuid.uuid4().hex
+    if item_id is not None and is_nothing(item_id):
+        raise ApiError(422, f"The id {item_id!r} in the path stands for no name.", "id", "Name the item.")
+    name = tidy(item_id or given or uuid.uuid4().hex)
     return NewItem(
         id=name,
         parts=form.parts,

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reid import labels
 from reid.config import ServeConfig
 from reid.errors import DataError
 from reid.modality import VISUAL, Modality
@@ -24,6 +25,8 @@ from reid.modality import VISUAL, Modality
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _VISUAL_NAMES = tuple(m.value for m in VISUAL)
 MASK = "mask"
+_LABELS = {"id": False, "source": False, "pid": True, "camid": True, Modality.TEXT.value: True}
+"""Fields in which a word for nothing is an empty field, and whether "unknown" is one there."""
 _CLIENTS_REMEMBERED = 10_000
 _NOT_FETCHED = "Send the file's bytes as a form file; nothing is fetched from an address."
 
@@ -189,6 +192,8 @@ async def _take(form: Form, name: str, value: Any, config: ServeConfig, known: l
     content = await value.read() if isinstance(value, UploadFile) else value.strip()
     if not content and not (isinstance(value, UploadFile) and value.filename):
         return  # a browser sends the inputs that were left empty, too
+    if isinstance(content, str) and name in _LABELS and labels.is_nothing(content, _LABELS[name]):
+        return  # a program writes what it does not know as nan or None
     if name in form.values or name in {m.value for m in form.parts} or (name == MASK and form.mask):
         raise ApiError(422, f"Field {name!r} occurs twice.", name, "Send each field once.")
     if name in _VISUAL_NAMES or name == MASK:
@@ -248,12 +253,12 @@ def whole_number(values: Mapping[str, str], name: str, low: int, high: int) -> i
     text = values.get(name)
     if text is None:
         return None
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
+    number = labels.whole_number(text) if len(text) < 24 else None
+    if number is None:
         raise ApiError(422, f"{name}: {text[:40]!r} is not a whole number.", name)
-    if not low <= int(text) <= high:
+    if not low <= number <= high:
         raise ApiError(422, f"{name}: {text} is out of range.", name, f"Give a number from {low} to {high}.")
-    return int(text)
+    return number
 
 
 def chance(values: Mapping[str, str], name: str) -> float | None:

@@ -11,6 +11,7 @@ from reid.config import fingerprint
 from reid.data.readers.base import Reader, Record
 from reid.data.shards.schema import SPLITS, Labels
 from reid.errors import DataError
+from reid.labels import tidy
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,12 @@ def _mark_duplicates(records: Sequence[Record]) -> list[Record]:
     seen: set[str] = set()
     marked = []
     for record in records:
-        name = record.labels.sample_id
+        name = tidy(record.labels.sample_id)  # as the gallery will call it
         if name in seen and record.problem is None:
-            record = replace(record, problem=f"sample id {name!r} occurs more than once; make ids unique.")
+            record = replace(
+                record,
+                problem=f"sample id {record.labels.sample_id!r} occurs more than once; make ids unique.",
+            )
         seen.add(name)
         marked.append(record)
     return marked

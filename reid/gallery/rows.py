@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from reid.errors import GalleryError
+from reid.labels import is_nothing
 from reid.modality import Subset, parse_subset, subset_name
 
 Vectors = npt.NDArray[np.float32]
@@ -113,7 +114,9 @@ def _vector_array(vectors: Sequence[Vectors | None], dim: int) -> pa.Array:
 
 
 def _check(item: Item, dim: int, subsets: Sequence[str]) -> None:
-    if not item.id or len(item.id) > _MAX_ID_CHARS or not item.id.isprintable():
+    if is_nothing(item.id):
+        raise GalleryError(f"Item id {item.id!r} stands for no name; give one, or none to have one made.")
+    if len(item.id) > _MAX_ID_CHARS or not item.id.isprintable():
         raise GalleryError(f"Item id {item.id[:40]!r}: give 1 to {_MAX_ID_CHARS} printable characters.")
     if not item.vectors:
         raise GalleryError(

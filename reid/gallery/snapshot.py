@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from reid.errors import GalleryError
 from reid.gallery import rows
+from reid.gallery.ids import near_id
 from reid.gallery.rows import Vectors
 
 Rows = npt.NDArray[np.int64]
@@ -57,6 +58,10 @@ class Snapshot:
     def ids(self) -> list[str]:
         """Item ids by row, ascending."""
         return list(self.labels["id"].to_pylist())
+
+    def near(self, item_id: str) -> str | None:
+        """A stored id that may be this one in another spelling; None where it is stored itself."""
+        return near_id(self.labels["id"], item_id)
 
     def vectors(self, subset: str) -> tuple[Vectors, Rows]:
         """(n, dim) vectors of the items that have this subset; their (n,) ascending row numbers.

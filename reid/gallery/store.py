@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,7 @@ from reid.gallery import rows
 from reid.gallery.places import NOTE, find_gallery
 from reid.gallery.rows import Item
 from reid.gallery.snapshot import Snapshot
+from reid.labels import tidy
 from reid.modality import Subset
 
 FORMAT = 1
@@ -179,12 +180,12 @@ class Gallery:
             )
 
     def add(self, items: Iterable[Item]) -> int:
-        """Insert items, replacing rows of the same id, as one atomic version; returns it.
+        """Insert items, replacing rows of the same id, as one atomic version; returns it. Ids are tidied.
 
         Raises GalleryError for vectors of another model or a malformed item; then nothing is
         stored.
         """
-        batch = list(items)
+        batch = [replace(item, id=tidy(item.id)) for item in items]
         for item in batch:
             self.check_model(item.model_fingerprint)
         table = rows.to_table(batch, self.dim, self.subsets)
@@ -204,7 +205,8 @@ class Gallery:
         The rows leave the table, then `purge` rewrites the files that held them and drops all old
         versions.
         """
-        wanted = sorted(set(ids))
+        given = set(ids)
+        wanted = sorted(given | set(map(tidy, given)))  # older galleries hold ids as they were given
         if not wanted:
             return 0
         quoted = ", ".join("'" + i.replace("'", "''") + "'" for i in wanted)

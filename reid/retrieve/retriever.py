@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reid.config.addresses import gallery_uri
-from reid.errors import AnyReIDError, DataError, UnsupportedPairing
+from reid.errors import AnyReIDError, DataError, GalleryError, UnsupportedPairing
 from reid.gallery.rows import Item
 from reid.gallery.search import Hit, IndexInfo, Mode, Searcher
 from reid.gallery.snapshot import VersionGone
 from reid.gallery.store import Gallery
 from reid.gallery.subset_choice import ComparedSubsets, plan
+from reid.labels import both, difference
 from reid.modality import Subset, canonical, parse_subset, subset_name
 from reid.retrieve.answers import FoundItem, NewItem, SearchQuery, SearchResult
 from reid.retrieve.auxiliary_inputs import CompletedRow, QueryInputs
@@ -234,15 +235,33 @@ class Retriever:
         return items
 
     def put(self, entries: Sequence[NewItem]) -> int:
-        """Embed and store captures (replacing those of the same id) and search them from now on."""
+        """Embed and store captures (replacing those of the same id) and search them from now on.
+
+        Raises GalleryError for an id that may be a stored one in another spelling.
+        """
+        for entry in entries:
+            if (near := self._view.snapshot.near(entry.id)) is not None:
+                raise GalleryError(
+                    f"Item id {both(entry.id, near, ' and the stored ')} {difference(entry.id, near)}; "
+                    "give the stored spelling to replace it, or an id that differs in more."
+                )
         self.gallery.add(self.make_items(entries))
         self.refresh()
         return self.version
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Remove items for good, also from what is searched; returns how many there were."""
+        """Remove items for good, also from what is searched; returns how many there were.
+
+        Raises GalleryError where there was none, but one in another spelling.
+        """
         removed = self.gallery.delete(ids)
         self.refresh()
+        for item_id in [] if removed else ids:
+            if (near := self._view.snapshot.near(item_id)) is not None:
+                raise GalleryError(
+                    f"Item id {item_id!r} is not stored: {both(item_id, near, ' and the stored ')} "
+                    f"{difference(item_id, near)}; give the stored spelling to delete it."
+                )
         return removed
 
     def _search_many(self, queries: Sequence[SearchQuery], view: _View) -> list[SearchResult]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,17 @@ def test_add_replaces_the_row_of_the_same_id(gallery: Gallery) -> None:
     shot = gallery.snapshot()
     assert shot.ids == ["item-001", "item-002", "item-003"]
     assert shot.thumbnails([1]) == [b"jpeg-new-002-end"]
+
+
+def test_ids_have_one_spelling(gallery: Gallery) -> None:
+    gallery.add([replace(item(1), id="e\u0301/1 "), item(2)])
+    gallery.add([replace(item(1, "new"), id="\u00e9/1")])
+    assert gallery.snapshot().ids == ["item-002", "é/1"]
+    assert gallery.snapshot().near("É/1") == "é/1"
+    assert gallery.delete(["e\u0301/1"]) == 1
+    for nothing in ("", "nan", "None", " - "):
+        with pytest.raises(GalleryError, match=r"Item id .* stands for no name"):
+            gallery.add([replace(item(1), id=nothing)])
 
 
 def test_items_lacking_a_subset_are_not_in_its_column(gallery: Gallery) -> None:

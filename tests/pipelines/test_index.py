@@ -9,6 +9,7 @@ import pytest
 from pipelines.index import index_run
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError, UnsupportedPairing
+from reid.gallery.rows import Item
 from reid.gallery.store import Gallery
 from reid.modality import ORDER, Modality
 from reid.preflight.gallery_subsets import choose_subsets
@@ -35,6 +36,20 @@ def test_captures_are_added_once_and_each_finds_itself(
         assert result.hits[0].score == pytest.approx(1, abs=1e-4)
         assert (result.hits[0].pid, result.hits[0].camid) == (sample.labels.pid, sample.labels.camid)
         assert result.hits[0].thumbnail
+
+
+def test_an_item_that_may_be_a_stored_one_in_another_spelling_is_refused(
+    any_run: Run, workdir: Path, tmp_path: Path
+) -> None:
+    settings = config_of(workdir, f"index.gallery={tmp_path / 'g'}", "index.subsets=[rgb]")
+    gallery = index_run(settings, any_run, silent).gallery
+    name = gallery.snapshot().ids[0]
+    gallery.delete([name])
+    vector = gallery.snapshot().vectors("rgb")[0][0]
+    gallery.add([Item(name.upper(), {"rgb": vector}, any_run.fingerprint)])
+    told = f"'{name}' and the stored '{name.upper()}' differ in letter case only"
+    with pytest.raises(DataError, match=told):
+        index_run(settings, any_run, silent)
 
 
 def test_what_a_model_indexes_by_default(any_run: Run, matched_run: Run) -> None:

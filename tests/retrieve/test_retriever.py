@@ -162,6 +162,16 @@ def test_deleted_items_are_not_shown_even_before_a_refresh(searchable: Retriever
     assert len(hits) == 7
 
 
+def test_an_id_that_may_be_a_stored_one_is_refused_with_both_spellings(searchable: Retriever) -> None:
+    told = r"Item id 'Item-3' and the stored 'item-3' differ in letter case only"
+    with pytest.raises(GalleryError, match=told):
+        searchable.put([NewItem("Item-3", {RGB: picture(3)})])
+    with pytest.raises(GalleryError, match=r"'item -3' is not stored: .* and the stored 'item-3'"):
+        searchable.delete(["item -3"])
+    searchable.put([NewItem(" item-3", {RGB: picture(3)})])
+    assert searchable.size == 8, "spaces at the edges are not part of an id"
+
+
 def test_a_gallery_indexed_anew_in_place_is_picked_up(searchable: Retriever) -> None:
     uri, version = searchable.gallery.uri, searchable.version
     searchable.search({RGB: picture(1)}, 1)

@@ -7,6 +7,7 @@ import logging
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx import Response
 
 from pipelines.serve.limits import ApiError, RateLimiter
 from reid.errors import ServiceError
@@ -75,6 +76,33 @@ def test_items_can_be_put_found_replaced_and_deleted(retriever: Retriever) -> No
     for wrong in ({"pid": "-1"}, {"camid": "x"}, {"timestamp": "nan"}, {"id": "other"}):
         response = client.put("/v1/gallery/x", files=files, data=wrong, headers=BEARER)
         assert refusal(response, 422)["field"] == next(iter(wrong))
+
+
+@pytest.mark.usefixtures("token")
+def test_labels_are_compared_as_everywhere(retriever: Retriever) -> None:
+    client = client_of(retriever)
+    files = {"rgb": picture(60), "nir": picture(61)}
+
+    def put(name: str, **labels: str) -> Response:
+        return client.put(f"/v1/gallery/{name}", files=files, data=labels, headers=BEARER)
+
+    def best() -> tuple[str, int | None, int | None]:
+        asked = {"top_k": "1", "gallery": "rgb+nir"}
+        hit = client.post("/v1/search", files=files, data=asked).json()["hits"][0]
+        return hit["id"], hit["pid"], hit["camid"]
+
+    assert put("cafe\u0301 1 ", pid="nan", camid="unknown").json()["id"] == "café 1"
+    assert best() == ("café 1", None, None)
+    put("café 1", pid="7.0", camid="\uff12")
+    assert best() == ("café 1", 7, 2)
+    refused = refusal(put("Café 1"), 422)
+    assert refused["field"] == "id" and "'Café 1' and the stored 'café 1'" in refused["error"]
+    gone = refusal(client.delete("/v1/gallery/café1", headers=BEARER), 404)
+    assert "the stored 'café 1' differ in spaces" in gone["error"]
+    assert refusal(put("nan"), 422)["field"] == "id"
+    posted = client.post("/v1/gallery", files={"rgb": picture(62)}, data={"id": "None"}, headers=BEARER)
+    assert len(posted.json()["id"]) == 32, "as if no id were given"
+    assert "empty query" in refusal(client.post("/v1/search", data={"text": "nan"}), 422)["error"]
 
 
 def test_rate_limit_is_429_with_retry_after(retriever: Retriever) -> None:

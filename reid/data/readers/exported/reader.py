@@ -10,7 +10,6 @@ A line whose file is missing, or that contradicts another of its sample, sets th
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -93,7 +92,7 @@ class Reader(base.Reader):
             line["_file"] = folders.find(line)
             path = line["source_rel_path"] if line.get("source_rel_path") else line["rel_path"]
             name = line.get("sample_id") or sample_tree.stem(sample_tree.item(str(path)) or str(path))
-            name = unicodedata.normalize("NFC", str(name))
+            name = tidy(str(name))
             groups[line.get("dataset") or self.dataset, str(line["split"]), name].append(line)
         if not groups:
             raise DataError(f"{uri}: not a single line.\n{LAYOUT}")

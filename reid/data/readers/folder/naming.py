@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -28,8 +27,9 @@ def tidied(parts: Iterable[FilePart]) -> tuple[list[FilePart], list[str]]:
             camera = ""
         spellings["identities", identity].add(part.identity)
         spellings["cameras", camera].add(part.camera or "")
-        sample = unicodedata.normalize("NFC", part.sample)
-        found.append(replace(part, sample=sample, identity=identity, camera=camera or None, problem=problem))
+        found.append(
+            replace(part, sample=tidy(part.sample), identity=identity, camera=camera or None, problem=problem)
+        )
     notes = [
         f"The {what} {both(*sorted(spelled)[:2])} are read as one; rename one if they are two"
         for (what, label), spelled in spellings.items()

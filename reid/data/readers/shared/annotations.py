@@ -9,7 +9,6 @@ whole number, an unknown split. A damaged set is an error: another layout, or tr
 from __future__ import annotations
 
 import posixpath
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from reid.data.readers.shared.folders import contents, expand, file_name
 from reid.data.readers.shared.text_files import read_json
 from reid.data.shards.schema import ROLES, SPLITS, Labels
 from reid.errors import DataError
-from reid.labels import is_nothing
+from reid.labels import is_nothing, tidy
 from reid.modality import Modality
 
 _PATH_KEYS = ("file_path", "img_path")
@@ -205,7 +204,7 @@ def _record(entry: _AnnotatedPicture, images: str, found: dict[str, FoundFile], 
     elif file:
         path = file.uri.removeprefix(f"{images}/")
     labels = Labels(
-        sample_id=unicodedata.normalize("NFC", path) or entry.where,
+        sample_id=tidy(path) or entry.where,
         dataset=dataset,
         split=entry.split,
         pid=-1 if entry.pid is None else entry.pid,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import unicodedata
 from urllib.parse import quote
 
 from reid.modality import Modality
@@ -65,7 +66,8 @@ def stem(file: str) -> str:
 
 def safe(sample_id: str) -> str:
     """A relative path for a sample id: what no file may be called is percent-encoded, "/" makes folders."""
-    parts = [_safe_part(part) for part in stem(sample_id).split("/") if part]
+    plain = unicodedata.normalize("NFC", stem(sample_id))
+    parts = [_safe_part(part) for part in plain.split("/") if part]
     return "/".join(parts) or "_"
 
 
