@@ -16,6 +16,7 @@ from reid.data.shards.places import find_set, is_set
 from reid.data.shards.shard_set import ShardSet
 from reid.doctor.data.captions import check_captions
 from reid.doctor.data.counts import Counts, count
+from reid.doctor.data.doubts import layout_doubts
 from reid.doctor.data.duplicates import (
     Seen,
     check_identical,
@@ -97,6 +98,7 @@ def examine(
     source = ReaderSource(match.reader, match.records, match.config.build.max_pixels)
     found = [*reader_notes(match.reader), *check_lists(match)]
     found += [] if match.passed else unread_tables(match.config)
+    found += layout_doubts(match.reader, match.records)
     using = _fitting(match.recipe, given, source)
     return _report(root, match.name, source, using.config(), using.command("build"), found, extent, watch)
 
@@ -111,7 +113,7 @@ def examine_config(
     reader = open_reader(config.data.reader, config.data.name)
     source = ReaderSource(reader, reader.records(), config.build.max_pixels)
     path = str(getattr(config.data.reader, "path", config.data.name))
-    found = reader_notes(reader)
+    found = [*reader_notes(reader), *layout_doubts(reader, source.records)]
     return _report(path, config.data.reader.name, source, config, command, found, extent, watch)
 
 

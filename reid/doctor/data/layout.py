@@ -16,8 +16,11 @@ from reid.data.readers.base import Reader, Record, open_reader
 from reid.data.readers.folder.config import KNOWN_ROLES
 from reid.data.readers.folder.config import Config as FolderConfig
 from reid.data.readers.folder.manifest import needed_columns, table_format
+from reid.data.readers.folder.name_patterns import names_of_pictures
 from reid.data.readers.shared.folders import contents, expand, file_name, visible
-from reid.data.readers.shared.tables import SUFFIXES, names_columns
+from reid.data.readers.shared.sample_tree import SUFFIXES
+from reid.data.readers.shared.tables import SUFFIXES as TABLE_SUFFIXES
+from reid.data.readers.shared.tables import names_columns
 from reid.doctor.data.recipes import GENERAL, BuildCommand, recipe
 from reid.doctor.data.source import read_sample
 from reid.doctor.finding import Finding
@@ -186,7 +189,9 @@ def _manifests(name: str, path: str, given: Sequence[str]) -> Iterator[str]:
         return  # told by the attempt without a table
     if not isinstance(config, FolderConfig):
         return
-    files = [f for f in visible(storage.list_files(expand(path, "PATH"))) if f.lower().endswith(SUFFIXES)]
+    files = [
+        f for f in visible(storage.list_files(expand(path, "PATH"))) if f.lower().endswith(TABLE_SUFFIXES)
+    ]
     needed, form = needed_columns(config), table_format(config)
     found = (file_name(f) for f in files if names_columns(f, needed, form))
     yield from islice(found, _MANIFESTS)
@@ -252,6 +257,10 @@ def _misplaced(path: str, below: Sequence[tuple[str, str]]) -> Finding:
 
 def _unknown(path: str, root: str, refused: Sequence[Refusal]) -> Finding:
     known = sorted({r.name for r in refused})
+    flat = names_of_pictures([file_name(file) for file in storage.Walk(root, SUFFIXES).files(root)])
+    remedy = "lay the folder out as one of these, or use --reader NAME to see what that reader misses"
+    if flat:
+        remedy = f"set {flat.settings}, or {remedy}"
     own = next((r.why for r in refused if r.name == LAST), "")
     if own and "\n" not in own:  # without the expected layout: it fits, but what it says is refused
         gist, _, remedy = own.rstrip(".").partition("; ")
@@ -261,6 +270,6 @@ def _unknown(path: str, root: str, refused: Sequence[Refusal]) -> Finding:
         "unknown-layout",
         f"No reader fits {path} (tried {', '.join(known)}).",
         own or f"found: {contents(root)}",
-        "lay the folder out as one of these, or use --reader NAME to see what that reader misses",
+        remedy,
         1,
     )
