@@ -71,6 +71,8 @@ class Reader(base.Reader):
 
     def key(self, record: Record) -> Any:
         """Like the base's, with one look at the one file."""
+        if not record.images:
+            return super().key(record)
         (uri,) = set(record.images.values())
         return [asdict(record.labels), uri, storage.stamp(uri), record.problem]
 

@@ -45,7 +45,9 @@ def layout_doubts(reader: Reader, records: Sequence[Record]) -> list[Finding]:
         if len(identities) == 1 and len(good) > 1:
             found.append(_one_identity(tree, good))
         elif not reader.config.identity_pattern and tree.rows:
-            found += [_modalities(tree) or _cameras(tree) or _groups(tree), _separate_numbers(tree, good)]
+            kinds = (_modalities, _cameras, _groups)
+            misread = next((doubt for kind in kinds if (doubt := kind(tree))), None)
+            found.append(misread or _separate_numbers(tree, good))
         found.append(_bands(tree))
     told = [f for f in found if f is not None]
     if len(identities) > 1 and not any(f.code.endswith("-as-identities") for f in told):
