@@ -60,8 +60,8 @@ class Walk:
         root: the data set's folder, or an s3:// prefix.
         suffixes: what the names of pictures end in, lower case, without the dot.
 
-    >>> walk = Walk("photos", ["jpg"])
-    >>> [file.rpartition("/")[2] for file in walk.below("photos")], walk.notes()
+    >>> walk = Walk(".", ["jpg"])
+    >>> [file.rpartition("/")[2] for file in walk.files(".")], walk.notes()
     (['a.jpg', 'b.jpg'], [])
     """
 
