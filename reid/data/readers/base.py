@@ -74,10 +74,18 @@ class Reader(ABC):
         if line not in self.notes:
             self.notes.append(line)
 
-    def note_left_out(self, walk: storage.Walk) -> None:
-        """Add what a walk left out to `notes`."""
+    def with_left_out(self, records: Sequence[Record], walk: storage.Walk) -> list[Record]:
+        """The records, and one for every picture that the walk found but nobody can read.
+
+        What else the walk left out is added to `notes`.
+        """
         for line in walk.notes():
             self.note(line)
+        return [*records, *(self._set_aside(walk, one) for one in walk.broken)]
+
+    def _set_aside(self, walk: storage.Walk, one: storage.UnreadEntry) -> Record:
+        name = one.uri.removeprefix(walk.root).strip("/")
+        return Record(Labels(name, self.dataset, split="unknown", pid=-1), problem=one.problem)
 
     @abstractmethod
     def records(self) -> Sequence[Record]:

@@ -18,7 +18,7 @@ from reid import storage
 from reid.config import Plugin
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.readers.shared.folders import contents, expand, file_name, set_aside
+from reid.data.readers.shared.folders import contents, expand, file_name
 from reid.data.readers.shared.id_lists import (
     ListLine,
     check_labels,
@@ -111,13 +111,12 @@ class Reader(base.Reader):
                     by_id[pid] += [self._picture(kind, camera, pid, file) for file in files]
         listed = storage.join(root, _TEST_IDS)
         where = "test_{vis,nir}/cam<1-9>"
-        self.note_left_out(walk)
         tested = [
             record
             for pid, found in by_id.items()
             for record in found or [without_pictures(self.dataset, "test", pid, listed, where)]
         ]
-        return [*tested, *set_aside(walk, self.dataset)]
+        return self.with_left_out(tested, walk)
 
     def _picture(self, kind: str, camera: int, pid: int, uri: str) -> Record:
         labels = Labels(

@@ -19,7 +19,7 @@ from reid import storage
 from reid.config import Plugin
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.readers.shared.folders import contents, expand, file_name, set_aside
+from reid.data.readers.shared.folders import contents, expand, file_name
 from reid.data.shards.schema import Labels
 from reid.errors import DataError
 from reid.modality import Modality
@@ -75,8 +75,7 @@ class Reader(base.Reader):
         root = inner if storage.exists(inner) else root
         walk = storage.Walk(root, ["jpg"])
         records = [record for folder in _FOLDERS for record in self._folder(walk, root, folder)]
-        self.note_left_out(walk)
-        return [*records, *set_aside(walk, self.dataset)]
+        return self.with_left_out(records, walk)
 
     def _folder(self, walk: storage.Walk, root: str, folder: str) -> list[Record]:
         uri = storage.join(root, folder)

@@ -21,7 +21,7 @@ from reid.config import Plugin
 from reid.data.images import encode_png, open_image
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.readers.shared.folders import contents, expand, file_name, set_aside
+from reid.data.readers.shared.folders import contents, expand, file_name
 from reid.data.shards.schema import Image, Labels, Sample
 from reid.errors import DataError
 from reid.modality import Modality
@@ -66,8 +66,7 @@ class Reader(base.Reader):
         root = inner if storage.exists(inner) else root
         walk = storage.Walk(root, ["jpg"])
         records = [record for folder in _FOLDERS for record in self._folder(walk, root, folder)]
-        self.note_left_out(walk)
-        return [*records, *set_aside(walk, self.dataset)]
+        return self.with_left_out(records, walk)
 
     def key(self, record: Record) -> Any:
         """Like the base's, with one look at the one file."""

@@ -17,7 +17,7 @@ from reid import storage
 from reid.config import Plugin
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.readers.shared.folders import contents, expand, file_name, set_aside
+from reid.data.readers.shared.folders import contents, expand, file_name
 from reid.data.shards.schema import ROLES, Labels
 from reid.errors import DataError
 from reid.modality import Modality
@@ -55,8 +55,7 @@ class Reader(base.Reader):
             if not found:
                 raise DataError(f"{storage.join(root, folder)}: no .jpg file.\n{LAYOUT}")
             records += found
-        self.note_left_out(walk)
-        return [*records, *set_aside(walk, self.dataset)]
+        return self.with_left_out(records, walk)
 
     def _split(self, walk: storage.Walk, root: str, folder: str, split: str) -> list[Record]:
         files: dict[str, dict[Modality, str]] = {}

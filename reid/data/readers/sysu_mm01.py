@@ -17,7 +17,7 @@ from reid import storage
 from reid.config import Plugin
 from reid.data.readers import base
 from reid.data.readers.base import Record
-from reid.data.readers.shared.folders import expand, file_name, set_aside
+from reid.data.readers.shared.folders import expand, file_name
 from reid.data.readers.shared.id_lists import (
     no_pictures,
     pictures_by_id,
@@ -83,8 +83,7 @@ class Reader(base.Reader):
                 mine = [self._record(split, pid, c, f) for c in CAMERAS for f in files[c].get(pid, ())]
                 listed = storage.join(root, _LISTS[name])
                 records += mine or [without_pictures(self.dataset, split, pid, listed, "cam<1-6>")]
-        self.note_left_out(walk)
-        return [*records, *set_aside(walk, self.dataset)]
+        return self.with_left_out(records, walk)
 
     def _record(self, split: str, pid: int, camera: int, uri: str) -> Record:
         labels = Labels(

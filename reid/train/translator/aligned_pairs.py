@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
 from reid.modality import Modality
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+log = logging.getLogger(__name__)
+
+_SUFFIXES = ("png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ def _of_folder(root: Path, source: Modality, target: Modality) -> list[AlignedPa
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    """Pictures below a folder by their relative name without its suffix."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
-    return {str(p.relative_to(folder).with_suffix("")): p for p in files}
+    """Pictures below a folder by their relative name without its suffix; what cannot be read is logged."""
+    walk = storage.Walk(str(folder), _SUFFIXES)
+    files = [Path(uri) for uri in walk.below(walk.root)]
+    for line in [*(one.problem for one in walk.broken), *walk.notes()]:
+        log.warning("%s", line)
+    return {str(file.relative_to(walk.root).with_suffix("")): file for file in files}

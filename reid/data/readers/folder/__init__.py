@@ -2,9 +2,11 @@
 
 Folders: everything below an identity's folder is its own, to any depth. A sub-folder or a file-name
 prefix or suffix that names a modality (`nir/0001.jpg`, `0001_nir.jpg`, `NIR_0001.jpg`, `0001/nir.jpg`)
-tells it; files that are alike but for that are one capture. Where such folders lie below `imgs`, the
-folders beside it (`imgs-sketch`, `masks`, …) hold the same paths. A second file of the same capture
-and modality (`a.jpg`, `a.png`) is a capture of its own, whose sample id is its whole path.
+tells it, also by usual words like VIS, th or thermal; files that are alike but for that are one capture.
+Folders at the top that are called like splits or roles (train, Validation, gallery_bbox) are those; where
+a file's path tells the identity otherwise, `identity_pattern` takes it. Where such folders lie below
+`imgs`, the folders beside it (`imgs-sketch`, `masks`, …) hold the same paths. A second file of the same
+capture and modality (`a.jpg`, `a.png`) is a capture of its own, whose sample id is its whole path.
 
 Manifest: a row is one file (a picture, or a mask by modality `mask`), or only a caption. Rows of one
 `capture` (default: of one file) are one sample; rows that contradict each other set the whole sample

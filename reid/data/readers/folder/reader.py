@@ -57,9 +57,8 @@ class Reader(base.Reader):
         cameras = numbered(seen_by, _CAMID_DIGITS)
         tested = self._test_identities({p.identity for p in parts if p.identity and not p.split})
         texts = identity_texts(source, identities)
-        for line in [*source.notes, *merged]:
+        for line in [*source.notes, *source.walk.notes(), *merged]:
             self.note(line)
-        self.note_left_out(source.walk)
         samples: dict[str, list[FilePart]] = defaultdict(list)
         for part in parts:
             samples[part.sample].append(part)
@@ -146,6 +145,8 @@ def _without_identity(source: FolderSource, parts: list[FilePart]) -> str:
         what += pictures[0]
     found = None if source.config.manifest else names_of_pictures(pictures)
     hint = f" The names of the pictures seem to tell the identity: set {found.settings}." if found else ""
+    if broken := source.walk.broken:
+        hint += f" Pictures that cannot be read: {len(broken)}; first: {broken[0].problem}"
     return f"{source.root}: {what}. Found: {contents(source.root)}.{hint}\n{LAYOUT}"
 
 

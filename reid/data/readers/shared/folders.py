@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from reid import storage
-from reid.data.readers.base import Record
-from reid.data.shards.schema import Labels
 from reid.errors import DataError
 
 _SHOWN = 8
@@ -21,19 +20,12 @@ def expand(path: str, key: str) -> str:
 
 def contents(folder: str) -> str:
     """The first few things in a folder, for an error message."""
-    names = [f"{file_name(f)}/" for f in storage.list_folders(folder)]
-    names += [file_name(f) for f in storage.list_files(folder)]
-    more = f", … ({len(names)} in all)" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more if names else "nothing"
-
-
-def set_aside(walk: storage.Walk, dataset: str) -> list[Record]:
-    """A record for every picture that a walk found but nobody can read, so that the build tells it."""
-    names = [(one.uri.removeprefix(walk.root).strip("/"), one.problem) for one in walk.broken]
-    return [
-        Record(Labels(sample_id=name, dataset=dataset, split="unknown", pid=-1), problem=problem)
-        for name, problem in names
-    ]
+    listed = storage.list_entries(folder)
+    names = [f"{e.name}/" for e in listed if e.is_folder and not e.fault]
+    names += [e.name for e in listed if not e.is_folder and not e.fault]
+    shown = names[:_SHOWN] + ([f"… ({len(names)} in all)"] if len(names) > _SHOWN else [])
+    faults = Counter(e.fault.value for e in listed if e.fault)
+    return ", ".join([*shown, *(f"{n} {fault}" for fault, n in faults.items())]) or "nothing"
 
 
 def visible(uris: Iterable[str]) -> list[str]:

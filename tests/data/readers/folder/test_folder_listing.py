@@ -32,6 +32,15 @@ def test_a_name_that_is_not_utf8_is_a_row_that_can_be_written_down(tmp_path: Pat
     assert "the name is not UTF-8; rename it" in problem
 
 
+def test_links_that_all_lead_nowhere_are_the_reason_not_nothing(tmp_path: Path) -> None:
+    """A set whose contents were not fetched (git-annex, DVC)."""
+    (tmp_path / "1").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "1" / name).symlink_to(f"../.git/annex/objects/{name}")
+    with pytest.raises(DataError, match=r"cannot be read: 2; first: .*1/a\.jpg: a link that leads nowhere"):
+        read(tmp_path)
+
+
 def test_a_link_to_another_identity_makes_no_second_one(tmp_path: Path) -> None:
     put(tmp_path, "1/a.jpg", "2/a.jpg")
     (tmp_path / "3").symlink_to("2")

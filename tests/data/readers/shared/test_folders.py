@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from reid.config import ReaderSection
 from reid.data.readers.base import open_reader
+from reid.data.readers.shared.folders import contents
 from tests.support.public_layouts import llcm, sysu_mm01
 from tests.support.public_layouts.paths import MARKET, MSVR310, RGBNT100, RGBNT201, save
 
@@ -72,3 +73,16 @@ def test_a_picture_that_cannot_be_read_is_one_more_row(reader: str, tmp_path: Pa
     assert [note.partition(" left out ")[2] for note in notes] == [
         "hidden or made by the system: 1 (Thumbs.db)."
     ]
+
+
+def test_what_is_in_a_folder_counts_what_cannot_be_read(tmp_path: Path) -> None:
+    assert contents(str(tmp_path)) == "nothing"
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).symlink_to("/gone.jpg")
+    assert contents(str(tmp_path)) == "2 links that lead nowhere"
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a.txt").write_text("x")
+    assert contents(str(tmp_path)) == "b/, a.txt, 2 links that lead nowhere"
+    for n in range(9):
+        (tmp_path / f"c{n}").mkdir()
+    assert contents(str(tmp_path)).endswith("c6/, … (11 in all), 2 links that lead nowhere")
