@@ -10,8 +10,8 @@ import pytest
 from reid.doctor.data.doubts import layout_doubts
 from reid.doctor.finding import Finding
 from tests.support.public_layouts.paths import MARKET, save
+from tests.support.sets.folder_trees import put, reader
 from tests.support.sets.healthy import by_code, healthy
-from tests.support.sets.own_folders import put, reader
 
 
 def doubts(root: Path, **fields: str) -> list[Finding]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reid.errors import DataError
-from tests.support.sets.own_folders import labels, put, read, reader
+from tests.support.sets.folder_trees import labels, put, read, reader
 
 
 def test_a_link_that_leads_nowhere_is_a_row_that_says_so(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reid.errors import ConfigError, DataError
-from tests.support.sets.own_folders import labels, put, read, reader
+from tests.support.sets.folder_trees import labels, put, read, reader
 
 NAMES = "([^/_]+)_[^/]*$"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reid.modality import FILE_WORDS, Modality
-from tests.support.sets.own_folders import put, read
+from tests.support.sets.folder_trees import put, read
 
 RGB, NIR, TIR = Modality.RGB, Modality.NIR, Modality.TIR
 
