@@ -46,7 +46,7 @@ def test_a_retriever_opens_by_uris_or_by_what_is_loaded(world: World) -> None:
     with pytest.raises(WeightsError, match="no finished run"):
         Retriever.open(world.folder / "runs/nothing")
     with pytest.raises(GalleryError, match=r"no gallery here.*jobs\.index"):
-        Retriever.open(run, world.folder / "runs/gallery")
+        Retriever.open(run, world.folder / "runs/train")
 
 
 def test_a_search_takes_what_embed_takes_and_finds_the_same(world: World, here: Path) -> None:

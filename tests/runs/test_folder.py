@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,25 @@ def test_an_unfinished_run_is_not_a_run(finished: tuple[str, ReIDModel]) -> None
 def test_a_wrong_path_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"nowhere: no finished run.*jobs\.train.*`run=`"):
         load_run(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda data: data[:-8], r"cut short: [\d,]+ of [\d,]+ bytes"),
+        (lambda data: b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (lambda data: b"", "an empty file"),
+        (lambda data: data[:-4] + b"\xff\xff\xff\xff", "1 of .* tensors hold NaN"),
+    ],
+)
+def test_weights_that_are_not_whole_are_told_as_what_they_are(
+    spoil: Callable[[bytes], bytes], told: str, finished: tuple[str, ReIDModel]
+) -> None:
+    uri, _ = finished
+    file = Path(uri, "weights.safetensors")
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(WeightsError, match=rf"weights\.safetensors: {told}"):
+        load_run(uri)
 
 
 def test_weights_that_do_not_fit_their_own_config_are_an_error(finished: tuple[str, ReIDModel]) -> None:

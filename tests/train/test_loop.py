@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from reid.config import Config
 from reid.data.shards.shard_set import ShardSet
@@ -125,6 +126,17 @@ def test_a_run_begins_where_init_from_ended(configure: Configure, tmp_path: Path
     config = configure("train.epochs=0", f"train.init_from={tmp_path / 'source'}", "seed=8")
     train(config, str(tmp_path / "second"))
     assert same(weights(tmp_path / "second"), weights(tmp_path / "source"))
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_init_from_takes_a_file_of_weights_too(suffix: str, configure: Configure, tmp_path: Path) -> None:
+    source = new_model(configure(), classes=5)
+    state = {f"module._orig_mod.{name}": tensor for name, tensor in source.state_dict().items()}
+    file = tmp_path / f"mine{suffix}"
+    save_file(state, file) if suffix == ".safetensors" else torch.save({"model": state}, file)
+    model = new_model(configure("seed=9"), classes=5)
+    initialise_from(model, str(file))
+    assert same(model.state_dict(), source.state_dict())
 
 
 def test_init_from_a_run_of_which_nothing_fits_is_an_error(configure: Configure, tmp_path: Path) -> None:

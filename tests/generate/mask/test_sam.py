@@ -322,6 +322,27 @@ def test_a_folder_that_lacks_tensors_is_refused_and_not_filled_with_random_ones(
         MaskSam(weights=str(tmp_path))
 
 
+def test_one_file_of_a_transformers_folder_is_told_to_need_its_folder(tmp_path: Path) -> None:
+    save_sam(tmp_path)
+    with pytest.raises(WeightsError, match=r"SamModel, which is loaded from the folder that save_pretrained"):
+        MaskSam(weights=str(tmp_path / "model.safetensors"))
+
+
+def test_a_pointer_or_a_broken_tensor_in_a_folder_is_told(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    save_sam(tmp_path)
+    file = tmp_path / "model.safetensors"
+    state = load_file(file)
+    state["mask_decoder.iou_token.weight"][0, 0] = float("nan")
+    save_file(state, file, {"format": "pt"})
+    with pytest.raises(WeightsError, match=r"1 tensors hold NaN or infinity, first 'mask_decoder\.iou_token"):
+        MaskSam(weights=str(tmp_path))
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(WeightsError, match=r"model\.safetensors: a Git LFS pointer.*git lfs pull"):
+        MaskSam(weights=str(tmp_path))
+
+
 def test_a_folder_of_another_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(WeightsError, match="not a SAM-like transformers model"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from reid.config import GenerateConfig
 from reid.data.images import Pixels
@@ -102,8 +102,24 @@ def test_a_name_is_looked_for_in_the_weights_folder(tiny: str, monkeypatch: pyte
     SketchTeed(weights="teed")
 
 
+@pytest.mark.parametrize("before", ["module.", "model._orig_mod."])
+def test_a_wrapped_checkpoint_draws_the_same(before: str, tiny: str, tmp_path: Path) -> None:
+    state = {before + name: tensor for name, tensor in load_file(tiny).items()}
+    torch.save({"net": state, "epoch": 7}, tmp_path / "wrapped.pth")
+    (wrapped,) = SketchTeed(weights=str(tmp_path / "wrapped.pth"))([source(square())])
+    (plain,) = SketchTeed(weights=tiny)([source(square())])
+    assert np.array_equal(np.asarray(wrapped), np.asarray(plain))
+
+
+def test_a_cut_checkpoint_is_told_as_cut(tiny: str) -> None:
+    path = Path(tiny)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(WeightsError, match=r"teed\.safetensors: cut short: "):
+        SketchTeed(weights=tiny)
+
+
 def test_another_checkpoint_is_refused_by_what_it_is_not(tmp_path: Path) -> None:
     path = str(tmp_path / "other.pth")
     torch.save({"fc.weight": torch.zeros(2, 2)}, path)
-    with pytest.raises(WeightsError, match=r"other\.pth.*not a TEED checkpoint"):
+    with pytest.raises(WeightsError, match=r"other\.pth.*not a TEED checkpoint .*unknown network"):
         SketchTeed(weights=path)

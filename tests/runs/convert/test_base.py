@@ -59,6 +59,30 @@ def test_the_names_of_data_parallel_training_are_understood(state: State, tmp_pa
     assert found.key == plain.key
 
 
+@pytest.mark.parametrize("container", ["state_dict", "model", "net"])
+@pytest.mark.parametrize("before", ["", "module._orig_mod.", "model."])
+def test_what_training_scripts_wrap_around_is_taken_off(
+    container: str, before: str, state: State, tmp_path: Path
+) -> None:
+    section = public_checkpoints.merged(public_checkpoints.MFRNET, {})
+    config = config_of("mfrnet", section, tmp_path / "work")
+    path = tmp_path / "wrapped.pth"
+    torch.save([{container: {before + k: v for k, v in state.items()}, "epoch": 60}], path)
+    assert prepare(config, str(path)).key == converted(state, tmp_path).key
+
+
+def test_a_download_that_is_no_checkpoint_is_told_as_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "public.pth"
+    path.write_text("<!doctype html><title>Quota exceeded</title>")
+    with pytest.raises(WeightsError, match=r"public\.pth: an HTML page \('Quota exceeded'\)"):
+        prepare(config_of("mfrnet", public_checkpoints.MFRNET, tmp_path), str(path))
+
+
+def test_a_network_of_another_kind_is_named(tmp_path: Path) -> None:
+    told = complaint({"layer1.0.conv1.weight": torch.zeros(1)}, tmp_path)
+    assert "begin with BACKBONE. The file holds a ResNet of torchvision's names" in told
+
+
 def test_half_precision_is_widened(state: State, tmp_path: Path) -> None:
     state["BACKBONE.base.proj"] = state["BACKBONE.base.proj"].half()
     tensor = converted(state, tmp_path).model.state_dict()["image_tower.visual.proj"]
