@@ -133,6 +133,11 @@ class ReIDModel(nn.Module, ABC):
             batches of all ranks unless `local_statistics()` is active.
 
         Raises DataError when rows lack a modality that training of this model needs.
+
+        >>> model = reid.load("runs/train/mine").model
+        >>> output = model(next(reid.open_shards("runs/shards/mine").batches(run)))
+        >>> tuple(output.features.shape), bool(sum(output.losses.values()) > 0)
+        ((4, 16), True)
         """
 
     @abstractmethod
@@ -147,6 +152,11 @@ class ReIDModel(nn.Module, ABC):
             (B, dim) float32 vectors of unit norm.
 
         Raises DataError when a row has no modality of this model.
+
+        >>> model = reid.load("runs/train/mine").model
+        >>> vectors = model.embed(next(reid.open_shards("runs/shards/mine").batches(run)), "query")
+        >>> tuple(vectors.shape), torch.allclose(vectors.norm(dim=1), torch.ones(4))
+        ((4, 16), True)
         """
 
     def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
@@ -161,6 +171,13 @@ class ReIDModel(nn.Module, ABC):
             For each subset the (B, dim) vectors that `embed(batch.only(subset), side)` gives.
 
         Systems override this to encode each image once for all subsets. Raises DataError like `embed`.
+
+        >>> from reid.modality import parse_subset
+        >>> model = reid.load("runs/train/mine").model
+        >>> batch = next(reid.open_shards("runs/shards/mine").batches(run))
+        >>> found = model.embed_many(batch, [parse_subset("rgb"), parse_subset("rgb+nir")], "gallery")
+        >>> {subset_name(subset): tuple(vectors.shape) for subset, vectors in found.items()}
+        {'rgb': (4, 16), 'rgb+nir': (4, 16)}
         """
         return {subset: self.embed(batch.only(subset), side) for subset in subsets}
 
@@ -172,6 +189,10 @@ class ReIDModel(nn.Module, ABC):
 
         Returns:
             "<mixture>/<modality>" -> `ExpertMap`; empty for a model without experts.
+
+        >>> model = reid.load("runs/train/mine").model  # one without experts
+        >>> model.routing(next(reid.open_shards("runs/shards/mine").batches(run)))
+        {}
         """
         return {}
 
@@ -179,6 +200,11 @@ class ReIDModel(nn.Module, ABC):
         """Load the towers from the weights that the configuration names; nothing by default.
 
         Raises WeightsError when the weights are missing or do not fit.
+
+        >>> run = reid.load("runs/train/mine")
+        >>> run.config.model.weights  # "random": nothing to load
+        'random'
+        >>> run.model.load_pretrained()
         """
 
     @classmethod
@@ -203,6 +229,10 @@ class ReIDModel(nn.Module, ABC):
 
         Args:
             side: "query" or "gallery".
+
+        >>> subsets = reid.load("runs/train/mine").model.supported("query")
+        >>> len(subsets), [subset_name(s) for s in subsets[:3]], subset_name(subsets[-1])
+        (15, ['rgb', 'nir', 'sketch'], 'rgb+nir+sketch+text')
         """
         return all_subsets(self.query_modalities if side == "query" else self.gallery_modalities)
 
@@ -217,6 +247,10 @@ class ReIDModel(nn.Module, ABC):
             embed the common modalities; those that complete missing ones embed all that they know.
 
         Raises UnsupportedPairing with the reason and the systems that can compare these subsets.
+
+        >>> model = reid.load("runs/train/mine").model  # any-to-any
+        >>> [subset_name(s) for s in model.pairing({Modality.TEXT}, {Modality.NIR, Modality.RGB})]
+        ['text', 'rgb+nir']
         """
         q, g = canonical(query), canonical(gallery)
         if not q or not g:

@@ -36,7 +36,7 @@ def why_no_weights(data: bytes) -> str:
     >>> why_no_weights(b"<!DOCTYPE html><title>403 Forbidden</title>")
     "an HTML page ('403 Forbidden'), not weights: ..."
     >>> why_no_weights(b"")
-    'an empty file. ...'
+    "an empty file. ..."
     """
     if not data:
         return f"an empty file. {_AGAIN}"

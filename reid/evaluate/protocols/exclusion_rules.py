@@ -66,56 +66,111 @@ def rule(needs: Label | None = None) -> Callable[[Function], Function]:
 
 @rule()
 def same_sample(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) bool: query and item share a sample."""
+    """(Q, G) bool: query and item share a sample.
+
+    >>> from reid.evaluate.protocols.label_arrays import coded_labels
+    >>> q, g = coded_labels([1], samples=[[5, 6]]), coded_labels([1, 1], samples=[[6], [7]])
+    >>> same_sample(q, g).tolist()
+    [[True, False]]
+    """
     return _meet(q.samples, g.samples)
 
 
 @rule()
 def leakage(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) bool: one side was generated from a sample of the other, or both from the same sample."""
+    """(Q, G) bool: one side was generated from a sample of the other, or both from the same sample.
+
+    >>> from reid.evaluate.protocols.label_arrays import coded_labels
+    >>> q = coded_labels([1], samples=[[8]], sources=[[5]])
+    >>> g = coded_labels([1, 1, 1], samples=[[5], [6], [7]], sources=[[-1], [5], [-1]])
+    >>> leakage(q, g).tolist()  # its source, another picture made from that, and one apart
+    [[True, True, False]]
+    """
     made = _meet(q.sources, g.samples) | _meet(q.samples, g.sources)
     return made | _meet(q.sources, g.sources)
 
 
 @rule(needs="content_hash")
 def identical_file(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) bool: a sample of the query and one of the item have the same content hash."""
+    """(Q, G) bool: a sample of the query and one of the item have the same content hash.
+
+    >>> from reid.evaluate.protocols.label_arrays import coded_labels
+    >>> q, g = coded_labels([1], contents=[[3]]), coded_labels([1, 2, 1], contents=[[3], [3], [-1]])
+    >>> identical_file(q, g).tolist()
+    [[True, True, False]]
+    """
     return _meet(q.contents, g.contents)
 
 
 @rule(needs="camid")
 def same_camera(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) bool: identity and camera are the same (Market-1501, RGBNT201, LLCM)."""
+    """(Q, G) bool: identity and camera are the same (Market-1501, RGBNT201, LLCM).
+
+    >>> from reid.evaluate.protocols.label_arrays import coded_labels
+    >>> q, g = coded_labels([1], camid=[0]), coded_labels([1, 1, 2, 1], camid=[0, 3, 0, -1])
+    >>> same_camera(q, g).tolist()
+    [[True, False, False, False]]
+    """
     return _equal(q.pid, g.pid) & _equal(q.camid, g.camid)
 
 
 @rule(needs="location")
 def same_scene(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) bool: identity and location are the same (MSVR310; SYSU-MM01's Mix-Cam-ID)."""
+    """(Q, G) bool: identity and location are the same (MSVR310; SYSU-MM01's Mix-Cam-ID).
+
+    >>> from reid.evaluate.protocols.label_arrays import coded_labels
+    >>> q, g = coded_labels([1], location=[0]), coded_labels([1, 1, 2], location=[0, 3, 0])
+    >>> same_scene(q, g).tolist()
+    [[True, False, False]]
+    """
     return _equal(q.pid, g.pid) & _equal(q.location, g.location)
 
 
 @rule()
 def same_modality(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) bool: identity and a modality are the same, so that matches are of other modalities."""
+    """(Q, G) bool: identity and a modality are the same, so that matches are of other modalities.
+
+    >>> from reid.evaluate.protocols.label_arrays import coded_labels
+    >>> q, g = coded_labels([1], modalities=[0b01]), coded_labels([1, 1, 2], modalities=[0b11, 0b10, 0b01])
+    >>> same_modality(q, g).tolist()
+    [[True, False, False]]
+    """
     return _equal(q.pid, g.pid) & ((q.modalities[:, None] & g.modalities[None, :]) != 0)
 
 
 @rule(needs="camid")
 def camera(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) bool: the camera is the same, whatever the identity."""
+    """(Q, G) bool: the camera is the same, whatever the identity.
+
+    >>> from reid.evaluate.protocols.label_arrays import coded_labels
+    >>> q, g = coded_labels([1], camid=[0]), coded_labels([1, 2, 2], camid=[3, 0, -1])
+    >>> camera(q, g).tolist()
+    [[False, True, False]]
+    """
     return _equal(q.camid, g.camid)
 
 
 @rule(needs="location")
 def location(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) bool: the location is the same, whatever the identity (SYSU-MM01: cameras 2 and 3)."""
+    """(Q, G) bool: the location is the same, whatever the identity (SYSU-MM01: cameras 2 and 3).
+
+    >>> from reid.evaluate.protocols.label_arrays import coded_labels
+    >>> q, g = coded_labels([1], location=[0]), coded_labels([1, 2, 2], location=[3, 0, -1])
+    >>> location(q, g).tolist()
+    [[False, True, False]]
+    """
     return _equal(q.location, g.location)
 
 
 @rule(needs="camid")
 def source_camera(q: LabelArrays, g: LabelArrays) -> Tensor:
-    """(Q, G) bool: the item's camera is the camera of a sample that the query was generated from."""
+    """(Q, G) bool: the item's camera is the camera of a sample that the query was generated from.
+
+    >>> from reid.evaluate.protocols.label_arrays import coded_labels
+    >>> q, g = coded_labels([1], source_cameras=[[2]]), coded_labels([1, 5, 1], camid=[2, 2, 0])
+    >>> source_camera(q, g).tolist()
+    [[True, True, False]]
+    """
     return _meet(q.source_cameras, g.camid[:, None])
 
 

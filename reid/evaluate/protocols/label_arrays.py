@@ -44,6 +44,27 @@ class LabelArrays:
         return (self.modalities & _bits(VISUAL)) != 0
 
 
+def coded_labels(pid: Sequence[int], **codes: Sequence[int] | Sequence[Sequence[int]]) -> LabelArrays:
+    """Label arrays from codes that are at hand, for N items; labels that are not given are unknown.
+
+    Args:
+        pid: identity of each item, (N,).
+        codes: other fields of `LabelArrays` by name, (N,), or (N, K) for the padded ones.
+
+    Raises TypeError for a name that is no field.
+
+    >>> arrays = coded_labels(pid=[4, 7], camid=[0, 1])
+    >>> arrays.camid.tolist(), arrays.location.tolist(), tuple(arrays.samples.shape)
+    ([0, 1], [-1, -1], (2, 0))
+    """
+    count = len(pid)
+    columns = {name: torch.full((count,), UNKNOWN) for name in ("camid", "viewid", "location")}
+    sets = ("samples", "contents", "sources", "source_cameras")
+    columns |= {name: torch.zeros(count, 0, dtype=torch.int64) for name in sets}
+    columns |= {"modalities": torch.zeros(count, dtype=torch.int64), "pid": torch.tensor(pid)}
+    return LabelArrays(**columns | {name: torch.tensor(values) for name, values in codes.items()})
+
+
 def label_arrays_of(
     queries: Sequence[ProtocolQuery], gallery: Sequence[GalleryItem], labels: Iterable[SampleLabels]
 ) -> tuple[LabelArrays, LabelArrays]:

@@ -32,7 +32,7 @@ def fill(module: nn.Module, given: State, spec: str, what: str, whole: State | N
     >>> from torch import nn
     >>> layer = nn.Linear(1, 1)
     >>> fill(layer, {"weight": torch.ones(1, 1), "bias": torch.zeros(1)}, "mine.pt", "the layer")
-    >>> float(layer.weight)
+    >>> layer.weight.item()
     1.0
     """
     wanted = module.state_dict()
