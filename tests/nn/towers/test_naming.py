@@ -111,7 +111,7 @@ def test_transformers_resnet_gives_the_maps_of_torchvision(layer_type: str) -> N
     config = transformers.ResNetConfig(hidden_sizes=sizes, depths=depths, layer_type=layer_type)
     theirs = transformers.ResNetModel(config).eval()
     ours = (resnet50 if deep else resnet18)(weights=None).eval()
-    ours.fc = torch.nn.Identity()  # type: ignore[assignment]
+    ours.fc = torch.nn.Identity()
     ours.load_state_dict(our_names(theirs.state_dict()))
     pictures = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
