@@ -118,8 +118,8 @@ def _check_files(name: str) -> None:
     """Raise WeightsError for a file of weights in a model's folder that is something else, or not whole."""
     if not storage.exists(name):  # a name in the Hugging Face cache, which the library keeps whole
         return
-    for suffix in FILES:
-        for file in storage.list_files(name, suffix):
+    for file in storage.list_files(name):
+        if file.endswith(".safetensors") or file.rpartition("/")[2].startswith("pytorch_model"):
             read_tree(file)
 
 

@@ -12,8 +12,8 @@ from reid.evaluate.protocols.choice import check_name
 from reid.modality import subset_name
 from reid.models.base import ReIDModel
 from reid.preflight.labelled_data import LabelledData
-from reid.runs.folder import RunFolder
 from reid.runs.untrained import untrained_model
+from reid.storage.run_files import pinned_weights
 from reid.train.checks import FIELD as VAL_PROTOCOL
 from reid.train.checks import (
     check_validation,
@@ -39,7 +39,7 @@ def check_settings(config: Config) -> ReIDModel:
     model = untrained_model(config)
     build_optimizer(model, config.train.optim)
     if config.train.init_from:
-        RunFolder.open(config.train.init_from)
+        pinned_weights(config.train.init_from)
     return model
 
 

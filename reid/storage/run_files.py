@@ -6,7 +6,7 @@ from typing import Any
 
 from reid.errors import StorageError, WeightsError
 from reid.storage.checkpoints import FILES, State, read_exact, read_state
-from reid.storage.files import read_json
+from reid.storage.files import exists, read_json
 from reid.storage.latest import latest
 from reid.storage.uris import absolute, join
 
@@ -56,9 +56,13 @@ class RunFiles:
 def pinned_weights(uri: str) -> str:
     """Where the weights of `train.init_from` are now: a file, or the run that a folder of runs stands for.
 
-    Raises WeightsError when there is no finished run.
+    Raises WeightsError when there is no such file or no finished run.
     """
-    return absolute(uri) if uri.endswith(FILES) else RunFiles.find(uri).uri
+    if not uri.endswith(FILES):
+        return RunFiles.find(uri).uri
+    if not exists(uri):
+        raise WeightsError(f"{uri}: no such file of weights.")
+    return absolute(uri)
 
 
 def read_weights(uri: str) -> State:

@@ -100,7 +100,10 @@ VERBS: dict[str, tuple[Verb, str]] = {
     "build compact": (build_compact.main_compact, "SHARDS HERE/compacted"),
     "doctor data": (doctor, "data SHARDS"),
     "train": (train, "--config CONFIG data.shards=SHARDS --dry-run"),
-    "tune": (tune, "--config CONFIG data.shards=SHARDS tune.space={seed:{choice:[1,2]}} --dry-run"),
+    "tune": (
+        tune,
+        "--config CONFIG data.shards=SHARDS tune.space={seed:{choice:[1,2]}} tune.metric=loss --dry-run",
+    ),
     "describe": (describe, "--config CONFIG data.shards=SHARDS"),
     "translate": (
         translate,

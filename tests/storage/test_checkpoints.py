@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from reid.errors import StorageError, WeightsError
 from reid.storage.checkpoints import not_finite, plain_names, read_exact, read_state
+from reid.storage.run_files import pinned_weights, read_weights
 
 STATE = {"conv.weight": torch.arange(4.0).view(2, 2), "bn.running_var": torch.ones(2)}
 
@@ -230,6 +231,14 @@ def test_masks_of_attention_may_hold_infinity_and_counters_are_no_matter() -> No
     state = {"attn_mask": torch.full((2, 2), float("-inf")), "steps": torch.tensor(3)}
     assert not not_finite(state)
     assert not_finite({"attn_mask": torch.tensor([float("nan")])}) == ["attn_mask"]
+
+
+def test_where_a_training_starts_is_a_file_or_a_run(tmp_path: Path) -> None:
+    file = written(tmp_path, pickled(STATE))
+    assert pinned_weights(file) == file and same(read_weights(file))
+    for place, told in ((tmp_path / "none.pt", "no such file of weights"), (tmp_path, "no finished run")):
+        with pytest.raises(WeightsError, match=told):
+            pinned_weights(str(place))
 
 
 def test_a_file_that_is_not_there_is_told() -> None:

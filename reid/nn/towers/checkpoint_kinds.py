@@ -16,7 +16,7 @@ _OPEN_CLIP = {
     (14, 1408, 40): "ViT-g-14",
 }
 """Patch, width and blocks of an image tower -> open_clip's name."""
-_RESNETS = {
+_RESNETS: dict[tuple[bool, tuple[int, ...]], str] = {
     (False, (2, 2, 2, 2)): "resnet18",
     (False, (3, 4, 6, 3)): "resnet34",
     (True, (3, 4, 6, 3)): "resnet50",
@@ -37,7 +37,10 @@ def describe_state(state: State) -> str:
     """
     for key, describe in _KINDS.items():
         if any(name == key or (key.endswith(".") and name.startswith(key)) for name in state):
-            return describe(state)
+            try:
+                return describe(state)
+            except (LookupError, ValueError):  # only a part of such a network
+                break
     first = f" (first {next(iter(state))!r})" if state else ""
     return f"{len(state)} tensors of an unknown network{first}"
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from reid.errors import ConfigError
 from reid.nn.towers.block import attention, run_block
-from reid.nn.towers.clip import ImageTower, ImageTowerConfig, resize_positions
+from reid.nn.towers.clip import ImageTower, ImageTowerConfig
 from reid.nn.towers.filling import check_blocks, fill
 from reid.nn.towers.torchvision_weights import torchvision_state
-from reid.nn.towers.weights import load_tower_weights
+from reid.nn.towers.weights import fitted_positions, load_tower_weights
 
 ViTName = Literal["vit_b_16", "vit_l_16"]
 SIZES: dict[str, tuple[int, int, int]] = {"vit_b_16": (12, 12, 768), "vit_l_16": (24, 16, 1024)}
@@ -112,7 +112,7 @@ class ViTTrunk(nn.Module):
         state = torchvision_state(spec, self.arch)
         check_blocks(state, BLOCKS, len(self.blocks) + 1, spec, self.arch)
         if "encoder.pos_embedding" in state:
-            state["positions"] = resize_positions(state.pop("encoder.pos_embedding")[0], self.grid)
+            state["positions"] = fitted_positions(state.pop("encoder.pos_embedding")[0], self.grid, spec)
         fill(self, {k.replace(BLOCKS, "blocks."): v for k, v in state.items()}, spec, self.arch, state)
         first = f"{BLOCKS}{len(self.blocks)}."
         block = {"block." + k.removeprefix(first): v for k, v in state.items() if k.startswith(first)}

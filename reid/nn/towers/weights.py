@@ -46,7 +46,7 @@ def load_tower_weights(spec: str, image: ImageTower | None, text: TextTower | No
         part = {k.removeprefix(image_prefix): v for k, v in state.items() if k.startswith(image_prefix)}
         key = "positional_embedding"
         if key in part:
-            part[key] = _resized(part[key], image.grid, grid, spec)
+            part[key] = fitted_positions(part[key], image.grid, spec, grid)
         fill(image.visual, part, spec, "the image tower", state)
     if text is not None:
         check_blocks(state, f"{text_prefix}{_BLOCKS}", len(text.blocks), spec, "the text tower")
@@ -55,7 +55,10 @@ def load_tower_weights(spec: str, image: ImageTower | None, text: TextTower | No
         fill(text.text, part, spec, "the text tower", state)
 
 
-def _resized(table: Tensor, grid: tuple[int, int], source: tuple[int, int] | None, spec: str) -> Tensor:
+def fitted_positions(
+    table: Tensor, grid: tuple[int, int], spec: str, source: tuple[int, int] | None = None
+) -> Tensor:
+    """`resize_positions` of a checkpoint's table; the WeightsError names the checkpoint."""
     try:
         return resize_positions(table, grid, source)
     except WeightsError as error:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.errors import WeightsError
+from reid.nn.towers.checkpoint_kinds import describe_state
 from reid.nn.towers.clip import ImageTower, ImageTowerConfig
 from reid.nn.towers.filling import check_blocks, fill
 from reid.nn.towers.resnet import ResNetTrunk
@@ -62,6 +63,11 @@ def test_towers_of_other_sizes_are_told_with_their_own(
 )
 def test_other_networks_are_told_by_name(names: list[str], told: str, tmp_path: Path) -> None:
     assert told in complaint({name: torch.ones(1, 1, 1, 1) for name in names}, tmp_path)
+
+
+def test_a_part_of_a_network_is_described_without_its_sizes() -> None:
+    part = {"visual.class_embedding": torch.ones(8)}
+    assert describe_state(part) == "1 tensors of an unknown network (first 'visual.class_embedding')"
 
 
 def test_a_deeper_resnet_is_not_cut_to_size(tmp_path: Path) -> None:
