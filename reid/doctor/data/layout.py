@@ -189,9 +189,8 @@ def _manifests(name: str, path: str, given: Sequence[str]) -> Iterator[str]:
         return  # told by the attempt without a table
     if not isinstance(config, FolderConfig):
         return
-    files = [
-        f for f in visible(storage.list_files(expand(path, "PATH"))) if f.lower().endswith(TABLE_SUFFIXES)
-    ]
+    there = visible(storage.list_files(expand(path, "PATH")))
+    files = [f for f in there if f.lower().endswith(TABLE_SUFFIXES)]
     needed, form = needed_columns(config), table_format(config)
     found = (file_name(f) for f in files if names_columns(f, needed, form))
     yield from islice(found, _MANIFESTS)
