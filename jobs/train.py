@@ -38,6 +38,7 @@ def train(
     from reid import storage
     from reid.preflight import preflight
     from reid.storage.run_files import RUN_FILE
+    from reid.train.checks import of_few
 
     settings = load_config(config, preset, overrides)
     if dry_run:
@@ -56,7 +57,8 @@ def train(
     result = train_run(resolved)
     info = result.run.info
     last = (result.run.metrics() or [{}])[-1]
-    best = "" if info["best_metric"] is None else f", best val mAP {info['best_metric']:.3f}"
+    few = of_few(info.get("validation_identities"))
+    best = "" if info["best_metric"] is None else f", best val mAP {info['best_metric']:.3f}{few}"
     loss = f", loss {last['loss']:.3f}" if "loss" in last else ""
     state = "trained" if result.trained else "already finished"
     show(

@@ -36,6 +36,7 @@ def tune(
 ) -> None:
     """Run a search campaign and print the best trials."""
     from pipelines.tune import result_lines, tune_runs
+    from reid.errors import TrainingError
     from reid.preflight import preflight
 
     settings = load_config(config, preset, overrides)
@@ -52,6 +53,12 @@ def tune(
     start_ray(settings.ray)
     result = tune_runs(settings)
     show({"trials": result.trials, "uri": result.uri}, as_json, result_lines(result))
+    failed = [trial for trial in result.trials if trial["error"] is not None]
+    if failed:
+        raise TrainingError(
+            f"{len(failed)} of {len(result.trials)} trials failed (the same command tries them again); "
+            f"first: {failed[0]['error']}"
+        )
 
 
 if __name__ == "__main__":

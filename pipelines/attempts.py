@@ -24,6 +24,8 @@ from reid.config import RayConfig
 from reid.errors import AnyReIDError, ResourceError, TrainingError, UsageError
 
 _START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+_ASK_EVERY = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
+"""Pause between two questions of the controller to its workers, in which no checkpoint is registered."""
 
 
 class StopAtRefusals(ray.train.UserCallback):
@@ -49,7 +51,8 @@ def fit(
     (also for workers that lost theirs), a worker's own UsageError or TrainingError, and TrainingError with
     the first cause for all else.
     """
-    os.environ[_START_TIMEOUT] = f"{settings.wait_s:g}"  # Ray hands it on to its controller
+    os.environ[_START_TIMEOUT] = f"{settings.wait_s:g}"  # Ray hands them on to its controller
+    os.environ.setdefault(_ASK_EVERY, "0.5")
     # Without a limit Ray would wait anew each time; what may pass is tried again below.
     settled: Any = ray.train.FailureConfig  # its types are an older Ray's
     failures = settled(max_failures=max_failures, controller_failure_limit=0)

@@ -26,11 +26,15 @@ from reid.preflight import preflight
 from reid.runs.folder import RunFolder
 from reid.storage.run_files import RUN_FILE
 from reid.train.checks import FIELD as VAL_PROTOCOL
+from reid.train.checks import of_few
 from reid.train.loop import EpochReport, train
 from reid.train.state import STATE_FILE
 
 if TYPE_CHECKING:
     from pipelines.resources import Request
+
+_KNOWN_S = 60.0
+"""How long Ray's controller may take to learn of a checkpoint before training goes on all the same."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,8 @@ class TrainLines:
         m = report.metrics
         self._printed = time.monotonic()
         left = duration((self.epochs - report.epoch) * m["seconds"])
-        val = f", val mAP {m['val/mAP']:.3f}" if "val/mAP" in m else ""
+        few = of_few(m.get("val/identities"))
+        val = f", val mAP {m['val/mAP']:.3f}{few}" if "val/mAP" in m else ""
         self.out(
             f"train: epoch {report.epoch}/{self.epochs}, step {m['step']}, loss {m['loss']:.3f}{val}, "
             f"{m['rows_per_s']:.0f} rows/s, {left} left"
@@ -236,6 +241,7 @@ def train_requests(config: Config) -> list[Request]:
 def worker(arguments: dict[str, Any]) -> None:
     """One DDP rank."""
     import ray.train
+    from ray.train import CheckpointConsistencyMode
 
     config, uri = load(arguments["config"]), arguments["run"]
     context = ray.train.get_context()
@@ -254,6 +260,8 @@ def worker(arguments: dict[str, Any]) -> None:
                 epoch.save(Path(folder))
                 saved = ray.train.Checkpoint.from_directory(folder)
                 ray.train.report(metrics, checkpoint=saved, checkpoint_dir_name=f"epoch-{epoch.epoch:04d}")
+            # Ray's controller has it when it next asks: until then, a run that ends would not go on from it.
+            ray.train.get_all_reported_checkpoints(CheckpointConsistencyMode.COMMITTED, timeout_s=_KNOWN_S)
         else:
             ray.train.report(metrics)
         lines.report(epoch)  # last: an epoch that was told is kept

@@ -27,6 +27,7 @@ from reid.config.addresses import tune_uri
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, TrainingError
 from reid.preflight import preflight
+from reid.train.checks import validation_notes
 from reid.train.loop import EpochReport, train
 
 STOPPING = "tune: stopping; finished trials are kept, a second Ctrl-C does not wait for the others"
@@ -116,6 +117,11 @@ def tune_runs(config: Config, out: Say = say) -> TuneResult:
             give_up()  # Tune wraps the error that ended it for want of room
             raise
     results = [grid[i] for i in range(len(grid))]
+    if len(results) < settings.trials:
+        raise TrainingError(
+            f"tune: Ray Tune ended after {len(results)} of {settings.trials} trials; run the same command "
+            "again."
+        )
     trials = [_row(result, settings.metric) for result in results]
     if all(t["score"] is None for t in trials):
         first = next((str(r.error) for r in results if r.error), "no trial reported")
@@ -180,18 +186,16 @@ def trial_lines(out: Say, total: int) -> Any:
     from ray.tune import Callback
 
     class Lines(Callback):
-        done = 0
-
         def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
             give_up()
 
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            Lines.done += 1
+            done = 1 + sum(other.is_finished() for other in trials if other is not trial)
             last = trial.last_result or {}
             drawn = ", ".join(f"{k}={_short(v)}" for k, v in trial.config.items())
             score = last.get("score")
-            shown = "no score" if score is None else f"score {score:.3f} after {last.get('epoch')} epochs"
-            out(f"tune: trial {Lines.done}/{total}: {shown} ({drawn})")
+            shown = "no score" if score is None else f"score {score:.3f} after {last.get('epoch'):g} epochs"
+            out(f"tune: trial {done}/{total}: {shown} ({drawn})")
 
     return Lines()
 
@@ -217,6 +221,7 @@ def _row(result: Any, metric: str) -> dict[str, Any]:
         "score": metrics.get("score"),
         "metric": metric,
         "epochs": metrics.get("epoch"),
+        "identities": metrics.get("val/identities"),
         "error": None if result.error is None else str(result.error).strip().splitlines()[-1],
         "params": dict(result.config or metrics.get("config") or {}),
         "trial": os.path.basename(result.path or ""),
@@ -228,19 +233,26 @@ def _write_tables(uri: str, rows: list[dict[str, Any]], metric: str) -> None:
     fields = sorted({name for row in rows for name in row["params"]})
     stream = io.StringIO()
     writer = csv.writer(stream)
-    writer.writerow(["rank", metric, "epochs", *fields, "error"])
+    writer.writerow(["rank", metric, "epochs", "identities", *fields, "error"])
     lines = [f"| rank | {metric} | epochs | {' | '.join(fields)} |", "|---:" * (3 + len(fields)) + "|"]
     for rank, row in enumerate(rows, 1):
         values = [_short(row["params"].get(f)) for f in fields]
         score = "failed" if row["score"] is None else f"{row['score']:.4f}"
-        writer.writerow([rank, score, row["epochs"], *values, row["error"] or ""])
+        writer.writerow([rank, score, row["epochs"], row["identities"], *values, row["error"] or ""])
         lines.append(f"| {rank} | {score} | {row['epochs']} | {' | '.join(values)} |")
     storage.write_bytes(storage.join(uri, "results.csv"), stream.getvalue().encode())
+    lines += ["", *notes] if (notes := score_notes(rows, metric)) else []
     storage.write_bytes(storage.join(uri, "results.md"), ("\n".join(lines) + "\n").encode())
 
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def score_notes(rows: Sequence[dict[str, Any]], metric: str) -> list[str]:
+    """What to know about the scores: on how few identities they were measured."""
+    known = [row["identities"] for row in rows if row["identities"] is not None]
+    return validation_notes(int(min(known))) if known and metric.startswith("val/") else []
 
 
 def result_lines(result: TuneResult) -> list[str]:
@@ -249,6 +261,7 @@ def result_lines(result: TuneResult) -> list[str]:
     for rank, row in enumerate(result.trials[:10], 1):
         score = "failed" if row["score"] is None else f"{row['score']:.3f}"
         fields = ", ".join(f"{k}={_short(v)}" for k, v in row["params"].items())
-        lines.append(f"{rank:<5}{score:>10}{row['epochs'] or 0:>8}  {fields}")
+        lines.append(f"{rank:<5}{score:>10}{row['epochs'] or 0:>8g}  {fields}")
     best = " ".join(f"{k}={_short(v)}" for k, v in result.trials[0]["params"].items())
-    return [*lines, f"best: {best}", f"tables: {result.uri}/results.md"]
+    notes = score_notes(result.trials, result.metric)
+    return [*lines, *notes, f"best: {best}", f"tables: {result.uri}/results.md"]

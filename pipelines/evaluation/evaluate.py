@@ -183,6 +183,8 @@ def _warnings(scored: Sequence[PairingScores], empty: Sequence[Pairing]) -> list
 def _data_warnings(shards: ShardSet, run: Run) -> list[str]:
     aside = shards.manifest.quarantined
     found = [f"{aside} rows of the data set were set aside when it was built."] if aside else []
+    if note := run.folder.info.get("validation_note"):
+        found.append(f"How the weights were chosen: {note}")
     if run.calibration is None:
         why = run.folder.why_uncalibrated
         found.append(f"Scores are not calibrated ({why}): a similarity is not a probability.")

@@ -37,6 +37,7 @@ from reid.runs.run import model_context
 from reid.storage.run_files import read_weights
 from reid.train.calibrate import calibration_of
 from reid.train.checks import FIELD as VAL_PROTOCOL
+from reid.train.checks import validation_notes
 from reid.train.optimizer import build_optimizer, set_learning_rates
 from reid.train.state import TrainingProgress, epoch_seed, load_state, save_state
 from reid.train.validate import Validator
@@ -263,6 +264,8 @@ def finish_run(
         "selection": "last epoch" if progress.best_weights is None else "best val/mAP",
         "best_metric": progress.best_metric,
         "validation": None if validator is None else validator.protocol.name,
+        "validation_identities": 0 if validator is None else validator.identities,
+        "validation_note": " ".join(validation_notes(validator.identities)) or None if validator else None,
         "epochs": progress.epoch,
         "steps": progress.step,
         "data_fingerprint": shards.fingerprint,

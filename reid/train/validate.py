@@ -53,11 +53,12 @@ class Validator:
             else ProtocolChoice(protocol)
         )
         self.protocol, self.note = chosen.protocol, chosen.note
+        self.identities = len({s.identity for s in samples})
         self.collator = collator
         self.gallery = gallery
 
     def __call__(self, model: ReIDModel, device: torch.device) -> dict[str, float]:
-        """{"val/mAP": mean over pairings, "val/R1": ..., "val/mAP/<pairing>": ...}.
+        """{"val/mAP": mean over pairings, "val/R1": ..., "val/mAP/<pairing>": ..., "val/identities": count}.
 
         Pairings without any match are left out; raises TrainingError if no pairing has one.
         """
@@ -83,6 +84,7 @@ class Validator:
                 f"train.val.fraction: no validation query has a match under {self.protocol.name}. Raise it, "
                 "choose another train.val.protocol, or set it to 0 to train without validation."
             )
+        results["val/identities"] = self.identities
         results["val/mAP"] = sum(maps[i] for i in counted) / len(counted)
         results["val/R1"] = sum(firsts[i] for i in counted) / len(counted)
         return results

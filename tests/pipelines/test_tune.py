@@ -112,6 +112,14 @@ def test_a_campaign_writes_its_tables_and_does_not_redo_what_is_finished(
     folder = Path(first["uri"])
     assert json.loads((folder / "results.json").read_text()) == first["trials"]
     rows = list(csv.reader((folder / "results.csv").read_text().splitlines()))
-    assert rows[0] == ["rank", "val/mAP", "epochs", "model.id_weight", "train.optim.lr", "error"]
+    assert rows[0] == [
+        "rank",
+        "val/mAP",
+        "epochs",
+        "identities",
+        "model.id_weight",
+        "train.optim.lr",
+        "error",
+    ]
     assert len(rows) == 3
     assert (folder / "results.md").read_text().startswith("| rank | val/mAP |")
