@@ -2,7 +2,8 @@
 
 Reads a run folder and its gallery. Writes to the gallery what requests with the token add and delete.
 Serves until Ctrl-C or SIGTERM. Then it refuses new requests, answers those in flight, and ends with code 0:
-that is how an endpoint stops. A second signal ends it at once.
+that is how an endpoint stops. A second signal ends it at once. Stopped before it answers, it ends with 130
+or 143 like any verb.
 
 Example:
 
@@ -42,8 +43,8 @@ def serve(
         return
     run = run_uri_of(settings)
     start_ray(settings.ray)
+    url = deploy(settings, run_uri=run)  # Ctrl-C until here ends it as any verb
     asked = stop_asked()
-    url = deploy(settings, run_uri=run)
     print(f"serving on {url}  (page: {url}/ , health: {url}/healthz); Ctrl-C stops it", flush=True)
     asked.wait()
     print("stopping once the requests in flight are answered; a second Ctrl-C drops them", flush=True)

@@ -34,10 +34,8 @@ def train(
     debug: DebugOption = False,
 ) -> None:
     """Train the run of a configuration into its run folder."""
-    from pipelines.train import resolve_run, train_run
-    from reid import storage
+    from pipelines.train import train_run
     from reid.preflight import preflight
-    from reid.storage.run_files import RUN_FILE
     from reid.train.checks import of_few
 
     settings = load_config(config, preset, overrides)
@@ -50,11 +48,7 @@ def train(
             checks=preflight(settings, "train", unbuilt=True),
         )
         return
-    resolved, uri = resolve_run(settings)
-    if settings.train.workers and not storage.exists(storage.join(uri, RUN_FILE)):
-        preflight(resolved, "train")  # before Ray takes its seconds; train_run tells its lines
-        start_ray(settings.ray)
-    result = train_run(resolved)
+    result = train_run(settings, ready=lambda: start_ray(settings.ray))
     info = result.run.info
     last = (result.run.metrics() or [{}])[-1]
     few = of_few(info.get("validation_identities"))

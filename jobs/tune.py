@@ -49,9 +49,7 @@ def tune(
             checks=preflight(settings, "tune", unbuilt=True),
         )
         return
-    preflight(settings, "tune")  # before Ray takes its seconds; tune_runs tells its lines
-    start_ray(settings.ray)
-    result = tune_runs(settings)
+    result = tune_runs(settings, ready=lambda: start_ray(settings.ray))
     show({"trials": result.trials, "uri": result.uri}, as_json, result_lines(result))
     failed = [trial for trial in result.trials if trial["error"] is not None]
     if failed:

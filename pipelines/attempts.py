@@ -21,20 +21,22 @@ from pipelines.progress import Say, say
 from pipelines.resources import Request
 from pipelines.waiting import late, wait_for, watched
 from reid.config import RayConfig
-from reid.errors import AnyReIDError, ResourceError, TrainingError, UsageError
+from reid.errors import AnyReIDError, DataError, ResourceError, TrainingError, UsageError, WeightsError
 
 _START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 _ASK_EVERY = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
 """Pause between two questions of the controller to its workers, in which no checkpoint is registered."""
+FINAL = (UsageError, TrainingError, WeightsError, DataError)
+"""What no other attempt can mend; storage and resources may come back."""
 
 
 class StopAtRefusals(ray.train.UserCallback):
     """Runs in Ray's controller: what it raises ends the run, whatever `max_failures` says."""
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Raise what a worker refused: a usage error, or training that cannot start or go on."""
+        """Raise what another attempt would meet again, e.g. a usage error or weights that do not fit."""
         for error in worker_exceptions.values():
-            if isinstance(inner := innermost(error), UsageError | TrainingError):
+            if isinstance(inner := innermost(error), FINAL):
                 raise inner
 
 
@@ -48,8 +50,8 @@ def fit(
     """Wait for room and fit the trainer that `make` gives.
 
     Raises ConfigError for room that the cluster can never have, ResourceError after `ray.wait_s` without it
-    (also for workers that lost theirs), a worker's own UsageError or TrainingError, and TrainingError with
-    the first cause for all else.
+    (also for workers that lost theirs), a worker's own error if it is FINAL, and TrainingError with the first
+    cause for all else.
     """
     os.environ[_START_TIMEOUT] = f"{settings.wait_s:g}"  # Ray hands them on to its controller
     os.environ.setdefault(_ASK_EVERY, "0.5")
@@ -66,7 +68,7 @@ def fit(
             cause = innermost(getattr(error, "controller_failure", None) or error)
             if isinstance(cause, WorkerGroupStartupTimeoutError):
                 raise ResourceError(late("train", requests, settings)) from error
-            if isinstance(cause, UsageError | TrainingError):
+            if isinstance(cause, FINAL):
                 raise type(cause)(str(cause)) from error
             if not isinstance(cause, WorkerGroupStartupFailedError) or not left:
                 raise TrainingError(first_cause(error)) from error

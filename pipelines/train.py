@@ -10,7 +10,7 @@ import contextlib
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,9 +45,11 @@ class TrainResult:
     trained: bool
 
 
-def train_run(config: Config, out: Say = say) -> TrainResult:
-    """Train the config's run, or return it when it is finished. Raises TrainingError with the first cause,
-    before any work, what `preflight` refuses.
+def train_run(config: Config, out: Say = say, ready: Callable[[], None] = lambda: None) -> TrainResult:
+    """Train the config's run, or return it when it is finished. Raises TrainingError with the first cause.
+
+    What `preflight` refuses is raised before any work. `ready` starts Ray; it is called after that, if the
+    run trains in Ray's workers.
     """
     config, uri = resolve_run(config)
     if storage.exists(storage.join(uri, RUN_FILE)):
@@ -57,6 +59,7 @@ def train_run(config: Config, out: Say = say) -> TrainResult:
     if config.train.workers == 0:
         _train_here(config, uri, out)
     else:
+        ready()
         _train_on_ray(config, uri, out)
     return TrainResult(RunFolder.open(uri), trained=True)
 

@@ -42,10 +42,11 @@ class TuneResult:
     metric: str
 
 
-def tune_runs(config: Config, out: Say = say) -> TuneResult:
+def tune_runs(config: Config, out: Say = say, ready: Callable[[], None] = lambda: None) -> TuneResult:
     """Run or go on with the config's search. Raises, before anything starts, what `preflight` refuses.
 
-    Ctrl-C and SIGTERM end it with the state kept: finished trials are not run again, others begin anew.
+    `ready` starts Ray and is called after that. Ctrl-C and SIGTERM end the search with its state kept:
+    finished trials are not run again, others begin anew.
     """
     import optuna
     import ray
@@ -63,6 +64,7 @@ def tune_runs(config: Config, out: Say = say) -> TuneResult:
     uri = tune_uri(config, shards.fingerprint)
     fs, path = storage.resolve(uri)
     storage.make_dir(uri)
+    ready()
     requests = tune_requests(config)
     wait_for("tune", requests, config.ray, out)
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]

@@ -223,7 +223,8 @@ def run(
         "request_timeout_s": settings.request_timeout_s,
     }
     requests = serve_requests(settings)
-    if APP_NAME in serve.status().applications:
+    replaces = APP_NAME in serve.status().applications
+    if replaces:
         check(requests)  # what runs already gives its room to what replaces it
     else:
         wait_for("serve", requests, config.ray, out)
@@ -237,11 +238,14 @@ def run(
         )
         with watched("serve", requests, config.ray, out, replicas_wait):
             serve.run(build(args.model_dump(mode="json")), name=APP_NAME, route_prefix=settings.route_prefix)
+        shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+        url = f"http://{shown}:{port}{settings.route_prefix.rstrip('/')}"
+        wait_ready(url)
     except RuntimeError as error:
         raise ServiceError(f"The endpoint did not start: {error}") from error
-    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    url = f"http://{shown}:{port}{settings.route_prefix.rstrip('/')}"
-    wait_ready(url)
+    except (KeyboardInterrupt, SystemExit):
+        _withdraw(replaces, out)
+        raise
     if timeout_is_clients(url):
         log.warning(
             "Any client can switch serve.request_timeout_s off with the header %s: Serve was started on this "
@@ -292,6 +296,16 @@ def stop() -> None:
             log.warning("still answering requests; the endpoint stops after serve.request_timeout_s at most")
     if not serve.status().applications:
         serve.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _withdraw(replaces: bool, out: Say) -> None:
+    """After Ctrl-C while it starts: leave nothing half started on the cluster, and do not wait for it."""
+    if replaces:
+        out("serve: stopped while it replaced an endpoint; the cluster goes on with that by itself")
+        return
+    out("serve: stopped before it answered; taking it down")
+    with contextlib.suppress(Exception):
+        serve.delete(APP_NAME, _blocking=False)
 
 
 def _close() -> None:
