@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.attempts import StopAtRefusals, innermost
 from pipelines.train import train_run
-from reid.errors import AnyReIDError, ConfigError, StorageError, TrainingError
+from reid.errors import AnyReIDError, ConfigError, DataError, StorageError, TrainingError, WeightsError
 from tests.support.tiny_configs import built, config_of, silent
 
 
@@ -20,7 +20,15 @@ class Wrapped(Exception):
         self.cause = cause
 
 
-@pytest.mark.parametrize("refused", [ConfigError("train.val.protocol: no"), TrainingError("too few")])
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ConfigError("train.val.protocol: no"),
+        TrainingError("too few"),
+        WeightsError("a.pt: no such weights file"),
+        DataError("a: schema version 0"),
+    ],
+)
 def test_a_refusal_is_raised_in_the_controller(refused: AnyReIDError) -> None:
     error = Wrapped(Wrapped(refused))
     assert innermost(error) is refused

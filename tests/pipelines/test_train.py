@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,8 +57,11 @@ def kill_after(words: str, arguments: list[str]) -> None:
     process.communicate()
 
 
-def interrupt_after(words: str, arguments: list[str]) -> tuple[int, str]:
-    """Run until a line of stderr has the words, then Ctrl-C: (exit code, what was said after)."""
+def interrupt_after(words: str, arguments: list[str], seen: list[str]) -> tuple[int, str]:
+    """Run until a line of stderr has the words, then Ctrl-C: (exit code, what was said after).
+
+    The lines until then are added to `seen`.
+    """
     with subprocess.Popen(
         arguments,
         cwd=ROOT,
@@ -68,7 +72,6 @@ def interrupt_after(words: str, arguments: list[str]) -> tuple[int, str]:
         stderr=subprocess.PIPE,
     ) as process:
         assert process.stderr is not None
-        seen = []
         for line in process.stderr:
             seen.append(line)
             if words in line:
@@ -121,12 +124,15 @@ def test_ctrl_c_stops_a_training_on_ray_at_once_and_says_how_to_go_on(
     shards: ShardSet, tmp_path: Path
 ) -> None:
     arguments = command(write_yaml(tmp_path), f"data.shards={shards.root}", "train.epochs=200")
-    code, after = interrupt_after("train: epoch 2/200", arguments)
+    said: list[str] = []
+    code, after = interrupt_after("train: epoch 2/200", arguments, said)
     assert code == 130, after
     assert after.splitlines()[-1] == "stopped; run the same command again to go on"
     assert "Traceback" not in after
-    code, _ = interrupt_after("train: resuming from", arguments)  # it went on, and is stopped again
+    code, _ = interrupt_after("train: resuming from", arguments, said)  # it went on, and is stopped again
     assert code == 130
+    epoch = re.search(r"resuming from .*epoch-(\d+)", said[-1])
+    assert epoch and int(epoch[1]) >= 2, said  # what was told is kept
 
 
 @pytest.mark.slow
