@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.places import ROOT
+from tests.support.given import given
 from tests.support.s3 import Relay
+from tests.support.s3_server.environment import NoSwift
+from tests.support.s3_server.server import NoS3Server, S3Server
 
 if TYPE_CHECKING:
     from tests.support.world import World
@@ -26,11 +28,15 @@ SLOW_TIMEOUT_S = 900
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the users of the shared Ray session (`-m "not ray"` leaves it unstarted); limit slow tests."""
+    """Mark the users of the shared Ray session (`-m "not ray"` leaves it unstarted); limit slow tests.
+
+    The first test on S3 may have to install the server.
+    """
     for item in items:
         if "ray_session" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.ray)
-        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+        slow = item.get_closest_marker("slow") or "aws" in getattr(item, "fixturenames", ())
+        if slow and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
 
 
@@ -51,16 +57,7 @@ def _seeds() -> None:
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder with the real test images: grocery/ and tno/."""
-    named = os.environ.get("ANYREID_TEST_DATA")
-    if named:
-        root = Path(named).expanduser().resolve()
-        if not root.is_dir():
-            pytest.fail(f"ANYREID_TEST_DATA={named}: no such folder.")
-        return root
-    root = ROOT.parent / "shared" / "data"
-    if not root.is_dir():
-        pytest.skip("no real images: set ANYREID_TEST_DATA to the folder with grocery/ and tno/")
-    return root
+    return given("ANYREID_TEST_DATA", "data", "grocery", "tno")
 
 
 @pytest.fixture(scope="session")
@@ -101,29 +98,47 @@ def ray_session() -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The AWS variables of a real S3 server: the one that is given, or one that runs for these tests."""
+    if endpoint := os.environ.get("ANYREID_TEST_S3_ENDPOINT"):
+        yield {"AWS_ENDPOINT_URL": endpoint}
+        return
+    if os.environ.get("ANYREID_TEST_NO_S3"):
+        pytest.skip("ANYREID_TEST_NO_S3 is set: no S3 server")
+    server = None
+    try:
+        server = S3Server(tmp_path_factory.mktemp("s3"))
+        server.start()
+        yield server.aws
+    except (NoSwift, NoS3Server) as error:
+        remedy = "ANYREID_TEST_S3_ENDPOINT names another, ANYREID_TEST_NO_S3=1 skips what needs one"
+        pytest.fail(f"No S3 server ({remedy}): {error}", pytrace=False)
+    finally:
+        if server:
+            server.close()
+
+
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A fresh bucket of a real S3-compatible server; credentials by the standard AWS variables."""
+def bucket(aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh bucket of a real S3 server; the AWS variables lead to it."""
     import boto3
 
-    endpoint = os.environ.get("ANYREID_TEST_S3_ENDPOINT")
-    if not endpoint:
-        pytest.skip("no S3 server: set ANYREID_TEST_S3_ENDPOINT and the AWS_* credentials")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    client = boto3.client("s3", endpoint_url=endpoint)
+    for name, value in aws.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
     name = f"anyreid-{uuid.uuid4().hex[:12]}"
     client.create_bucket(Bucket=name)
     yield f"s3://{name}"
     while items := client.list_objects_v2(Bucket=name).get("Contents", []):
-        for item in items:
-            client.delete_object(Bucket=name, Key=item["Key"])
+        client.delete_objects(Bucket=name, Delete={"Objects": [{"Key": item["Key"]} for item in items]})
     client.delete_bucket(Bucket=name)
 
 
 @pytest.fixture
 def relay(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
     """The way to the S3 server that this test goes, and may interrupt."""
-    way = Relay(os.environ["ANYREID_TEST_S3_ENDPOINT"])
+    way = Relay(os.environ["AWS_ENDPOINT_URL"])
     monkeypatch.setenv("AWS_ENDPOINT_URL", way.endpoint)
     yield way
     way.close()

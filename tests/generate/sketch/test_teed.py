@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from reid.generate.registry import GeneratorInput, bind
 from reid.generate.sketch.teed import SketchTeed
 from reid.generate.sketch.teed_network import Teed
 from reid.modality import Modality, Target
-from tests.support.places import ROOT
+from tests.support.given import given
 
 PARAMETERS = 58_910  # as the paper counts them (section 4)
 
@@ -37,11 +36,8 @@ def tiny(tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def published() -> str:
     """The authors' checkpoint."""
-    folder = os.environ.get("ANYREID_TEST_WEIGHTS", str(ROOT.parent / "shared" / "weights"))
-    path = Path(folder) / "teed" / "BIPED_7_model.pth"
-    if not path.is_file():
-        pytest.skip("no TEED weights: set ANYREID_TEST_WEIGHTS to the folder with teed/BIPED_7_model.pth")
-    return str(path)
+    checkpoint = "teed/BIPED_7_model.pth"
+    return str(given("ANYREID_TEST_WEIGHTS", "weights", checkpoint) / checkpoint)
 
 
 def square() -> Pixels:
