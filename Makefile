@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+S3_SERVER := tests/support/s3_server
 STAMP := $(VENV)/.installed-from-lock
 
 .PHONY: install demo test test-all serve lint bench lock clean
@@ -37,6 +38,8 @@ bench: install  ## speed and memory as ratios, on a quiet machine: minutes to te
 lock:  ## rewrite requirements.lock (needs uv); names no package host
 	uv pip compile pyproject.toml --extra dev --universal --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
+	echo swift | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --no-header -o $(S3_SERVER)/requirements.txt
 
 clean:
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache

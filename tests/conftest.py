@@ -106,17 +106,14 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         return
     if os.environ.get("ANYREID_TEST_NO_S3"):
         pytest.skip("ANYREID_TEST_NO_S3 is set: no S3 server")
-    server = None
     try:
         server = S3Server(tmp_path_factory.mktemp("s3"))
         server.start()
-        yield server.aws
     except (NoSwift, NoS3Server) as error:
         remedy = "ANYREID_TEST_S3_ENDPOINT names another, ANYREID_TEST_NO_S3=1 skips what needs one"
-        pytest.fail(f"No S3 server ({remedy}): {error}", pytrace=False)
-    finally:
-        if server:
-            server.close()
+        raise pytest.fail.Exception(f"No S3 server ({remedy}): {error}", pytrace=False) from None
+    yield server.aws
+    server.close()
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def test_sets_on_s3_give_rows_to_each_other_and_resume(
     assert build_here(config(root, tmp_path, *there)).cleaned == [stray]
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_ends_a_build_with_one_error_and_the_next_run_finishes_it(
     bucket: str, relay: Relay, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Storage: local folders always; S3 on a real server if ANYREID_TEST_S3_ENDPOINT names one."""
+"""Storage: local folders, and S3 on a real server."""
 
 from __future__ import annotations
 
