@@ -18,6 +18,7 @@ from pipelines.progress import Progress, Say, say
 from reid import storage
 from reid.config import Config
 from reid.config.addresses import shards_folder, shards_uri
+from reid.data.images import SensorSettings
 from reid.data.readers.base import open_reader
 from reid.data.shards.manifest import Shard
 from reid.data.shards.places import find_set
@@ -140,7 +141,7 @@ def describe_build(config: Config) -> dict[str, Any]:
 
 def _plan(config: Config) -> _BuildPlan:
     root, recipe = _own_root(config), make_recipe(config)
-    reader = open_reader(config.data.reader, config.data.name)
+    reader = open_reader(config.data.reader, config.data.name, SensorSettings.of(config.data))
     plans = plan_shards(reader, recipe.source, config.build.rows_per_shard, recipe.made)
     check_masks(recipe, reader, (record for plan in plans for record in plan.records))
     finished = read_statistics(root, listing(root), [plan.key for plan in plans])

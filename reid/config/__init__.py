@@ -7,7 +7,7 @@ from reid.config.schema import Config
 from reid.config.sections.build import BuildConfig, GenerateConfig
 from reid.config.sections.data import DataConfig
 from reid.config.sections.evaluate import EvaluateConfig, RerankConfig
-from reid.config.sections.field_types import Modalities, ReaderSection, ResizeFilter
+from reid.config.sections.field_types import FixedRange, Modalities, RangeRule, ReaderSection, ResizeFilter
 from reid.config.sections.search import AblateConfig, TuneConfig
 from reid.config.sections.serve import IndexConfig, RayConfig, ServeConfig
 from reid.config.sections.train import (
@@ -29,12 +29,14 @@ __all__ = [
     "Config",
     "DataConfig",
     "EvaluateConfig",
+    "FixedRange",
     "GenerateConfig",
     "GroupConfig",
     "IndexConfig",
     "Modalities",
     "OptimConfig",
     "Plugin",
+    "RangeRule",
     "RayConfig",
     "ReaderSection",
     "RerankConfig",

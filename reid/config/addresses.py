@@ -19,6 +19,8 @@ _PLACEMENT = {
     "max_failures",
 }
 """Train fields that say where and how safely, not what: they do not change a run's name."""
+_NOT_SEEN = {"shards", "cache_mib", "reader", "range", "fourth_band"}
+"""Data fields that say where pictures are and how they are kept; `sensors()` adds the last two if set."""
 
 
 @lru_cache
@@ -37,7 +39,9 @@ def shards_uri(config: Config) -> str:
     """The shard set that this configuration builds and reads."""
     if config.data.shards:
         return storage.absolute(config.data.shards)
-    key = fingerprint(config.data.name, config.data.reader, config.build.content())
+    sensors = config.data.sensors()
+    settings = [config.build.content(), *([sensors] if sensors else [])]
+    key = fingerprint(config.data.name, config.data.reader, *settings)
     return storage.join(shards_folder(config), key)
 
 
@@ -50,7 +54,8 @@ def run_fingerprint(config: Config, data_fingerprint: str) -> str:
     """The name of a training run, from everything that its weights depend on."""
     return fingerprint(
         config.seed,
-        config.data.model_dump(mode="json", exclude={"shards", "cache_mib", "reader"}),
+        config.data.model_dump(mode="json", exclude=_NOT_SEEN),
+        *([sensors] if (sensors := config.data.sensors()) else []),
         config.model,
         config.train.model_dump(mode="json", exclude=_PLACEMENT),
         data_fingerprint,

@@ -12,7 +12,8 @@ from typing import Any
 from reid import __version__
 from reid.config import Config, fingerprint
 from reid.config.addresses import source_hash
-from reid.data.shards.manifest import Manifest, Shard
+from reid.data.images.notes import SUMMARIES
+from reid.data.shards.manifest import Manifest, NotedPictures, Shard
 from reid.data.shards.schema import SCHEMA_VERSION
 from reid.data.shards.shard_set import ShardSet, publish
 from reid.dataset.conflicts import ConflictingRow, conflicting_rows, without_conflicts
@@ -113,7 +114,11 @@ def _manifest(
     seconds: Counter[str] = Counter()
     worked: Counter[str] = Counter()
     captions: Counter[str] = Counter()
+    notes: dict[str, NotedPictures] = {}
     for shard in shards:
+        for kind, noted in shard.notes.items():
+            known = notes.get(kind, NotedPictures(count=0, first=noted.first))
+            notes[kind] = NotedPictures(count=known.count + noted.count, first=known.first)
         seconds.update(shard.seconds)
         worked.update(shard.worked)
         captions.update(shard.captions)
@@ -127,10 +132,11 @@ def _manifest(
         counts=counts,
         quarantined=sum(len(s.quarantined) for s in shards),
         quarantine_rows=[row for s in shards for row in s.quarantined],
-        config={"build": config.build.content()},
+        config={"build": config.build.content(), "data": config.data.sensors()},
         seconds={name: round(value, 3) for name, value in sorted(seconds.items())},
         worked=dict(sorted(worked.items())),
         captions=dict(sorted(captions.items())),
+        notes=dict(sorted(notes.items())),
         lineage=lineage(config, recipe),
     )
 
@@ -162,6 +168,10 @@ def _check(plans: Sequence[ShardPlan], manifest: Manifest, most_bad: float) -> l
         f"{n} identities of split {split} have a single image: they cannot be found again."
         for split, counts in manifest.counts.items()
         if (n := counts["single_image_identities"])
+    ]
+    warnings += [
+        f"{noted.count} {SUMMARIES.get(kind, kind)}; first: {noted.first}"
+        for kind, noted in manifest.notes.items()
     ]
     if bad:
         warnings.append(f"{bad} of {total} rows were set aside; first: {first_bad(rows)}")

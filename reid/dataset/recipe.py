@@ -110,6 +110,7 @@ def make_recipe(config: Config) -> Recipe:
             "schema": SCHEMA_VERSION,
             "code": reader_code(config),
             "max_pixels": config.build.max_pixels,
+            "sensors": config.data.sensors(),
         },
         made={
             "rows_per_group": config.build.rows_per_group,

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from reid.data.readers.base import Record
 from reid.data.shards import schema
+from reid.data.shards.manifest import NotedPictures
 from reid.data.shards.schema import Labels, Sample, SampleAttribute
 from reid.modality import Modality, Target
 
@@ -45,6 +46,18 @@ class StageTimes:
     worked: dict[str, int] = field(default_factory=dict)
     captions: Counter[str] = field(default_factory=Counter)
     """What became of generated captions, see `reid.dataset.captions.quality.CaptionTally.counts`."""
+
+    notes: dict[str, NotedPictures] = field(default_factory=dict)
+    """What should be told of the pictures that were read, by kind."""
+
+    def note(self, sample: Sample) -> None:
+        """Count what should be told of a sample's pictures."""
+        for modality, image in sample.images.items():
+            for note in image.notes:
+                where = f"{sample.labels.sample_id}, {modality.value}: {note.text}"
+                known = self.notes.get(note.kind)
+                first = where if known is None else known.first
+                self.notes[note.kind] = NotedPictures(count=1 + (known.count if known else 0), first=first)
 
     @contextmanager
     def stage(self, name: str, rows: int) -> Iterator[None]:
@@ -165,13 +178,15 @@ def _head(work: ShardRows) -> str:
         "seconds": work.clock.seconds,
         "worked": work.clock.worked,
         "captions": work.clock.captions,
+        "notes": {kind: noted.model_dump() for kind, noted in work.clock.notes.items()},
     }
     return json.dumps(values)
 
 
 def _work(head: str) -> ShardRows:
     tree = json.loads(head)
-    clock = StageTimes(tree["seconds"], tree["worked"], Counter(tree["captions"]))
+    notes = {kind: NotedPictures(**noted) for kind, noted in tree["notes"].items()}
+    clock = StageTimes(tree["seconds"], tree["worked"], Counter(tree["captions"]), notes)
     kept = tuple(Target(t) for t in tree["kept"])
     return ShardRows(tree["source_key"], tree["key"], [], clock, tree["donor"], kept)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from reid.config.addresses import gallery_uri
+from reid.data.batches.batch_row import Parts
+from reid.data.batches.tokens import unread
 from reid.errors import AnyReIDError, DataError, GalleryError, UnsupportedPairing
 from reid.gallery.rows import Item
 from reid.gallery.search import Hit, IndexInfo, Mode, Searcher
@@ -16,16 +19,18 @@ from reid.gallery.snapshot import VersionGone
 from reid.gallery.store import Gallery
 from reid.gallery.subset_choice import ComparedSubsets, plan
 from reid.labels import both, difference
-from reid.modality import Subset, canonical, parse_subset, subset_name
+from reid.modality import Modality, Subset, canonical, parse_subset, subset_name
 from reid.retrieve.answers import FoundItem, NewItem, SearchQuery, SearchResult
 from reid.retrieve.auxiliary_inputs import CompletedRow, QueryInputs
 from reid.retrieve.confidence import Confidence, confidence
-from reid.runs.contents import Content, encoded_parts
+from reid.runs.contents import Content, encoded_parts, plain_parts
 
 if TYPE_CHECKING:
     from reid.runs.run import Run
 
 _PURGE_RETRIES = 3
+
+log = logging.getLogger(__name__)
 
 
 class _View:
@@ -152,7 +157,7 @@ class Retriever:
         >>> len(hits), hits.query_subset, hits.gallery_subset
         (3, 'rgb+text', 'rgb')
         """
-        parts = encoded_parts(content)
+        parts = encoded_parts(content, self.run.sensors)
         return self.search_many([SearchQuery(parts, k, gallery_subset, min_probability, fpr, prior)])[0]
 
     def search_many(self, queries: Sequence[SearchQuery]) -> list[SearchResult]:
@@ -195,6 +200,8 @@ class Retriever:
         """
         from reid.data.images import thumbnail
 
+        plain = [self._plain(entry.parts, "gallery") for entry in entries]
+        entries = [replace(entry, parts=parts) for entry, (parts, _) in zip(entries, plain, strict=True)]
         slots: list[tuple[int, str]] = []
         for place, entry in enumerate(entries):
             has = set(canonical(entry.parts))
@@ -207,6 +214,9 @@ class Retriever:
                     "(index.subsets)."
                 )
             slots += [(place, s) for s in covered]
+        for entry, (_, notes) in zip(entries, plain, strict=True):
+            for note in notes:
+                log.warning("item %r: %s", entry.id, note)
         whole = [done.row for done in self.inputs.rows([(e.parts, e.mask) for e in entries])]
         rows = [replace(whole[p], parts={m: whole[p].parts[m] for m in parse_subset(s)}) for p, s in slots]
         with self._embedding:
@@ -265,6 +275,8 @@ class Retriever:
         return removed
 
     def _search_many(self, queries: Sequence[SearchQuery], view: _View) -> list[SearchResult]:
+        plain = [self._plain(q.parts, "query") for q in queries]
+        queries = [replace(q, parts=parts) for q, (parts, _) in zip(queries, plain, strict=True)]
         plans = [self._plan(self.inputs.asked(q.parts), q.gallery_subset, view) for q in queries]
         if not plans:
             return []
@@ -286,9 +298,20 @@ class Retriever:
                 hits[i] = found[: queries[i].k]
         pictures = iter(view.snapshot.thumbnails([h.row for found in hits for h in found]))
         return [
-            self._result(chosen, [self._found(h, next(pictures), view) for h in found], demand, view, done)
-            for chosen, found, demand, done in zip(plans, hits, demands, whole, strict=True)
+            self._result(
+                chosen, [self._found(h, next(pictures), view) for h in found], demand, view, done, told
+            )
+            for chosen, found, demand, done, (_, told) in zip(plans, hits, demands, whole, plain, strict=True)
         ]
+
+    def _plain(self, parts: Parts, side: Literal["query", "gallery"]) -> tuple[Parts, list[str]]:
+        """Parts as the model reads them, and what a client should know of that."""
+        plain, notes = plain_parts(parts, self.run.sensors, self.run.takes(side))
+        text = plain.get(Modality.TEXT)
+        read = Modality.TEXT in self.run.takes(side) or self.run.text_is_caption
+        if isinstance(text, str) and read and (cut := unread(text)):
+            notes.append(f"text: {cut}.")
+        return plain, notes
 
     def _plan(self, query: Subset, wanted: str | None, view: _View) -> ComparedSubsets:
         pairing = self.run.model.pairing
@@ -308,9 +331,11 @@ class Retriever:
         demand: Confidence,
         view: _View,
         done: CompletedRow,
+        told: Sequence[str],
     ) -> SearchResult:
         hits = demand.judged(found)
         warnings = [
+            *told,
             *chosen.warnings,
             *demand.warnings(len(found), len(hits)),
             *done.notes,

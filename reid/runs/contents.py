@@ -18,8 +18,10 @@ import numpy.typing as npt
 from PIL import Image as PILImage
 
 from reid import storage
+from reid.config import RangeRule
 from reid.data.batches.batch_row import Parts, RowPart
-from reid.data.images import encode_image, encode_png, open_image
+from reid.data.images import DEFAULT_SENSORS, MAX_PIXELS, SensorSettings, encode_image, encode_png, open_image
+from reid.data.readers.base import to_images
 from reid.errors import DataError, UsageError
 from reid.modality import Modality, canonical, parse_modality
 
@@ -38,31 +40,66 @@ PICTURE_SUFFIXES = (
 ACCEPTED = "a path, bytes, a PIL image, a uint8 array (H, W, 3) or (H, W), or a sentence"
 
 
-def row_parts(content: Content, where: str = "") -> dict[Modality, RowPart]:
+def row_parts(
+    content: Content, where: str = "", sensors: SensorSettings = DEFAULT_SENSORS
+) -> dict[Modality, RowPart]:
     """The encoded parts of one capture by modality, in canonical order, from an unknown camera.
 
-    Files are read here; arrays and Pillow images become PNG, which keeps every pixel. `where` is put before
-    what messages name, e.g. "Row 3". Raises UsageError for an unknown modality (with the nearest one) and an
-    empty mapping, DataError for a missing file, bytes of length 0 and arrays that are no pictures.
+    Files are read here; arrays and Pillow images become PNG, which keeps every pixel of 8 bits; `sensors`
+    says how deeper ones are scaled. `where` is put before what messages name, e.g. "Row 3". Raises UsageError
+    for an unknown modality (with the nearest one) and an empty mapping, DataError for a missing file, bytes
+    of length 0 and arrays that are no pictures.
 
     >>> parts = row_parts({"rgb": "a.jpg", "text": "a red coat"})
     >>> [(m.value, part.source) for m, part in parts.items()]
     [('rgb', 'a.jpg'), ('text', 'text')]
     """
     named = _by_modality(content, where)
-    return {m: _part(m, named[m], where) for m in canonical(named)}
+    return {m: _part(m, named[m], where, sensors.rule(m)) for m in canonical(named)}
 
 
-def encoded_parts(content: Content) -> Parts:
+def encoded_parts(content: Content, sensors: SensorSettings = DEFAULT_SENSORS) -> Parts:
     """As `row_parts`, but plain bytes and sentences, every picture looked at.
 
     Raises DataError naming the file of a picture that cannot be decoded.
     """
-    parts = row_parts(content)
+    parts = row_parts(content, sensors=sensors)
     for modality, part in parts.items():
         if isinstance(part.content, bytes) and part.source != modality.value:
             open_image(part.content, part.source)
     return {m: part.content for m, part in parts.items()}
+
+
+def plain_parts(
+    parts: Parts,
+    sensors: SensorSettings,
+    takes: Iterable[Modality],
+    sources: Mapping[Modality, str] | None = None,
+) -> tuple[Parts, list[str]]:
+    """Parts whose pictures have the 8 bits that a build with these settings would store, and notes on them.
+
+    `takes` are the modalities that the model takes: a fourth band becomes one of them or none. `sources` are
+    their names in messages, else the modality's. Raises DataError naming a picture that cannot be decoded or
+    lost a part.
+
+    >>> png = encode_png(np.zeros((4, 2, 3), np.uint8))
+    >>> plain_parts({Modality.RGB: png}, SensorSettings(), [Modality.RGB])[1]
+    []
+    """
+    found: dict[Modality, bytes | str] = dict(parts)
+    notes = []
+    for modality, content in parts.items():
+        if not isinstance(content, bytes):
+            continue
+        source = (sources or {}).get(modality, modality.value)
+        images = to_images(content, source, MAX_PIXELS, modality, sensors)
+        found[modality] = images[modality].image
+        notes += [f"{modality.value}: {note.text}." for note in images[modality].notes]
+        for other in images.keys() - parts.keys():
+            if other in takes:
+                found[other] = images[other].image
+                notes.append(f"{other.value}: the fourth band of {modality.value}.")
+    return {m: found[m] for m in canonical(found)}, notes
 
 
 def is_file(text: str) -> bool:
@@ -98,7 +135,7 @@ def _by_modality(content: Any, where: str) -> dict[Modality, Any]:
     return {Modality.RGB: content}
 
 
-def _part(modality: Modality, value: Any, where: str) -> RowPart:
+def _part(modality: Modality, value: Any, where: str, rule: RangeRule) -> RowPart:
     name = f"{where}, {modality.value}" if where else modality.value
     if not modality.is_visual:
         if not isinstance(value, str):
@@ -109,7 +146,7 @@ def _part(modality: Modality, value: Any, where: str) -> RowPart:
     if isinstance(value, bytes | bytearray | memoryview):
         return RowPart(bytes(value), name)
     if isinstance(value, PILImage.Image):
-        return RowPart(encode_image(value, name), name)
+        return RowPart(encode_image(value, name, rule), name)
     if isinstance(value, np.ndarray):
         return RowPart(_encode_array(value, name), name)
     raise DataError(f"{name}: {_kind(value)} is no content of a capture; give {ACCEPTED}.")

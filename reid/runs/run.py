@@ -14,15 +14,17 @@ import numpy as np
 import torch
 
 from reid.config import Config
-from reid.data.batches.batch_row import BatchRow
+from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.batches.collate import Collator
+from reid.data.batches.tokens import unread
+from reid.data.images import SensorSettings
 from reid.errors import UsageError, WeightsError
 from reid.evaluate.calibration.calibration import Calibration
 from reid.modality import Modality, Subset, canonical, subset_name
 from reid.models.base import ModelContext, ReIDModel, Side
 from reid.models.registry import build_model
 from reid.runs.comparison import Comparison
-from reid.runs.contents import Content, row_parts
+from reid.runs.contents import Content, plain_parts, row_parts
 from reid.runs.embedding import Vectors, embed_rows
 from reid.runs.folder import RunFolder
 from reid.runs.identities import LabelMap
@@ -73,6 +75,11 @@ class Run:
     def calibration(self) -> Calibration | None:
         """What its similarities mean, read at the first use; None if nobody could tell."""
         return self.folder.calibration()
+
+    @property
+    def sensors(self) -> SensorSettings:
+        """How the pictures of its training set became 8 bits; whatever it is given is read so, too."""
+        return SensorSettings.of(self.config.data)
 
     @property
     def text_is_caption(self) -> bool:
@@ -167,7 +174,15 @@ class Run:
 
     def _row(self, content: Content, side: Side, where: str) -> BatchRow:
         """A row of what the model takes on this side; UsageError if something else is given."""
-        parts = row_parts(content, where)
+        parts = row_parts(content, where, self.sensors)
+        given = {m: part.content for m, part in parts.items()}
+        sources = {m: part.source for m, part in parts.items()}
+        plain, notes = plain_parts(given, self.sensors, self.takes(side), sources)
+        if cut := unread(str(plain.get(Modality.TEXT, ""))):
+            notes.append(f"text: {cut}.")
+        for note in notes:
+            log.warning("%s%s", f"{where}: " if where else "", note)
+        parts = {m: replace(parts.get(m, RowPart(b"", m.value)), content=plain[m]) for m in plain}
         caption = None
         if self.text_is_caption and len(parts) > 1:
             caption = parts.pop(Modality.TEXT, None)

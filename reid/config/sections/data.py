@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from pydantic import Field
 
-from reid.config.sections.field_types import Modalities, Positive, ReaderSection, ResizeFilter
+from reid.config.sections.field_types import (
+    Modalities,
+    Positive,
+    RangeByModality,
+    ReaderSection,
+    ResizeFilter,
+)
 from reid.config.typed import Section
 
 
@@ -32,4 +40,19 @@ class DataConfig(Section):
         "bicubic",
         description="interpolation filter for resizing outside training (training: train.augment.resize)",
     )
+    range: RangeByModality = Field(
+        {},
+        description="by modality, how pictures of one channel with more than 8 bits (thermal) become grey "
+        "levels: percentile (default; a picture's own range without its few extremes), min_max (with them), "
+        "or {fixed: [low, high]}, the same for all pictures, which keeps temperatures",
+    )
+    fourth_band: Literal["drop", "nir"] = Field(
+        "drop",
+        description="what becomes of the fourth band of a TIFF of colours: drop (a note tells), or nir: it "
+        "is the capture's near-infrared picture, unless that has a file of its own",
+    )
     cache_mib: int = Field(1024, ge=0, description="largest cache of decoded images in each process, in MiB")
+
+    def sensors(self) -> dict[str, Any]:
+        """The fields that the stored pixels of a raw file depend on, without those at their defaults."""
+        return self.model_dump(mode="json", include={"range", "fourth_band"}, exclude_defaults=True)

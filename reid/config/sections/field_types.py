@@ -8,11 +8,50 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from reid.config.protocols.catalogue import compose
 from reid.config.typed import Plugin, Section, as_validator, plugin
-from reid.modality import Modality, parse_subset
+from reid.errors import AnyReIDError
+from reid.modality import VISUAL, Modality, parse_modality, parse_subset, subset_name
 
 
 def _modalities(value: Any) -> Any:
     return list(parse_subset(value)) if isinstance(value, str | list | tuple) else value
+
+
+class FixedRange(Section):
+    """The values that become black and white, the same for every picture."""
+
+    fixed: tuple[float, float] = Field(
+        description="values that become black and white, e.g. [27000, 31000] for a thermal sensor"
+    )
+
+
+def _ranges(value: Any) -> Any:
+    """A mapping of modalities to checked rules; ValueError says what is wrong with it."""
+    if not isinstance(value, dict):
+        raise ValueError("give a rule for each modality that needs another, e.g. range: {tir: min_max}")
+    found = {}
+    for name, rule in value.items():
+        try:
+            modality = parse_modality(str(name))
+        except AnyReIDError as error:
+            raise ValueError(str(error)) from None
+        if not modality.is_visual:
+            raise ValueError(f"{modality.value} is no picture; pictures: {subset_name(VISUAL)}")
+        found[modality] = _range_rule(modality, rule)
+    return found
+
+
+def _range_rule(modality: Modality, rule: Any) -> Any:
+    if isinstance(rule, FixedRange) or rule in ("percentile", "min_max"):
+        return rule
+    limits = rule.get("fixed") if isinstance(rule, dict) and set(rule) == {"fixed"} else None
+    numbers = isinstance(limits, list | tuple) and all(
+        isinstance(n, int | float) and not isinstance(n, bool) for n in limits
+    )
+    if not numbers:
+        raise ValueError(f"{modality.value}: {rule!r} is none of percentile, min_max, {{fixed: [low, high]}}")
+    if len(limits) != 2 or not limits[0] < limits[1]:
+        raise ValueError(f"{modality.value}: fixed takes two numbers, the lower one first, not {limits}")
+    return FixedRange(fixed=(limits[0], limits[1]))
 
 
 ModelSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(plugin("reid.models", "model"))]
@@ -21,4 +60,6 @@ ProtocolSection = Annotated[str | SerializeAsAny[Section], BeforeValidator(compo
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Modalities = Annotated[tuple[Modality, ...], BeforeValidator(as_validator(_modalities))]
+RangeRule = Literal["percentile", "min_max"] | FixedRange
+RangeByModality = Annotated[dict[Modality, RangeRule], BeforeValidator(_ranges)]
 ResizeFilter = Literal["nearest", "bilinear", "bicubic", "lanczos"]

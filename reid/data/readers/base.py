@@ -16,7 +16,17 @@ import numpy as np
 
 from reid import storage
 from reid.config import Plugin
-from reid.data.images import encode_mask, encode_png, is_one_bit_png, is_plain, open_image
+from reid.data.images import (
+    DEFAULT_SENSORS,
+    SensorSettings,
+    check_whole,
+    encode_mask,
+    encode_png,
+    is_one_bit_png,
+    is_plain,
+    open_image,
+    read_picture,
+)
 from reid.data.shards.schema import Caption, Image, Labels, Mask, Sample
 from reid.errors import DataError
 from reid.modality import Modality
@@ -62,6 +72,9 @@ class Reader(ABC):
     >>> OneRow(None, "mine").records()[0].labels.pid
     7
     """
+
+    sensors: SensorSettings = DEFAULT_SENSORS
+    """How deep pictures become 8 bits; `open_reader` sets it."""
 
     def __init__(self, config: Any, dataset: str) -> None:
         self.config = config
@@ -131,7 +144,9 @@ class Reader(ABC):
         digests = []
         for modality, uri in record.images.items():
             data = storage.read_bytes(uri)
-            images[modality] = to_image(data, uri, max_pixels)
+            for kind, image in to_images(data, uri, max_pixels, modality, self.sensors).items():
+                if kind is modality or kind not in record.images:
+                    images[kind] = image
             digests.append(storage.sha256(data))
         mask = None
         if record.mask:
@@ -151,7 +166,7 @@ class Reader(ABC):
 
 
 def to_image(data: bytes, source: str, max_pixels: int) -> Image:
-    """Check that an image decodes, and store its bytes.
+    """Check that an image decodes and is whole, and store its bytes.
 
     Args:
         data: encoded bytes.
@@ -160,6 +175,7 @@ def to_image(data: bytes, source: str, max_pixels: int) -> Image:
 
     Returns:
         The bytes unchanged; re-encoded as PNG only where they are not 8-bit, upright and of one frame.
+        `notes` tells what else there is to know of it.
 
     Raises DataError naming `source`.
 
@@ -168,10 +184,27 @@ def to_image(data: bytes, source: str, max_pixels: int) -> Image:
     >>> (image.width, image.height, image.image == png)
     (2, 4, True)
     """
-    decoded = open_image(data, source, max_pixels)
+    return to_images(data, source, max_pixels, Modality.RGB)[Modality.RGB]
+
+
+def to_images(
+    data: bytes, source: str, max_pixels: int, modality: Modality, sensors: SensorSettings = DEFAULT_SENSORS
+) -> dict[Modality, Image]:
+    """As `to_image`, by the settings of a sensor; a fourth band that they take is a picture more.
+
+    >>> png = encode_png(np.zeros((4, 2, 3), np.uint8))
+    >>> list(to_images(png, "a.png", 100, Modality.NIR))
+    [<Modality.NIR: 'nir'>]
+    """
+    decoded = read_picture(data, source, max_pixels, sensors.rule(modality), sensors.takes_fourth(modality))
+    check_whole(data, source)
+    shown = decoded.image
     if not is_plain(data):
-        data = encode_png(np.asarray(decoded))
-    return Image(image=data, width=decoded.width, height=decoded.height)
+        data = encode_png(np.asarray(shown))
+    found = {modality: Image(data, shown.width, shown.height, notes=decoded.notes)}
+    if decoded.fourth is not None:
+        found[Modality.NIR] = Image(encode_png(np.asarray(decoded.fourth)), shown.width, shown.height)
+    return found
 
 
 def to_mask(data: bytes, source: str, max_pixels: int) -> bytes:
@@ -188,17 +221,19 @@ def to_mask(data: bytes, source: str, max_pixels: int) -> bytes:
     True
     """
     decoded = open_image(data, source, max_pixels)
+    check_whole(data, source)
     if is_one_bit_png(data):
         return data
     return encode_mask(np.asarray(decoded.convert("L")) > 127)
 
 
-def open_reader(section: Plugin, dataset: str) -> Reader:
+def open_reader(section: Plugin, dataset: str, sensors: SensorSettings = DEFAULT_SENSORS) -> Reader:
     """Build the reader that a configuration's `data.reader` names.
 
     Args:
         section: the validated section (`config.data.reader`).
         dataset: name of the data set.
+        sensors: how pictures of more than 8 bits become 8 bits (`SensorSettings.of(config.data)`).
 
     >>> from reid.data.readers.synthetic import Config
     >>> len(open_reader(Config(train_identities=2, test_identities=1, cameras=2), "rendered").records())
@@ -206,4 +241,5 @@ def open_reader(section: Plugin, dataset: str) -> Reader:
     """
     module = importlib.import_module(f"reid.data.readers.{section.name}")
     reader: Reader = module.Reader(section, dataset)
+    reader.sensors = sensors
     return reader

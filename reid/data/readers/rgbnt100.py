@@ -18,7 +18,7 @@ from pydantic import Field
 
 from reid import storage
 from reid.config import Plugin
-from reid.data.images import encode_png, open_image
+from reid.data.images import check_whole, encode_png, open_image
 from reid.data.readers import base
 from reid.data.readers.base import Record
 from reid.data.readers.shared.folders import contents, expand, file_name
@@ -82,6 +82,7 @@ class Reader(base.Reader):
         (uri,) = set(record.images.values())
         data = storage.read_bytes(uri)
         images = cut(open_image(data, uri, max_pixels), uri)
+        check_whole(data, uri)
         return Sample(labels=record.labels, images=images, content_hash=storage.sha256(data))
 
     def _folder(self, walk: storage.Walk, root: str, folder: str) -> list[Record]:

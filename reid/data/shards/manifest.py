@@ -52,6 +52,13 @@ class MadeBy(BaseModel):
     missing_only: bool = True
 
 
+class NotedPictures(BaseModel):
+    """Pictures that were read, but of which something should be told: how many, and the first one."""
+
+    count: int
+    first: str
+
+
 class Shard(BaseModel):
     """One Parquet file: all rows of one split."""
 
@@ -67,6 +74,7 @@ class Shard(BaseModel):
     seconds: dict[str, float] = {}  # of one worker, by stage
     worked: dict[str, int] = {}  # rows that each stage worked on, by stage
     captions: dict[str, int] = {}  # what became of generated captions: made, good, again, dropped, kept, why
+    notes: dict[str, NotedPictures] = {}  # by kind, see reid.data.images.notes
     source_key: str = ""  # of the records and what reads them, without generators
     made: dict[str, MadeBy] = {}  # target -> its generator
     donor: str | None = None  # the earlier shard that the rows were taken from
@@ -102,6 +110,7 @@ class Manifest(BaseModel):
     seconds: dict[str, float] = {}  # of one worker, by stage, summed over the shards
     worked: dict[str, int] = {}  # rows, likewise
     captions: dict[str, int] = {}  # summed over the shards
+    notes: dict[str, NotedPictures] = {}  # summed over the shards
     duplicates: dict[str, int] = {}  # see reid.dataset.duplicates
     warnings: list[str] = []
     lineage: dict[str, Any] = {}  # reader, code and versions; created_at is when it was first published

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from reid.data.images.notes import PictureNote
 from reid.errors import DataError
 from reid.modality import VISUAL, Modality, Subset, canonical, parse_modality, subset_name
 
@@ -33,6 +34,8 @@ class Image:
     generator: str | None = None
     params_hash: str | None = None
     source_id: str | None = None
+    notes: tuple[PictureNote, ...] = field(default=(), compare=False)
+    """What should be told of the picture when it is read from its raw file; not stored."""
 
 
 @dataclass(frozen=True)
@@ -227,10 +230,14 @@ def _to_row(sample: Sample) -> dict[str, Any]:
     row["content_hash"] = sample.content_hash
     for modality in VISUAL:
         image = sample.images.get(modality)
-        row[modality.value] = None if image is None else vars(image)
+        row[modality.value] = None if image is None else _stored(image)
     row["captions"] = [vars(c) for c in sample.captions]
     row["mask"] = None if sample.mask is None else vars(sample.mask)
     return row
+
+
+def _stored(image: Image) -> dict[str, Any]:
+    return {name: value for name, value in vars(image).items() if name != "notes"}
 
 
 def _from_row(row: dict[str, Any]) -> Sample:

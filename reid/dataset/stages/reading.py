@@ -31,9 +31,12 @@ def read_shard(task: ShardTask, reader: Reader, max_pixels: int) -> ShardRows:
     if donor is None or held is None:
         with clock.stage(READ, len(plan.records)):
             rows = [read_record(record, reader, max_pixels) for record in plan.records]
+        for row in rows:
+            clock.note(row.sample)
         return ShardRows(plan.source_key, plan.key, rows, clock)
     aside = {row["sample_id"]: row for row in donor.shard.quarantined if _stays(row["stage"], donor)}
     rows = []
+    clock.notes.update(donor.shard.notes)
     for record in plan.records:
         name = record.labels.sample_id
         if record.problem is not None:
@@ -47,6 +50,7 @@ def read_shard(task: ShardTask, reader: Reader, max_pixels: int) -> ShardRows:
         else:
             with clock.stage(READ, 1):
                 rows.append(read_record(record, reader, max_pixels))
+            clock.note(rows[-1].sample)
     return ShardRows(plan.source_key, plan.key, rows, clock, donor.uri, donor.kept)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from reid.config import Config
+from reid.data.images import SensorSettings
 from reid.data.readers.base import Reader, open_reader
 from reid.data.shards.manifest import Shard
 from reid.dataset.recipe import Recipe, make_recipe
@@ -34,7 +35,8 @@ class Stages:
     def read(self, task: ShardTask) -> ShardRows:
         """A task's rows."""
         if self._reader is None:
-            self._reader = open_reader(self.config.data.reader, self.config.data.name)
+            data = self.config.data
+            self._reader = open_reader(data.reader, data.name, SensorSettings.of(data))
         return read_shard(task, self._reader, self.config.build.max_pixels)
 
     def generate(self, work: ShardRows, targets: tuple[Target, ...]) -> ShardRows:

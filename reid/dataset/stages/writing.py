@@ -27,6 +27,7 @@ def write_work(work: ShardRows, root: str, rows_per_group: int, recipe: Recipe) 
             "seconds": {name: round(seconds, 4) for name, seconds in clock.seconds.items()},
             "worked": dict(clock.worked),
             "captions": dict(clock.captions),
+            "notes": dict(clock.notes),
             "source_key": work.source_key,
             "made": {step.target.value: step.made_by() for step in recipe.steps},
             "donor": work.donor,

@@ -10,6 +10,7 @@ from typing import Any
 
 from reid import storage
 from reid.config import AUTO_PROTOCOL, Config
+from reid.data.images import SensorSettings
 from reid.data.readers.base import open_reader
 from reid.data.readers.shared.folders import expand, file_name, visible
 from reid.data.shards.places import find_set, is_set
@@ -110,7 +111,7 @@ def examine_config(
 
     Raises DataError when the configured reader cannot read its data.
     """
-    reader = open_reader(config.data.reader, config.data.name)
+    reader = open_reader(config.data.reader, config.data.name, SensorSettings.of(config.data))
     source = ReaderSource(reader, reader.records(), config.build.max_pixels)
     path = str(getattr(config.data.reader, "path", config.data.name))
     found = [*reader_notes(reader), *layout_doubts(reader, source.records)]

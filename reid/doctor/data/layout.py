@@ -12,6 +12,7 @@ from types import ModuleType
 from reid import storage
 from reid.config import Config, load, plugin_names
 from reid.config.typed import did_you_mean
+from reid.data.images import SensorSettings
 from reid.data.readers.base import Reader, Record, open_reader
 from reid.data.readers.folder.config import KNOWN_ROLES
 from reid.data.readers.folder.config import Config as FolderConfig
@@ -153,7 +154,7 @@ def _fields(module: ModuleType) -> Collection[str]:
 def _try(name: str, module: ModuleType, path: str, given: Sequence[str]) -> Match | Refusal:
     try:
         config = recipe(name, path, given).config()
-        reader = open_reader(config.data.reader, config.data.name)
+        reader = open_reader(config.data.reader, config.data.name, SensorSettings.of(config.data))
         records = reader.records() if reader.recognises() is not False else []
         if not records:
             raise DataError(f"{path}: nothing to read.")

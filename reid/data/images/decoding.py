@@ -1,0 +1,175 @@
+"""Encoded bytes -> upright pixels of 8 bits, with limits, and what should be told of the picture."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image as PILImage
+from PIL import UnidentifiedImageError
+
+from reid.config import RangeRule, ResizeFilter
+from reid.data.images import tiff
+from reid.data.images.deep_png import grey_and_alpha
+from reid.data.images.notes import BAND, FIRST, PictureNote
+from reid.data.images.transparency import on_white
+from reid.data.images.upright import orientation, upright
+from reid.data.images.value_range import Pixels, eight_bits
+from reid.errors import DataError
+
+MAX_PIXELS = 64_000_000
+AGAIN = "get a whole copy of it, or leave it out"
+_HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+
+
+@dataclass(frozen=True)
+class DecodedPicture:
+    """A picture of 8 bits, upright, "RGB" or "L"; what should be told of it; its fourth band if asked for."""
+
+    image: PILImage.Image
+    notes: tuple[PictureNote, ...] = ()
+    fourth: PILImage.Image | None = None
+
+
+def open_image(
+    data: bytes, source: str, max_pixels: int = MAX_PIXELS, value_range: RangeRule = "percentile"
+) -> PILImage.Image:
+    """As `read_picture`, but only the picture."""
+    return read_picture(data, source, max_pixels, value_range).image
+
+
+def read_picture(
+    data: bytes,
+    source: str,
+    max_pixels: int = MAX_PIXELS,
+    value_range: RangeRule = "percentile",
+    fourth_band: bool = False,
+) -> DecodedPicture:
+    """Open and fully decode an image, upright and 8-bit ("RGB" or "L").
+
+    The pixel count is checked before any pixel is decoded. Pictures of one channel with more than 8 bits are
+    scaled by `value_range` (see `reid.data.images.value_range`), deeper colours keep their upper 8 bits;
+    transparent pixels are laid on white, unless that would hide the whole picture; an animation gives its
+    first frame. A TIFF's band after three colours is left out, with a note, or decoded too if `fourth_band`.
+
+    Raises DataError naming `source`.
+    """
+    if not data:
+        raise DataError(f"{source}: empty file (0 bytes); {AGAIN}.")
+    layout = None
+    try:
+        layout = tiff.tiff_layout(data)
+        if layout is not None:
+            _check_size(layout.size, source, max_pixels)
+            if layout.strange:
+                raise DataError(
+                    f"{source}: a TIFF of {layout.strange}; write it as 8-bit RGB, or leave it out."
+                )
+            if layout.in_planes or layout.fourth or (fourth_band and layout.fourth_or_alpha):
+                return _banded(data, layout, fourth_band)
+        image = PILImage.open(io.BytesIO(data))
+        _check_size(image.size, source, max_pixels)
+        image.load()
+        notes = _first_of(image)
+        if (deep := grey_and_alpha(data)) is not None:
+            grey, more = eight_bits(deep[0], value_range)
+            turn = orientation(image)
+            image = PILImage.merge("LA", [PILImage.fromarray(grey), PILImage.fromarray(deep[1])])
+            image, notes = upright(image, turn), (*notes, *more)
+        shown, more = _eight_bit(upright(image), value_range)
+        return DecodedPicture(shown, (*notes, *more))
+    except DataError:
+        raise
+    except PILImage.DecompressionBombError as error:
+        raise DataError(f"{source}: too many pixels ({error}); cut the object out, or shrink it.") from None
+    except UnidentifiedImageError:
+        raise DataError(
+            f"{source}: not an image that Pillow can read{what_else(data)}; "
+            "convert it to PNG or JPEG, or leave it out."
+        ) from None
+    except Exception as error:  # Pillow's parsers raise whatever a broken field leads them to
+        how = f"; TIFF, {tiff.compression(layout)}" if layout else ""
+        raise DataError(f"{source}: truncated or corrupt image ({error}{how}); {AGAIN}.") from None
+
+
+def what_else(data: bytes) -> str:
+    """What bytes that are no readable picture seem to be."""
+    if data[4:8] == b"ftyp":
+        brand = data[8:12]
+        name = "HEIC, " if brand in _HEIF else ""
+        return f" ({name}{brand.decode('ascii', 'replace').strip()} container)"
+    try:
+        text = data[:512].decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    return " (it is text)" if text.strip() and text.replace("\n", " ").isprintable() else ""
+
+
+def is_heic(data: bytes) -> bool:
+    """Whether bytes are a phone's HEIC photo, whatever the file's name says."""
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIF
+
+
+def decode_rgb(
+    data: bytes, source: str, size: tuple[int, int] | None = None, resize: ResizeFilter = "bicubic"
+) -> Pixels:
+    """Decode to (H, W, 3) uint8; single-channel images are replicated.
+
+    A picture of another `size` (height, width) is resampled with the `resize` filter, which covers every
+    source pixel when it shrinks (Pillow's, so antialiased). Raises DataError naming `source`.
+    """
+    image = open_image(data, source).convert("RGB")
+    if size is not None and image.size != (size[1], size[0]):
+        image = image.resize((size[1], size[0]), PILImage.Resampling[resize.upper()])
+    return np.asarray(image, dtype=np.uint8)
+
+
+def eight_bit(image: PILImage.Image, value_range: RangeRule) -> PILImage.Image:
+    """A loaded image of any mode as 8 bits ("RGB" or "L"), on white."""
+    return _eight_bit(image, value_range)[0]
+
+
+def _eight_bit(
+    image: PILImage.Image, value_range: RangeRule
+) -> tuple[PILImage.Image, tuple[PictureNote, ...]]:
+    if image.mode.startswith(("I", "F")):
+        grey, notes = eight_bits(np.asarray(image), value_range)
+        return PILImage.fromarray(grey), notes
+    if image.has_transparency_data:
+        return on_white(image)
+    return image.convert("L" if image.mode in {"L", "1"} else "RGB"), ()
+
+
+def _first_of(image: PILImage.Image) -> tuple[PictureNote, ...]:
+    """That others follow the first picture of a file; photos of phones hold previews, which nobody misses."""
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
+        return ()
+    return (PictureNote(FIRST, f"it holds {getattr(image, 'n_frames', 2)} pictures; the first one is taken"),)
+
+
+def _check_size(size: tuple[int, int], source: str, max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise DataError(
+            f"{source}: {width}x{height} exceeds the limit of {max_pixels:,} pixels; "
+            "cut the object out, or shrink it."
+        )
+
+
+def _banded(data: bytes, layout: tiff.TiffLayout, wanted: bool) -> DecodedPicture:
+    """The colours of a TIFF whose bands Pillow does not tell apart, and the band after them."""
+    opened = None if layout.in_planes else PILImage.open(io.BytesIO(data))
+    turn = int(layout.tags.get(0x0112, 1)) if opened is None else orientation(opened)
+    colours = tiff.colours(data, layout) if opened is None else _colours_of(opened)
+    fourth = tiff.fourth_band(data, layout) if wanted and layout.fourth_or_alpha else None
+    notes: tuple[PictureNote, ...] = ()
+    if layout.fourth and fourth is None:
+        more = "a fourth band" if layout.samples == 4 else f"{layout.samples - 3} bands after the third"
+        notes = (PictureNote(BAND, f"{more} beside its colours, left out"),)
+    return DecodedPicture(upright(colours, turn), notes, None if fourth is None else upright(fourth, turn))
+
+
+def _colours_of(opened: PILImage.Image) -> PILImage.Image:
+    """The colours alone: where nobody said what the fourth band is, Pillow takes it for alpha."""
+    return PILImage.merge("RGB", opened.convert("RGBA" if opened.mode == "RGBA" else "RGB").split()[:3])

@@ -1,0 +1,29 @@
+"""PNGs of 16-bit grey with alpha, of which Pillow shows the upper eight bits only."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PILImage
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_DEPTH, _KIND, _CRC = 24, 25, 29
+_GREY_ALPHA, _RGB_ALPHA = 4, 6
+
+
+def grey_and_alpha(data: bytes) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]] | None:
+    """Grey values (H, W) uint16 and the alpha (H, W) uint8 of such a PNG; None for other files.
+
+    Two channels of 16 bits are four of 8 bits: under a header that says so, Pillow gives all of them.
+    """
+    deep = data.startswith(_SIGNATURE) and data[_DEPTH : _KIND + 1] == bytes([16, _GREY_ALPHA])
+    if not deep:
+        return None
+    header = data[12:_DEPTH] + bytes([8, _RGB_ALPHA]) + data[_KIND + 1 : _CRC]
+    relabelled = data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[_CRC + 4 :]
+    halves = np.asarray(PILImage.open(io.BytesIO(relabelled))).astype(np.uint16)  # (H, W, 4)
+    return halves[..., 0] << 8 | halves[..., 1], halves[..., 2].astype(np.uint8)

@@ -1,0 +1,28 @@
+"""What should be told of a picture that was read all the same, by kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HIDDEN = "hidden-colours"
+BAND = "band-left-out"
+FIRST = "first-of-several"
+OUTLIERS = "range-outliers"
+CLIPPED = "range-clipped"
+
+SUMMARIES = {
+    HIDDEN: "pictures are hidden by their own alpha; the colours under it are shown",
+    BAND: "pictures have a band more than their colours, which is left out (data.fourth_band=nir takes it)",
+    FIRST: "files hold several pictures (frames, pages), of which the first is taken",
+    OUTLIERS: "pictures of more than 8 bits have values far outside all others, e.g. stuck pixels",
+    CLIPPED: "pictures lie outside data.range's fixed limits with more than 2 % of their pixels",
+}
+"""Kind -> what is said of all pictures of it, after their number."""
+
+
+@dataclass(frozen=True)
+class PictureNote:
+    """One thing to know of a picture: its kind, for counting, and the sentence about this one."""
+
+    kind: str
+    text: str
