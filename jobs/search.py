@@ -57,7 +57,7 @@ def search(
     from pipelines.devices import device_here
     from reid import storage
     from reid.config.addresses import gallery_uri
-    from reid.data.images import open_image
+    from reid.data.images import check_whole, open_image
     from reid.errors import UsageError
     from reid.gallery.store import Gallery
     from reid.modality import Modality
@@ -71,6 +71,7 @@ def search(
         if uri:
             content = storage.read_bytes(storage.absolute(uri))
             open_image(content, uri)  # an unreadable file is told by its name
+            check_whole(content, uri)
             parts[modality] = content
     if text:
         parts[Modality.TEXT] = text

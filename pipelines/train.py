@@ -28,6 +28,7 @@ from reid.storage.run_files import RUN_FILE
 from reid.train.checks import FIELD as VAL_PROTOCOL
 from reid.train.checks import of_few
 from reid.train.loop import EpochReport, train
+from reid.train.shard_sensors import sensors_of
 from reid.train.state import STATE_FILE
 
 if TYPE_CHECKING:
@@ -67,14 +68,18 @@ def train_run(config: Config, out: Say = say, ready: Callable[[], None] = lambda
 def resolve_run(config: Config) -> tuple[Config, str]:
     """The config with absolute paths (workers run elsewhere), and its run folder.
 
-    Raises ConfigError for an unknown `train.val.protocol`, before any worker starts.
+    The run records how its set's deep pictures became 8 bits, since it will read those of queries so. Raises
+    ConfigError for an unknown `train.val.protocol` and for other such settings, before any worker starts.
     """
     check_name(config.train.val.protocol, VAL_PROTOCOL)
     shards = ShardSet.open(shards_uri(config))
+    sensors = sensors_of(config, shards)
     resolved = override(
         config,
         {
             "data.shards": shards.root,
+            "data.range": sensors.get("range", {}),
+            "data.fourth_band": sensors.get("fourth_band", "drop"),
             "workdir": storage.absolute(config.workdir),
             "model": _absolute_weights(config),
             "train.init_from": config.train.init_from and storage.absolute(config.train.init_from),

@@ -128,9 +128,9 @@ def make_api(core: Core, config: ServeConfig) -> FastAPI:
             form = await read_form(request, config, _ITEM_FIELDS)
             item = _new_item(form, item_id)
             entry |= {"id": item.id, "modalities": subset_name(item.parts)}
-            await asyncio.to_thread(check_images, item.parts, config.max_pixels, item.mask)
+            notes = await asyncio.to_thread(check_images, item.parts, config.max_pixels, item.mask)
             entry["gallery_version"] = version = await core.put(item)
-        return {"id": item.id, "gallery_version": version}
+        return {"id": item.id, "gallery_version": version, "warnings": notes}
 
     @api.post("/v1/gallery")
     async def add(request: Request) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from reid.config import ServeConfig
 from reid.errors import DataError
 from reid.modality import VISUAL, Modality
 
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+"""Those that a build takes, too; of an animation the first frame."""
 _VISUAL_NAMES = tuple(m.value for m in VISUAL)
 MASK = "mask"
 _LABELS = {"id": False, "source": False, "pid": True, "camid": True, Modality.TEXT.value: True}
@@ -219,16 +220,21 @@ async def _take(form: Form, name: str, value: Any, config: ServeConfig, known: l
         form.values[name] = content
 
 
-def check_images(parts: Mapping[Modality, bytes | str], max_pixels: int, mask: bytes | None = None) -> None:
-    """Check format and pixel count by the header, then that each picture decodes.
+def check_images(
+    parts: Mapping[Modality, bytes | str], max_pixels: int, mask: bytes | None = None
+) -> list[str]:
+    """Check format and pixel count by the header, then that each picture decodes and is whole.
 
-    Raises ApiError naming the field: 413 for too many pixels, 422 for anything else.
+    Returns what a client should know of its pictures, whatever the run's settings of sensors. Raises ApiError
+    naming the field: 413 for too many pixels, 422 for anything else.
     """
     from PIL import Image as PILImage
 
-    from reid.data.images import open_image
+    from reid.data.images import check_whole, foreign_name, read_picture
+    from reid.data.images.notes import OF_RANGES
 
     named = {m.value: content for m, content in parts.items()} | ({} if mask is None else {MASK: mask})
+    notes = []
     for name, content in named.items():
         if not isinstance(content, bytes):
             continue
@@ -238,14 +244,20 @@ def check_images(parts: Mapping[Modality, bytes | str], max_pixels: int, mask: b
         except PILImage.DecompressionBombError:
             raise _too_many_pixels(name, "it", max_pixels) from None
         except Exception:  # a header can break Pillow's parsers in many ways
+            foreign = foreign_name(content)
             what = "an empty file" if not content else "not a complete picture of a format that is taken"
-            raise ApiError(422, f"{name}: {what}.", name, _formats()) from None
+            what = f"{foreign}, which is not taken" if foreign else what
+            remedy = "Save it as JPEG or PNG first. " if foreign else ""
+            raise ApiError(422, f"{name}: {what}.", name, f"{remedy}{_formats()}") from None
         if width * height > max_pixels:
             raise _too_many_pixels(name, f"{width}x{height}", max_pixels)
         try:
-            open_image(content, name, max_pixels)
+            picture = read_picture(content, name, max_pixels)
+            check_whole(content, name)
         except DataError as error:
             raise ApiError(422, str(error), name, f"Send the complete file. {_formats()}") from None
+        notes += [f"{name}: {note.text}." for note in picture.notes if note.kind not in OF_RANGES]
+    return notes
 
 
 def whole_number(values: Mapping[str, str], name: str, low: int, high: int) -> int | None:

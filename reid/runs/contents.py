@@ -20,7 +20,15 @@ from PIL import Image as PILImage
 from reid import storage
 from reid.config import RangeRule
 from reid.data.batches.batch_row import Parts, RowPart
-from reid.data.images import DEFAULT_SENSORS, MAX_PIXELS, SensorSettings, encode_image, encode_png, open_image
+from reid.data.images import (
+    DEFAULT_SENSORS,
+    MAX_PIXELS,
+    SensorSettings,
+    check_whole,
+    encode_image,
+    encode_png,
+    open_image,
+)
 from reid.data.readers.base import to_images
 from reid.errors import DataError, UsageError
 from reid.modality import Modality, canonical, parse_modality
@@ -67,6 +75,7 @@ def encoded_parts(content: Content, sensors: SensorSettings = DEFAULT_SENSORS) -
     for modality, part in parts.items():
         if isinstance(part.content, bytes) and part.source != modality.value:
             open_image(part.content, part.source)
+            check_whole(part.content, part.source)
     return {m: part.content for m, part in parts.items()}
 
 

@@ -182,7 +182,7 @@ NOISE = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
         (b"hello, I am a text", r"not an image that Pillow can read \(it is text\); convert it"),
         (
             b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00",
-            r"not an image .*\(HEIC, heic container\); convert it to PNG",
+            r"not an image .*\(it is a HEIC photo of a phone\); convert it to PNG",
         ),
         (b"\x00" * 100, "not an image that Pillow can read; convert it"),
         (encode_jpeg(NOISE)[:2000], "truncated or corrupt"),

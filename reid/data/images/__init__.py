@@ -10,6 +10,7 @@ from reid.data.images.encoding import (
     encode_png,
     thumbnail,
 )
+from reid.data.images.foreign import foreign_name
 from reid.data.images.notes import PictureNote
 from reid.data.images.plain import is_one_bit_png, is_plain
 from reid.data.images.sensors import DEFAULT_SENSORS, SensorSettings
@@ -29,6 +30,7 @@ __all__ = [
     "encode_jpeg",
     "encode_mask",
     "encode_png",
+    "foreign_name",
     "is_one_bit_png",
     "is_plain",
     "open_image",

@@ -12,6 +12,7 @@ from PIL import UnidentifiedImageError
 from reid.config import RangeRule, ResizeFilter
 from reid.data.images import tiff
 from reid.data.images.deep_png import grey_and_alpha
+from reid.data.images.foreign import foreign_name
 from reid.data.images.notes import BAND, FIRST, PictureNote
 from reid.data.images.transparency import on_white
 from reid.data.images.upright import orientation, upright
@@ -20,7 +21,6 @@ from reid.errors import DataError
 
 MAX_PIXELS = 64_000_000
 AGAIN = "get a whole copy of it, or leave it out"
-_HEIF = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 @dataclass(frozen=True)
@@ -84,31 +84,14 @@ def read_picture(
     except PILImage.DecompressionBombError as error:
         raise DataError(f"{source}: too many pixels ({error}); cut the object out, or shrink it.") from None
     except UnidentifiedImageError:
+        name = foreign_name(data)
+        what = f" (it is {name})" if name else ""
         raise DataError(
-            f"{source}: not an image that Pillow can read{what_else(data)}; "
-            "convert it to PNG or JPEG, or leave it out."
+            f"{source}: not an image that Pillow can read{what}; convert it to PNG or JPEG, or leave it out."
         ) from None
     except Exception as error:  # Pillow's parsers raise whatever a broken field leads them to
         how = f"; TIFF, {tiff.compression(layout)}" if layout else ""
         raise DataError(f"{source}: truncated or corrupt image ({error}{how}); {AGAIN}.") from None
-
-
-def what_else(data: bytes) -> str:
-    """What bytes that are no readable picture seem to be."""
-    if data[4:8] == b"ftyp":
-        brand = data[8:12]
-        name = "HEIC, " if brand in _HEIF else ""
-        return f" ({name}{brand.decode('ascii', 'replace').strip()} container)"
-    try:
-        text = data[:512].decode("utf-8")
-    except UnicodeDecodeError:
-        return ""
-    return " (it is text)" if text.strip() and text.replace("\n", " ").isprintable() else ""
-
-
-def is_heic(data: bytes) -> bool:
-    """Whether bytes are a phone's HEIC photo, whatever the file's name says."""
-    return data[4:8] == b"ftyp" and data[8:12] in _HEIF
 
 
 def decode_rgb(

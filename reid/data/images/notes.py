@@ -10,6 +10,9 @@ FIRST = "first-of-several"
 OUTLIERS = "range-outliers"
 CLIPPED = "range-clipped"
 
+OF_RANGES = (OUTLIERS, CLIPPED)
+"""Kinds that depend on data.range."""
+
 SUMMARIES = {
     HIDDEN: "pictures are hidden by their own alpha; the colours under it are shown",
     BAND: "pictures have a band more than their colours, which is left out (data.fourth_band=nir takes it)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from reid.data.batches.tokens import CONTEXT, tokenize
+from reid.data.batches.tokens import CONTEXT, may_be_long, tokenize, unread
 from reid.doctor.data.source import ExaminedSample
 from reid.doctor.finding import Finding, ProgressBar, no_progress
 
@@ -28,8 +28,7 @@ def check_captions(entries: Sequence[ExaminedSample], watch: ProgressBar = no_pr
 
 
 def _long(example: dict[str, str], watch: ProgressBar) -> Finding | None:
-    # A token covers at least one byte that is no space: shorter captions fit, whatever they say.
-    doubtful = [t for t in example if len("".join(t.split()).encode()) > CONTEXT - 2]
+    doubtful = [t for t in example if may_be_long(t)]
     seen = watch("captions", len(doubtful))
     cut: list[str] = []
     for start in range(0, len(doubtful), _CHUNK):
@@ -43,7 +42,7 @@ def _long(example: dict[str, str], watch: ProgressBar) -> Finding | None:
         "warning",
         "long-caption",
         f"{len(cut)} of {len(example)} distinct captions are longer than {CONTEXT} tokens and are cut there.",
-        f"{example[cut[0]]}: {_short(cut[0])}",
+        f"{example[cut[0]]}: {_short(cut[0])} ({unread(cut[0])})",
         "put what distinguishes the object first, or split the text into several captions",
         len(cut),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,10 +11,11 @@ import numpy.typing as npt
 from PIL import Image as PILImage
 
 from reid import storage
-from reid.data.images import open_image
+from reid.data.images import PictureNote, open_image
+from reid.data.images.notes import BAND, CLIPPED, FIRST, HIDDEN, OUTLIERS, SUMMARIES
 from reid.data.shards.schema import Sample
 from reid.doctor.data.source import ExaminedSample
-from reid.doctor.finding import Finding
+from reid.doctor.finding import Finding, Level
 from reid.errors import DataError
 from reid.modality import Modality
 
@@ -26,6 +28,18 @@ ODD = 3.0
 FLAT = 2.0
 """Standard deviation of grey levels below which a picture is blank."""
 THUMB = 16
+_REMEDIES: dict[str, tuple[Level, str]] = {
+    HIDDEN: ("warning", "if the alpha is a mask, give it as one, and save the pictures without it"),
+    BAND: ("warning", "take it by data.fourth_band=nir if it is near-infrared; else it is not missed"),
+    FIRST: ("info", "save each frame or page as a file of its own, if all are wanted"),
+    OUTLIERS: (
+        "warning",
+        "look at them: a stuck pixel is cut off by data.range=percentile (the default) and blackens the rest "
+        "with min_max; what is known of the sensor goes into data.range.<modality>={fixed: [low, high]}",
+    ),
+    CLIPPED: ("warning", "widen data.range.<modality>={fixed: [low, high]}, unless what is cut off is noise"),
+}
+"""Kind of note -> how grave it is, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,8 @@ class PictureCensus:
 
     seen: list[PictureStats] = field(default_factory=list)
     unreadable: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[tuple[int, Modality, PictureNote]] = field(default_factory=list)
+    """What reading told of pictures that can be used all the same."""
     captures: int = 0
 
     def add(self, entry: int, sample: Sample | str) -> None:
@@ -70,6 +86,7 @@ class PictureCensus:
             self.unreadable.append((entry, str(error)))
             return
         self.seen += looks
+        self.notes += [(entry, m, note) for m, image in sample.images.items() for note in image.notes]
 
 
 def picture_stats(entry: int, modality: Modality, data: bytes, name: str) -> PictureStats:
@@ -95,7 +112,8 @@ def picture_stats(entry: int, modality: Modality, data: bytes, name: str) -> Pic
 def check_pictures(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> list[Finding]:
     """Findings about the decoded pictures."""
     found = [_unreadable(looks, entries), _tiny(looks, entries), _huge(looks, entries), _odd(looks, entries)]
-    return [f for f in [*found, _blank(looks, entries), _copied(looks, entries)] if f is not None]
+    found += [_blank(looks, entries), _copied(looks, entries), *_noted(looks, entries)]
+    return [f for f in found if f is not None]
 
 
 def _unreadable(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> Finding | None:
@@ -178,6 +196,21 @@ def _copied(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> Finding 
         "leave a missing modality out: models complete it; a copy claims that it was seen",
         len(copies),
     )
+
+
+def _noted(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> list[Finding]:
+    """What reading told of pictures: hidden colours, bands left out, values far outside the range."""
+    of_kind: dict[str, list[tuple[int, Modality, PictureNote]]] = defaultdict(list)
+    for noted in looks.notes:
+        of_kind[noted[2].kind].append(noted)
+    found = []
+    for kind, told in sorted(of_kind.items()):
+        entry, modality, note = told[0]
+        level, remedy = _REMEDIES[kind]
+        text = f"{len(told)} of {len(looks.seen)} {SUMMARIES[kind]}."
+        example = f"{entries[entry].name}, {modality.value}: {note.text}"
+        found.append(Finding(level, kind, text, example, remedy, len(told)))
+    return found
 
 
 def _some(

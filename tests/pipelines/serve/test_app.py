@@ -138,9 +138,9 @@ def test_too_many_pixels_are_refused_by_the_header(client: TestClient) -> None:
     [
         (picture(1, (128, 256))[:-200], "truncated"),
         (picture(1)[:300], "not a complete picture"),
-        (b"not an image at all", "not a complete picture"),
+        (b"not an image at all", "text, which is not taken"),
         (b"", "empty file"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a complete picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "a PostScript file, which is not taken"),
     ],
 )
 def test_broken_picture_is_422_naming_the_field(client: TestClient, content: bytes, message: str) -> None:
