@@ -84,7 +84,7 @@ def read_picture(
     except PILImage.DecompressionBombError as error:
         raise DataError(f"{source}: too many pixels ({error}); cut the object out, or shrink it.") from None
     except UnidentifiedImageError:
-        name = foreign_name(data)
+        name = f"a TIFF, {tiff.compression(layout)}" if layout else foreign_name(data)
         what = f" (it is {name})" if name else ""
         raise DataError(
             f"{source}: not an image that Pillow can read{what}; convert it to PNG or JPEG, or leave it out."

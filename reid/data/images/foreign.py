@@ -32,7 +32,7 @@ def foreign_name(data: bytes) -> str | None:
         brand = data[8:12]
         if brand in (b"avif", b"avis"):
             return None
-        return HEIC if brand in _HEIF else f"a {brand.decode('ascii', 'replace').strip()} container"
+        return HEIC if brand in _HEIF else f"a file of type {brand.decode('ascii', 'replace').strip()}"
     if found := next((name for start, name in _STARTS.items() if data.startswith(start)), None):
         return found
     try:

@@ -23,6 +23,9 @@ def is_plain(data: bytes) -> bool:
 
     Pillow shows the upper half of deeper colours; other tools would see both, so those are not plain.
     """
+    layout = tiff_layout(data)
+    if layout is not None and (max(layout.bits) > 8 or layout.samples not in (1, 3)):
+        return False  # Pillow may not even open it
     image = PILImage.open(io.BytesIO(data))
     return (
         image.mode in _PLAIN_MODES
@@ -39,13 +42,10 @@ def is_one_bit_png(data: bytes) -> bool:
 
 
 def _is_deep(data: bytes, image: PILImage.Image) -> bool:
-    """Whether the file has more than 8 bits a channel, or more channels than Pillow shows."""
+    """Whether the file has more than 8 bits a channel."""
     kind = image.format
     if kind == "PNG":
         return _png_depth(data) == 16
-    if kind == "TIFF":
-        layout = tiff_layout(data)
-        return layout is None or max(layout.bits) > 8 or layout.samples not in (1, 3)
     if kind == "PPM":
         return b"65535" in data[:64] or image.tile[0].codec_name != "raw"
     if kind == "JPEG2000":

@@ -21,6 +21,7 @@ _HARMLESS = 4
 _ZEROS = bytes(32)
 """So many zero bytes are more than one block of 63 coefficients, unless zero bits mean "nothing more"."""
 _START_OF_SCAN, _TABLES = 0xDA, 0xC4
+_END = b"\xff\xd9"
 _SEQUENTIAL = (0xC0, 0xC1)
 
 
@@ -67,6 +68,7 @@ def _zero_filled(data: bytes) -> bool:
         elif marker == _START_OF_SCAN:
             whole = sequential and len(body) > 2 and body[0] in (1, 3, 4)
             ends = first_symbol.get(0x10 | body[2] & 0x0F, 0) if whole else 0
-            return ends != 0 and data.find(_ZEROS, place + 2 + length) >= 0
+            start = place + 2 + length
+            return ends != 0 and data.find(_ZEROS, start, data.find(_END, start)) >= 0
         place += 2 + length
     return False

@@ -8,11 +8,16 @@ import zlib
 
 def raw_png(side: int, depth: int, body: bytes) -> bytes:
     """A PNG of side x side RGB pixels with so many bits, of unpacked data."""
+    return png(side, side, depth, 2, body)
+
+
+def png(width: int, height: int, depth: int, kind: int, body: bytes) -> bytes:
+    """A PNG of any size, depth and kind of pixels (2: RGB, 4: grey and alpha), of unpacked data."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
-    header = struct.pack(">IIBBBBB", side, side, depth, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
     end = chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + end
 
