@@ -14,7 +14,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from reid.config import Config, fingerprint, load, loading, merge, override
+from reid.config import Config, FixedRange, fingerprint, load, loading, merge, override
 from reid.errors import ConfigError, UsageError
 from reid.modality import Modality
 from tests.support.places import ROOT
@@ -121,6 +121,15 @@ def test_a_missing_file_is_named() -> None:
         ("data.reader.name=sinthetic", r"data\.reader\.name: .* Did you mean 'synthetic'\?"),
         ("model={}", r"model\.name is missing\. Known: .*baseline"),
         ("data.reader=3", r"data\.reader\.name is missing\. Known: .*synthetic"),
+        # The range of deep pictures: rules by modality.
+        ("data.range=min_max", r"data\.range: give a rule for each modality .*tir: min_max.*'min_max'"),
+        ("data.range.tri=min_max", r"data\.range: Unknown modality 'tri'\. Did you mean 'tir'"),
+        ("data.range.text=min_max", r"data\.range: text is no picture; pictures: rgb\+nir\+tir"),
+        ("data.range.tir=minmax", r"data\.range: tir: 'minmax' is none of percentile, min_max, {fixed:"),
+        ("data.range.tir={fixed: [5]}", r"data\.range: tir: fixed takes two numbers, the lower one first"),
+        ("data.range.tir={fixed: [9, 2]}", r"data\.range: tir: fixed takes two numbers, the lower one first"),
+        ("data.range.tir={fixd: [2, 9]}", r"data\.range: tir: {'fixd': \[2, 9\]} is none of"),
+        ("data.fourth_band=ir", r"data\.fourth_band: .*'drop' or 'nir'.*'ir'"),
         # Overrides that are not overrides.
         ("train.epochs", r"'train\.epochs' is not of the form section\.field=value"),
         ("=3", r"'=3' is not of the form"),
@@ -132,6 +141,16 @@ def test_a_mistake_is_named_with_its_remedy(small: str, change: str, message: st
     with pytest.raises(ConfigError, match=message) as caught:
         load(small, [change])
     assert caught.value.exit_code == 2
+
+
+def test_each_modality_may_have_its_range(small: str) -> None:
+    data = load(small, ["data.range.tir={fixed: [27000, 31000.5]}", "data.range.nir=min_max"]).data
+    assert data.range == {
+        Modality.TIR: FixedRange(fixed=(27_000, 31_000.5)),
+        Modality.NIR: "min_max",
+    }
+    assert data.sensors() == {"range": {"tir": {"fixed": [27_000, 31_000.5]}, "nir": "min_max"}}
+    assert load(small).data.sensors() == {}
 
 
 def test_all_mistakes_are_told_at_once(small: str) -> None:

@@ -17,7 +17,7 @@ SUMMARIES = {
     HIDDEN: "pictures are hidden by their own alpha; the colours under it are shown",
     BAND: "pictures have a band more than their colours, which is left out (data.fourth_band=nir takes it)",
     FIRST: "files hold several pictures (frames, pages), of which the first is taken",
-    OUTLIERS: "pictures of more than 8 bits have values far outside all others, e.g. stuck pixels",
+    OUTLIERS: "pictures have, in more than 8 bits, values far outside all their others, e.g. of stuck pixels",
     CLIPPED: "pictures lie outside data.range's fixed limits with more than 2 % of their pixels",
 }
 """Kind -> what is said of all pictures of it, after their number."""

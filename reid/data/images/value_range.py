@@ -61,8 +61,10 @@ def _own_limits(finite: npt.NDArray[np.float32], whole: bool) -> tuple[float, fl
     span = high - low
     notes: tuple[PictureNote, ...] = ()
     if span > 0 and (most - high > span or low - least > span):
-        how = "which data.range=min_max stretches by" if whole else "which are cut off there"
-        text = f"values from {least:g} to {most:g}, of which all but few lie in {low:g} to {high:g}; {how}"
+        how = "data.range=min_max stretches the picture by them" if whole else "they are cut off"
+        text = (
+            f"a few values from {least:g} to {most:g} lie far outside all others, {low:g} to {high:g}; {how}"
+        )
         notes = (PictureNote(OUTLIERS, text),)
     return (least, most, notes) if whole or span == 0 else (low, high, notes)
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from tests.support.sets.healthy import World, picture, recoded
+from tests.support.sets.tiffs import raw_tiff
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,24 @@ def rare_nir(world: World) -> None:
     for pid in (1, 2):
         for camera in (1, 2):
             world.drop(pid, camera, "nir")
+
+
+def stuck_pixel(world: World) -> None:
+    file = world.file(1, 0, "nir")
+    values = np.asarray(Image.open(file).convert("L")).astype(np.uint16) + 7_500
+    values[3, 3] = 65_535
+    Image.fromarray(values).save(file)
+
+
+def alpha(world: World, value: int) -> None:
+    layers = Image.open(world.file(1, 0))
+    layers.putalpha(value)
+    layers.save(world.file(1, 0))
+
+
+def four_bands(world: World) -> None:
+    colours = np.asarray(Image.open(world.file(1, 0)))
+    world.file(1, 0).write_bytes(raw_tiff(np.dstack([colours, 255 - colours[..., :1]])))
 
 
 def caption(world: World, pid: int, text: str) -> None:
@@ -207,6 +227,25 @@ FAULTS: dict[str, Fault] = {
         {"near-duplicate-two-identities": 1},
         "warning",
         "test_11_0 ~ test_12_1 (rgb)",
+    ),
+    "a sensor has a stuck pixel": Fault(
+        stuck_pixel,
+        {"range-outliers": 1},
+        "warning",
+        "train_1_0, nir: a few values from 7556 to 65535",
+        ("data.range",),
+    ),
+    "alpha hides a picture": Fault(
+        lambda w: alpha(w, 0), {"hidden-colours": 1}, "warning", "train_1_0, rgb: its alpha hides it"
+    ),
+    "a TIFF has a fourth band": Fault(
+        four_bands, {"band-left-out": 1}, "warning", "train_1_0, rgb: a fourth band", ("data.fourth_band",)
+    ),
+    "a JPEG has a hole": Fault(
+        lambda w: replace(w, 1, 0, recoded(w.file(1, 0), 95)[:-400] + b"\xff\xd9"),
+        {"unreadable": 1},
+        "error",
+        "train_1_0_rgb.png: a part of the JPEG is lost",
     ),
     "texts lie there unread": Fault(
         lambda w: (w.root / "texts.json").write_text("{}"), {"unread-table": 1}, "info", "texts.json"
