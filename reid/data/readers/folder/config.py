@@ -32,7 +32,9 @@ class Columns(Section):
 class RoleRule(Section):
     """What a word in the `split` or `role` column, or the name of a top folder, stands for."""
 
-    split: Literal["train", "val", "test"] = Field(description="split that the word stands for")
+    split: Literal["train", "val", "test"] | None = Field(
+        description="split that the word stands for; null: none, so that test_fraction cuts the identities"
+    )
     roles: tuple[Literal["query", "gallery"], ...] | None = Field(
         None, description="roles that the word stands for; null: none given"
     )
