@@ -1,13 +1,15 @@
 """Look for faults before they cost hours: in a data set, or in this machine.
 
-`data` reads a raw data set or a built shard set: a PATH, or what --config or --preset reads. `env` looks at
-Python and packages, PyTorch, memory and disk, the storage of --workdir, pretrained weights, and Ray. `ray`
-is only the check of Ray. Prints each fault with an example and its remedy; writes nothing. Exit code 1 when
-there is an error.
+`data` reads a raw data set or a built shard set: a PATH, or what --config or --preset reads; without a word
+before it, --config and --preset mean `data`. With --write it writes a configuration for every verb and prints
+the commands that use it. `env` looks at Python and packages, PyTorch, memory and disk, the storage of
+--workdir, pretrained weights, and Ray. `ray` is only the check of Ray. Prints each fault with an example, the
+files concerned and the remedy. Exit code 1 when there is an error.
 
 Example:
 
-  python -m jobs.doctor data /data/mine
+  python -m jobs.doctor data /data/mine --write mine.yaml
+  python -m jobs.doctor --config mine.yaml
   python -m jobs.doctor env
 """
 
@@ -21,8 +23,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -39,6 +42,10 @@ from jobs.common import (
 from reid.doctor.finding import Check, ProgressBar
 from reid.errors import UsageError
 
+if TYPE_CHECKING:
+    from reid.doctor.configuration.proposal import Proposal
+    from reid.doctor.data.examination import Report
+
 WHAT = ("data", "env", "ray")
 RAY_SECONDS = 60
 """How long a tiny Ray may take to start and to run one task."""
@@ -46,8 +53,8 @@ RAY_SECONDS = 60
 
 def doctor(
     what: Annotated[
-        str, typer.Argument(help="data: a data set. env: this machine. ray: only env's check of Ray.")
-    ],
+        str | None, typer.Argument(help="data: a data set. env: this machine. ray: only env's check of Ray.")
+    ] = None,
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
@@ -63,6 +70,15 @@ def doctor(
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="data: captures whose pictures are read.")] = 1000,
     all_files: Annotated[bool, typer.Option("--all-files", help="data: read every picture.")] = False,
+    files: Annotated[
+        int | None,
+        typer.Option(min=1, help="data: concerned files listed for each finding; default: 5, in JSON 100."),
+    ] = None,
+    write: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="data: write a configuration for every verb to this YAML file."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="data: --write may replace a file.")] = False,
     workdir: Annotated[str, typer.Option(help="env: where outputs will go; local or s3://.")] = "runs",
     no_ray: Annotated[bool, typer.Option("--no-ray", help="env: do not start Ray.")] = False,
     as_json: JsonOption = False,
@@ -75,12 +91,17 @@ def doctor(
     """
     from reid.config.typed import did_you_mean
 
+    if what is None or (what not in WHAT and "=" in what and (config or preset)):
+        if not (config or preset):
+            raise UsageError(f"Give one of {', '.join(WHAT)}, or --config or --preset; see --help.")
+        what, arguments = "data", [*([what] if what else []), *(arguments or [])]
     if what not in WHAT:
         raise UsageError(f"Unknown {what!r}.{did_you_mean(what, WHAT)}")
     given = arguments or []
     if what == "data":
-        fine = _data(given, config, preset, reader, sample, all_files, as_json)
-    elif given or config or preset:
+        asked = DataRequest(given, config, preset, reader, sample, all_files, files, write, force)
+        fine = _data(asked, as_json)
+    elif given or config or preset or write:
         raise UsageError(f"doctor {what} takes options only; see --help.")
     elif what == "env":
         fine = _env(workdir, no_ray, as_json)
@@ -90,30 +111,72 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _data(
-    given: list[str],
-    config: str | None,
-    preset: str | None,
-    reader: str | None,
-    sample: int,
-    all_files: bool,
-    as_json: bool,
-) -> bool:
-    from reid.doctor.data.counts import table
+@dataclass(frozen=True)
+class DataRequest:
+    """What `doctor data` was asked."""
+
+    given: list[str]
+    config: str | None
+    preset: str | None
+    reader: str | None
+    sample: int
+    all_files: bool
+    files: int | None
+    write: str | None
+    force: bool
+
+
+def _data(asked: DataRequest, as_json: bool) -> bool:
+    from reid.doctor.configuration.proposal import check_target
+    from reid.doctor.finding import FILES_IN_JSON, FILES_SHOWN
+    from reid.doctor.library_messages import library_messages, messages_finding
+
+    if asked.write:
+        check_target(asked.write, asked.force)
+    with library_messages() as said:
+        found = _examined(asked)
+    report = found.report.with_findings(messages_finding(said))
+    lines = _report_lines(report, asked.files or FILES_SHOWN)
+    tree = report.to_json(asked.files or FILES_IN_JSON)
+    if found.text is not None and asked.write:
+        Path(asked.write).parent.mkdir(parents=True, exist_ok=True)
+        Path(asked.write).write_text(found.text, encoding="utf-8")
+        lines += ["", *found.notes, f"{asked.write} is written; it says why each choice was made. Next:"]
+        lines += [f"  {step}" for step in found.commands]
+        tree |= {"written": asked.write, "commands": list(found.commands), "notes": list(found.notes)}
+    elif report.next:
+        lines += ["", "next:", f"  {report.next}"]
+        if asked.given and not asked.config and not asked.preset:
+            again = ["python", "-m", "jobs.doctor", "data", *asked.given, "--write", "mine.yaml"]
+            lines.insert(-1, f"  {shlex.join(again)}   (a configuration for every verb), or at once")
+    show(tree, as_json, lines)
+    return report.ok
+
+
+def _examined(asked: DataRequest) -> Proposal:
+    from reid.doctor.configuration.proposal import Proposal, propose
     from reid.doctor.data.examination import Extent, examine, examine_config
 
-    extent = Extent(sample, all_files)
-    if config or preset:
-        if reader:
+    extent, given = Extent(asked.sample, asked.all_files), asked.given
+    if asked.config or asked.preset:
+        if asked.reader:
             raise UsageError("--reader: the configuration names the reader; override data.reader instead.")
-        settings = load_config(config, preset, given)
-        source = ["--config", config] if config else ["--preset", str(preset)]
+        if asked.write:
+            raise UsageError("--write: give a PATH to write a configuration for, not a configuration.")
+        settings = load_config(asked.config, asked.preset, given)
+        source = ["--config", asked.config] if asked.config else ["--preset", str(asked.preset)]
         command = shlex.join(["python", "-m", "jobs.build", *source, *given])
-        report = examine_config(settings, command, extent, _watch())
-    elif not given:
+        return Proposal(examine_config(settings, command, extent, _watch()))
+    if not given:
         raise UsageError("doctor data: give a folder or s3:// prefix, or --config or --preset.")
-    else:
-        report = examine(given[0], reader, given[1:], extent, _watch())
+    if asked.write:
+        return propose(given[0], asked.write, asked.reader, given[1:], extent, _watch())
+    return Proposal(examine(given[0], asked.reader, given[1:], extent, _watch()))
+
+
+def _report_lines(report: Report, files: int) -> list[str]:
+    from reid.doctor.data.counts import table
+
     levels = Counter(f.level for f in report.findings)
     lines = [f"{report.path}: {report.layout or 'no known layout'}"]
     if report.counts:
@@ -123,12 +186,8 @@ def _data(
             + ("" if report.looked_at == report.captures else " (--all-files reads all)")
         )
     for finding in report.findings:
-        lines += ["", *finding.lines()]
-    lines += ["", f"errors: {levels['error']}, warnings: {levels['warning']}"]
-    if report.next:
-        lines += ["", "next:", f"  {report.next}"]
-    show(report.to_json(), as_json, lines)
-    return report.ok
+        lines += ["", *finding.lines(files)]
+    return [*lines, "", f"errors: {levels['error']}, warnings: {levels['warning']}"]
 
 
 def _env(workdir: str, no_ray: bool, as_json: bool) -> bool:

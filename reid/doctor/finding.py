@@ -9,6 +9,8 @@ from typing import Any, Literal
 Level = Literal["error", "warning", "info"]
 Status = Literal["ok", "warn", "fail"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "info")
+FILES_SHOWN, FILES_IN_JSON = 5, 100
+"""Concerned files that a finding lists by default, for a person and for a program."""
 
 ProgressBar = Callable[[str, int], Callable[[int], None]]
 """(what, how many) -> a function that counts finished ones: how the caller shows progress."""
@@ -33,16 +35,22 @@ class Finding:
     example: str | None
     remedy: str
     count: int
+    files: tuple[str, ...] = ()
+    """All files that are concerned, or the names of samples that have none of their own."""
 
-    def to_json(self) -> dict[str, Any]:
-        """For programs."""
-        return asdict(self)
+    def to_json(self, most: int = FILES_IN_JSON) -> dict[str, Any]:
+        """For programs; `most` files at most, and how many there are in all."""
+        return {**asdict(self), "files": list(self.files[:most]), "files_total": len(self.files)}
 
-    def lines(self) -> list[str]:
-        """For a person."""
+    def lines(self, most: int = FILES_SHOWN) -> list[str]:
+        """For a person; `most` files at most."""
         shown = [f"{self.level}: {self.text} [{self.code}]"]
         if self.example:
             shown.append(_indented("for example: ", self.example))
+        if len(self.files) > 1 or (self.files and self.files[0] not in (self.example or "")):
+            shown += [_indented("file: ", file) for file in self.files[:most]]
+            if len(self.files) > most:
+                shown.append(_indented("", f"… {len(self.files)} files in all; --files N lists more"))
         return [*shown, _indented("remedy: ", self.remedy)]
 
 

@@ -16,18 +16,18 @@ _SHOWN = 100
 def check_captions(entries: Sequence[ExaminedSample], watch: ProgressBar = no_progress) -> list[Finding]:
     """Findings about all captions; each distinct one is looked at once."""
     owners: dict[str, set[tuple[str, int]]] = defaultdict(set)
-    example: dict[str, str] = {}
+    example: dict[str, ExaminedSample] = {}
     total = 0
     for entry in entries:
         for caption in entry.sample.captions:
             total += 1
             owners[caption.text].add(entry.identity)
-            example.setdefault(caption.text, entry.name)
-    found = [_long(example, watch), _shared(owners, total), _foreign(example)]
+            example.setdefault(caption.text, entry)
+    found = [_long(example, watch), _shared(owners, total, example), _foreign(example)]
     return [f for f in found if f is not None]
 
 
-def _long(example: dict[str, str], watch: ProgressBar) -> Finding | None:
+def _long(example: dict[str, ExaminedSample], watch: ProgressBar) -> Finding | None:
     doubtful = [t for t in example if may_be_long(t)]
     seen = watch("captions", len(doubtful))
     cut: list[str] = []
@@ -42,13 +42,16 @@ def _long(example: dict[str, str], watch: ProgressBar) -> Finding | None:
         "warning",
         "long-caption",
         f"{len(cut)} of {len(example)} distinct captions are longer than {CONTEXT} tokens and are cut there.",
-        f"{example[cut[0]]}: {_short(cut[0])} ({unread(cut[0])})",
+        f"{example[cut[0]].name}: {_short(cut[0])} ({unread(cut[0])})",
         "put what distinguishes the object first, or split the text into several captions",
         len(cut),
+        tuple(example[text].file() for text in cut),
     )
 
 
-def _shared(owners: dict[str, set[tuple[str, int]]], total: int) -> Finding | None:
+def _shared(
+    owners: dict[str, set[tuple[str, int]]], total: int, example: dict[str, ExaminedSample]
+) -> Finding | None:
     alike: dict[str, set[tuple[str, int]]] = defaultdict(set)
     for text, identities in owners.items():
         alike[" ".join(text.casefold().split())] |= identities
@@ -56,6 +59,7 @@ def _shared(owners: dict[str, set[tuple[str, int]]], total: int) -> Finding | No
     if not shared:
         return None
     text, identities = max(shared.items(), key=lambda item: len(item[1]))
+    files = tuple(e.file() for text, e in example.items() if " ".join(text.casefold().split()) in shared)
     who = ", ".join(str(pid) for _, pid in sorted(identities)[:5])
     return Finding(
         "warning",
@@ -65,10 +69,11 @@ def _shared(owners: dict[str, set[tuple[str, int]]], total: int) -> Finding | No
         f"{_short(text)!r}: identities {who}{', …' if len(identities) > 5 else ''}",
         "describe what differs, or drop the caption from all but one",
         len(shared),
+        files,
     )
 
 
-def _foreign(example: dict[str, str]) -> Finding | None:
+def _foreign(example: dict[str, ExaminedSample]) -> Finding | None:
     foreign = [t for t in example if any(c.isalpha() and not c.isascii() for c in t)]
     if not foreign:
         return None
@@ -76,9 +81,10 @@ def _foreign(example: dict[str, str]) -> Finding | None:
         "info",
         "foreign-caption",
         f"Captions with letters that English has not: {len(foreign)}; CLIP's text towers learned English.",
-        f"{example[foreign[0]]}: {_short(foreign[0])}",
+        f"{example[foreign[0]].name}: {_short(foreign[0])}",
         "translate them, or repair the file's encoding",
         len(foreign),
+        tuple(example[text].file() for text in foreign),
     )
 
 

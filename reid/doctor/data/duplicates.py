@@ -156,7 +156,8 @@ def _group(groups: list[list[str]], level: Level, code: str, what: str, remedy: 
     if not groups:
         return None
     example = " = ".join(groups[0][:3]) + (" = …" if len(groups[0]) > 3 else "")
-    return Finding(level, code, f"{what}: {len(groups)}.", example, remedy, len(groups))
+    files = tuple(name for group in groups for name in group)
+    return Finding(level, code, f"{what}: {len(groups)}.", example, remedy, len(groups), files)
 
 
 def check_lookalikes(
@@ -223,7 +224,9 @@ def _pairs(
         return None
     a, b, _ = min(pairs, key=lambda pair: pair[2])
     example = f"{entries[a.entry].name} ~ {entries[b.entry].name} ({a.modality.value})"
-    return Finding("warning", code, f"{what}: {len(pairs)}.", example, remedy, len(pairs))
+    names = [entries[one.entry].file(one.modality) for a, b, _ in pairs for one in (a, b)]
+    files = tuple(dict.fromkeys(names))
+    return Finding("warning", code, f"{what}: {len(pairs)}.", example, remedy, len(pairs), files)
 
 
 def _sizes(files: Sequence[str]) -> dict[str, int]:

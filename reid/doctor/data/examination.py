@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reid import storage
@@ -37,7 +37,8 @@ from reid.doctor.data.refusals import chosen_protocol, too_few_to_validate, vali
 from reid.doctor.data.rows import check_rows
 from reid.doctor.data.source import ExaminedSample, ExaminedSource, ReaderSource, ShardSource, whole_shards
 from reid.doctor.data.trial import ProtocolTrial, camera_matters
-from reid.doctor.finding import Finding, ProgressBar, no_progress, ordered
+from reid.doctor.finding import FILES_IN_JSON, Finding, ProgressBar, no_progress, ordered
+from reid.doctor.plain_file import plain_file
 from reid.evaluate.protocols.choice import choose_protocol
 from reid.evaluate.protocols.items import SampleLabels
 from reid.modality import canonical
@@ -65,9 +66,13 @@ class Report:
         """No finding is an error."""
         return all(f.level != "error" for f in self.findings)
 
-    def to_json(self) -> dict[str, Any]:
-        """For programs."""
-        return {**vars(self), "ok": self.ok, "findings": [f.to_json() for f in self.findings]}
+    def with_findings(self, more: Sequence[Finding]) -> Report:
+        """The report with more findings."""
+        return replace(self, findings=ordered([*self.findings, *more]))
+
+    def to_json(self, files: int = FILES_IN_JSON) -> dict[str, Any]:
+        """For programs; of each finding, the first `files` files that are concerned."""
+        return {**vars(self), "ok": self.ok, "findings": [f.to_json(files) for f in self.findings]}
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,8 @@ def examine(
     DataError for a missing folder, StorageError when the storage fails.
     """
     root = expand(path, "PATH")
+    if refused := refused_layout(path, root):
+        return refused
     if reader is None and is_set(root):
         return _examine_shards(find_set(root), given, extent, watch)
     match = recognise(path, reader, given)
@@ -101,7 +108,15 @@ def examine(
     found += [] if match.passed else unread_tables(match.config)
     found += layout_doubts(match.reader, match.records)
     using = _fitting(match.recipe, given, source)
-    return _report(root, match.name, source, using.config(), using.command("build"), found, extent, watch)
+    return examine_source(
+        root, match.name, source, using.config(), using.command("build"), found, extent, watch
+    )
+
+
+def refused_layout(path: str, root: str) -> Report | None:
+    """The report about a plain file; None for a folder, or for what is not there."""
+    found = plain_file(root)
+    return None if found is None else Report(path, None, None, {}, 0, 0, [found], None)
 
 
 def examine_config(
@@ -115,7 +130,7 @@ def examine_config(
     source = ReaderSource(reader, reader.records(), config.build.max_pixels)
     path = str(getattr(config.data.reader, "path", config.data.name))
     found = [*reader_notes(reader), *layout_doubts(reader, source.records)]
-    return _report(path, config.data.reader.name, source, config, command, found, extent, watch)
+    return examine_source(path, config.data.reader.name, source, config, command, found, extent, watch)
 
 
 def _examine_shards(root: str, given: Sequence[str], extent: Extent, watch: ProgressBar) -> Report:
@@ -126,7 +141,9 @@ def _examine_shards(root: str, given: Sequence[str], extent: Extent, watch: Prog
     source = ShardSource(whole)
     present = canonical(m for e in source.entries for m in e.sample.modalities)
     using = _fitting(shard_recipe(shards.manifest.dataset, root, given, present), given, source)
-    return _report(root, SHARD_SET, source, using.config(), using.command("train"), findings, extent, watch)
+    return examine_source(
+        root, SHARD_SET, source, using.config(), using.command("train"), findings, extent, watch
+    )
 
 
 def _fitting(recipe: BuildCommand, given: Sequence[str], source: ExaminedSource) -> BuildCommand:
@@ -139,7 +156,7 @@ def _fitting(recipe: BuildCommand, given: Sequence[str], source: ExaminedSource)
     return BuildCommand(recipe.preset, (*recipe.overrides, "train.val.fraction=0"))
 
 
-def _report(
+def examine_source(
     path: str,
     layout: str,
     source: ExaminedSource,
@@ -149,6 +166,7 @@ def _report(
     extent: Extent,
     watch: ProgressBar,
 ) -> Report:
+    """All checks of captures that were listed; `command` is what to type next."""
     kept, wrong = check_rows(source.entries)
     entries = [source.entries[i] for i in kept]
     tested = [e for e in entries if e.split == config.evaluate.split]
@@ -235,5 +253,6 @@ def unread_tables(config: Config) -> list[Finding]:
             file,
             f"if it describes them, add data.reader.{name}={file_name(file)}",
             len(unread),
+            tuple(uri for uri, _ in unread),
         )
     ]

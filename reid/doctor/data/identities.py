@@ -66,6 +66,7 @@ def _overlap(groups: dict[Key, list[ExaminedSample]]) -> Finding | None:
         f"{_who(identity)}: {' and '.join(names)}",
         "give each identity to one split, unless a closed set is meant",
         len(shared),
+        tuple(groups[s, i][0].file() for i in shared for s in SPLITS if (s, i) in groups),
     )
 
 
@@ -81,6 +82,7 @@ def _single(groups: dict[Key, list[ExaminedSample]]) -> Finding | None:
         next(iter(single.values())).name,
         "capture more, or move them to the gallery as distractors",
         len(single),
+        tuple(entry.file() for entry in single.values()),
     )
 
 
@@ -112,6 +114,7 @@ def _cameras(
                 unknown[0].name,
                 "complete the labels",
                 len(unknown),
+                tuple(entry.file() for entry in unknown),
             )
         )
     alone: dict[Key, ExaminedSample] = {}
@@ -131,6 +134,7 @@ def _cameras(
                 f"{_who(first.identity)}, camera {first.sample.labels.camid}: {first.name}",
                 "add captures of other cameras, or check the camera labels",
                 len(alone),
+                tuple(entry.file() for entry in alone.values()),
             )
         )
     return found
@@ -188,6 +192,7 @@ def _lacking(found: list[tuple[str, Modality, ExaminedSample]]) -> Finding | Non
         f"{_who(entry.identity)} of {split} has no {modality.value}: {entry.name}",
         "capture or generate it (build.generate); across modalities such an identity has no right answer",
         len(who),
+        tuple(dict.fromkeys(entry.file() for _, _, entry in found)),
     )
 
 
@@ -203,6 +208,7 @@ def _incomplete(found: list[tuple[str, Modality, ExaminedSample]]) -> Finding | 
         f"{entry.name} has no {modality.value}",
         "look for the missing files, or for names that differ; the rest of such a capture is still used",
         len(rows),
+        tuple(dict.fromkeys(entry.file() for _, _, entry in found)),
     )
 
 

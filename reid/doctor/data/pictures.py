@@ -127,6 +127,7 @@ def _unreadable(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> Find
         why if entries[index].name in why or "/" in why else f"{entries[index].name}: {why}",
         "fetch the files again, or remove them; a build sets them aside",
         len(looks.unreadable),
+        tuple(entries[i].file() for i, _ in looks.unreadable),
     )
 
 
@@ -195,6 +196,7 @@ def _copied(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> Finding 
         f"{entries[a.entry].name}: {a.modality.value} = {b.modality.value}",
         "leave a missing modality out: models complete it; a copy claims that it was seen",
         len(copies),
+        tuple(entries[b.entry].file(b.modality) for _, b in copies.values()),
     )
 
 
@@ -227,4 +229,5 @@ def _some(
     one = found[0]
     example = f"{entries[one.entry].name}, {one.modality.value}: {one.width}x{one.height}"
     text = f"{len(found)} of {len(looks.seen)} pictures {what}."
-    return Finding("warning", code, text, example, remedy, len(found))
+    files = tuple(entries[one.entry].file(one.modality) for one in found)
+    return Finding("warning", code, text, example, remedy, len(found), files)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from reid.data.shards import schema
@@ -14,51 +14,56 @@ KINDS = 10
 """Kinds of problems that are told one by one."""
 _REMEDY = "correct or remove them; a build sets such rows aside"
 _EMPTY_CAPTION = "an empty caption"
+_Fault = tuple[str, str]
+"""(what is wrong, the file)."""
 _VARIES = re.compile(r"'[^']*'|\S*/\S*|<[^>]*>|[\w.-]*\d[\w.-]*")
 
 
 def check_rows(entries: Sequence[ExaminedSample]) -> tuple[list[int], list[Finding]]:
     """Positions of the usable entries, and what is wrong with the others, each kind of problem once."""
     usable: list[int] = []
-    problems: dict[str, list[str]] = {}
+    problems: dict[str, list[_Fault]] = {}
     empty: list[str] = []
     twice: list[str] = []
+    files: dict[str, list[str]] = defaultdict(list)
     seen: set[str] = set()
     for position, entry in enumerate(entries):
         wrong = [entry.problem] if entry.problem else schema.validate(entry.sample)
         if _EMPTY_CAPTION in wrong:
             empty.append(entry.name)
+            files["empty"].append(entry.file())
         faults = [w for w in wrong if w != _EMPTY_CAPTION]
         for problem in faults:
             text = problem if entry.problem else f"{entry.name}: {problem}"
-            problems.setdefault(_kind(problem), []).append(text)
+            problems.setdefault(_kind(problem), []).append((text, entry.file()))
         if not wrong and entry.name in seen:
             twice.append(entry.name)
+            files["twice"].append(entry.file())
         elif not wrong:
             usable.append(position)
         seen.add(entry.name)
-    findings = [_problem(texts) for texts in list(problems.values())[:KINDS]]
-    more = [text for texts in list(problems.values())[KINDS:] for text in texts]
+    findings = [_problem(faults) for faults in list(problems.values())[:KINDS]]
+    more = [fault for faults in list(problems.values())[KINDS:] for fault in faults]
     if more:
         what = f"Rows with problems of {len(problems) - KINDS} more kinds: {len(more)}."
-        findings.append(Finding("error", "unusable-row", what, more[0], _REMEDY, len(more)))
+        where = tuple(file for _, file in more)
+        findings.append(Finding("error", "unusable-row", what, more[0][0], _REMEDY, len(more), where))
     if empty:
-        what = f"Rows with an empty caption: {len(empty)}."
-        findings.append(
-            Finding("error", "empty-caption", what, empty[0], "write one, or drop the caption", len(empty))
-        )
+        what, where = f"Rows with an empty caption: {len(empty)}.", tuple(files["empty"])
+        remedy = "write one, or drop the caption"
+        findings.append(Finding("error", "empty-caption", what, empty[0], remedy, len(empty), where))
     if twice:
         what = f"Sample ids that occur more than once: {len(set(twice))}; rows to be set aside: {len(twice)}."
         name, count = Counter(twice).most_common(1)[0]
-        example = f"{name!r} occurs {count + 1} times"
-        findings.append(
-            Finding("error", "duplicate-sample-id", what, example, "make the names unique", len(twice))
-        )
+        example, where = f"{name!r} occurs {count + 1} times", tuple(files["twice"])
+        remedy = "make the names unique"
+        findings.append(Finding("error", "duplicate-sample-id", what, example, remedy, len(twice), where))
     return usable, findings
 
 
-def _problem(texts: list[str]) -> Finding:
+def _problem(faults: list[_Fault]) -> Finding:
     """Problems of one kind. Our messages say what is wrong, then after a semicolon what to do."""
+    texts = [text for text, _ in faults]
     gist, *rest = texts[0].split("; ")
     return Finding(
         "error",
@@ -67,6 +72,7 @@ def _problem(texts: list[str]) -> Finding:
         texts[0],
         f"{rest[0].rstrip('.')}; a build sets such rows aside" if len(rest) == 1 else _REMEDY,
         len(texts),
+        tuple(file for _, file in faults),
     )
 
 

@@ -33,6 +33,11 @@ class ExaminedSample:
         """The sample's id."""
         return self.sample.labels.sample_id
 
+    def file(self, modality: Modality | None = None) -> str:
+        """The file of a modality, or the first one; the sample's id where it has none."""
+        mine = (uri for uri, m in self.files.items() if modality in (None, m))
+        return next(mine, None) or next(iter(self.files), self.name)
+
     @property
     def split(self) -> str:
         """train, val or test."""
@@ -150,6 +155,7 @@ def whole_shards(shards: ShardSet, thorough: bool) -> tuple[ShardSet, list[Findi
             "run the same `python -m jobs.build` again: it makes only what is missing or cut short; delete a "
             "damaged file of the right length first",
             len(files),
+            tuple(files),
         )
         for code, files in damaged.items()
     ]
@@ -165,6 +171,7 @@ def whole_shards(shards: ShardSet, thorough: bool) -> tuple[ShardSet, list[Findi
                 str(aside[0].get("reason")),
                 "repair the source and build again; quarantine.parquet names every row and its reason",
                 len(aside),
+                tuple(str(row.get("sample_id")) for row in aside),
             )
         )
     left = shards.manifest.model_copy(update={"shards": good})

@@ -101,6 +101,7 @@ class ProtocolTrial:
         lost = self.unanswerable()
         if not lost:
             return []
+        file = {e.name: e.file() for e in self.entries}
         return [
             Finding(
                 "warning",
@@ -111,6 +112,7 @@ class ProtocolTrial:
                 "add other captures of these identities to the gallery (of another camera or scene, where "
                 "the protocol asks for one), or choose another evaluate.protocol",
                 len(lost),
+                tuple(file[name] for name in lost),
             )
         ]
 

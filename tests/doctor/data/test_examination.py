@@ -230,4 +230,5 @@ def test_a_report_is_json(tmp_path: Path) -> None:
     told = json.loads(json.dumps(examine(world.write()).to_json()))
     assert told["ok"] is True
     (found,) = told["findings"]
-    assert set(found) == {"level", "code", "text", "example", "remedy", "count"}
+    assert set(found) == {"level", "code", "text", "example", "remedy", "count", "files", "files_total"}
+    assert found["files_total"] == len(found["files"]) == found["count"]
