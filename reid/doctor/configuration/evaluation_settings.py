@@ -21,8 +21,8 @@ from reid.train.checks import held_out_identities, validation_of
 
 CAPTIONS_FIND_THEIR_PHOTO = "text_to_image"
 """The protocol under which a caption may find the photo that it describes."""
-_HELD_OUT, _FROM = 4, 12
-"""Identities to hold out at least, where there are so many."""
+_HELD_OUT = ((40, 10), (12, 4), (0, 2))
+"""(training identities, identities to hold out of so many or more): below ten, numbers are rough."""
 _LEAST = 6
 """Training identities below which none is held out."""
 _SHARE = 0.1
@@ -105,6 +105,8 @@ def _asked(
     wanted = [*((m,) for m in modalities), *([visual] if len(visual) > 1 else [])]
     if Modality.TEXT in modalities and (gallery, Modality.TEXT) not in wanted:
         wanted.append(canonical([gallery, Modality.TEXT]))
+    if protocol.config.asked == "to_rgb":  # a picture of the gallery would find itself
+        wanted = [s for s in wanted if gallery not in s]
     return [s for s in wanted if _has_answers(protocol, labels, Pairing(s, (gallery,), s, (gallery,)))]
 
 
@@ -134,7 +136,7 @@ def validation_settings(
         return [
             Setting("train.val.fraction", 0.0, f"{count} training identities: too few to hold out any")
         ], []
-    wanted = max(_HELD_OUT if count >= _FROM else 2, round(_SHARE * count))
+    wanted = max(next(held for least, held in _HELD_OUT if count >= least), round(_SHARE * count))
     problem = ""
     for held in (wanted, 2 * wanted, 3 * wanted):
         settings = ValConfig(fraction=round(held / count, 3), protocol=name)

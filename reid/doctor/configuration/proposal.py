@@ -23,6 +23,7 @@ from reid.doctor.data.recipes import shard_recipe
 from reid.doctor.data.rows import check_rows
 from reid.doctor.data.source import ExaminedSample, ExaminedSource, ReaderSource, ShardSource, whole_shards
 from reid.doctor.finding import Finding, ProgressBar, no_progress
+from reid.doctor.preflight_findings import preflight_findings
 from reid.errors import UsageError
 from reid.modality import canonical
 
@@ -102,8 +103,12 @@ def _proposal(
 ) -> Proposal:
     usable = [source.entries[i] for i in check_rows(source.entries)[0]]
     suggestion = suggest(base, usable, _sizes(source, usable), why, given)
+    refused = preflight_findings(suggestion.config, [e.sample for e in usable], path, found)
+    suggestion = _without_refused(suggestion, refused)
     steps = commands(file, suggestion, usable)
-    report = examine_source(path, layout, source, suggestion.config, steps[0], found, extent, watch)
+    report = examine_source(path, layout, source, suggestion.config, "", found, extent, watch)
+    told = {f.text for f in report.findings}
+    report = report.with_findings([f for f in refused if f.text not in told])
     notes = _notes(suggestion)
     head = [
         f"Written by `python -m jobs.doctor data {path} --write {file}`: {len(usable)} captures of",
@@ -112,7 +117,17 @@ def _proposal(
         *notes,
     ]
     text = yaml_text(suggestion.tree, suggestion.reasons, head)
-    return Proposal(replace(report, next=steps[0]), text, tuple(steps), tuple(notes))
+    return Proposal(replace(report, next=next(iter(steps), None)), text, tuple(steps), tuple(notes))
+
+
+def _without_refused(suggestion: Suggestion, findings: Sequence[Finding]) -> Suggestion:
+    """The suggestion without the verbs that would refuse it."""
+    why = {f.code: f.text.rstrip(".") for f in findings if f.level == "error"}
+    return replace(
+        suggestion,
+        untrainable=suggestion.untrainable or why.get("train-refused"),
+        unmeasurable=suggestion.unmeasurable or why.get("evaluate-refused"),
+    )
 
 
 def _sizes(source: ExaminedSource, usable: Sequence[ExaminedSample]) -> list[Size]:

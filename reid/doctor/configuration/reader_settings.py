@@ -175,7 +175,7 @@ def _cameras(data: ReadData) -> Iterator[_Candidate]:
 
     def tells(tried: ReadData) -> bool:
         cameras = [r.labels.camid for r in tried.usable]
-        return None not in cameras and 1 < len(set(cameras)) < len(cameras)
+        return None not in cameras and len(set(cameras)) < len(cameras)
 
     for pattern in CAMERA_PATTERNS:
         yield [Setting("data.reader.camera_pattern", pattern, "file names tell the camera")], tells

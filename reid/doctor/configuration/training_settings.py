@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import median
 
 from reid.data.shards.schema import Sample
@@ -15,8 +15,9 @@ IDENTITIES, INSTANCES = 16, 4
 """The largest batch: identities and captures of each."""
 STEPS = 300
 """Training steps that small towers need minutes for, on two cores."""
-EPOCHS = (6, 40)
-"""Fewest and most epochs."""
+FEWEST_EPOCHS = 6
+SHORTEST = 10
+"""Steps of an epoch at least: passes over a handful of pictures are hardly worth a checkpoint each."""
 SIZES = ((1.5, (64, 32)), (1.15, (64, 48)), (0.87, (64, 64)), (0.67, (48, 64)), (0.0, (32, 64)))
 """(height : width of the usual picture, at least; height and width of the model's input)."""
 GENERATORS = {Modality.SKETCH: "sketch_mix", Modality.NIR: "ir_nir"}
@@ -39,6 +40,8 @@ def modality_settings(samples: Sequence[Sample]) -> tuple[Subset, list[Setting]]
     'rgb'
     """
     trained = Counter(m for s in samples if s.labels.split == "train" for m in s.modalities)
+    if not trained:  # told as a split that is empty
+        trained = Counter(m for s in samples for m in s.modalities)
     others = canonical(
         m for s in samples if s.labels.split != "train" for m in s.modalities if not trained[m]
     )
@@ -82,20 +85,17 @@ def schedule_settings(captures: Sequence[int]) -> list[Setting]:
     """
     identities = min(IDENTITIES, len(captures))
     instances = INSTANCES if median(captures) > 2 else 2
-    steps = math.ceil(sum(math.ceil(n / instances) for n in captures) / identities)
-    epochs = min(max(round(STEPS / steps), EPOCHS[0]), EPOCHS[1])
-    return list(_schedule(len(captures), identities, instances, steps, epochs))
-
-
-def _schedule(known: int, identities: int, instances: int, steps: int, epochs: int) -> Iterator[Setting]:
-    shortened = steps * epochs > 2 * STEPS
-    used = STEPS // epochs if shortened else steps
-    why = f"{epochs} x {used} steps: minutes on a laptop; more epochs, better results"
-    if shortened:
-        why += f"; null for steps_per_epoch is one pass ({steps} steps)"
-    yield Setting("train.epochs", epochs, why)
-    if shortened:
-        yield Setting("train.steps_per_epoch", used)
-    few = f"{known} identities can be trained on" if identities < IDENTITIES else None
-    yield Setting("train.batch.identities", identities, few)
-    yield Setting("train.batch.instances", instances)
+    once = math.ceil(sum(math.ceil(n / instances) for n in captures) / identities)
+    steps = min(max(once, SHORTEST), STEPS // FEWEST_EPOCHS)
+    epochs = STEPS // steps
+    why = f"{epochs} x {steps} steps: minutes on a laptop; more epochs, better results"
+    settings = [Setting("train.epochs", epochs, why)]
+    if steps != once:
+        why = f"one pass over the training captures (null) is {once} steps"
+        settings.append(Setting("train.steps_per_epoch", steps, why))
+    few = f"{len(captures)} identities can be trained on" if identities < IDENTITIES else None
+    return [
+        *settings,
+        Setting("train.batch.identities", identities, few),
+        Setting("train.batch.instances", instances),
+    ]

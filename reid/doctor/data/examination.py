@@ -14,6 +14,7 @@ from reid.data.images import SensorSettings
 from reid.data.readers.base import open_reader
 from reid.data.readers.shared.folders import expand, file_name, visible
 from reid.data.shards.places import find_set, is_set
+from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.doctor.data.captions import check_captions
 from reid.doctor.data.counts import Counts, count
@@ -39,6 +40,7 @@ from reid.doctor.data.source import ExaminedSample, ExaminedSource, ReaderSource
 from reid.doctor.data.trial import ProtocolTrial, camera_matters
 from reid.doctor.finding import FILES_IN_JSON, Finding, ProgressBar, no_progress, ordered
 from reid.doctor.plain_file import plain_file
+from reid.doctor.preflight_findings import preflight_findings
 from reid.evaluate.protocols.choice import choose_protocol
 from reid.evaluate.protocols.items import SampleLabels
 from reid.modality import canonical
@@ -124,13 +126,21 @@ def examine_config(
 ) -> Report:
     """Like `examine`, for the reader, protocol and limits of a configuration; `command` builds it.
 
+    What its verbs would refuse is told, too.
+
     Raises DataError when the configured reader cannot read its data.
     """
     reader = open_reader(config.data.reader, config.data.name, SensorSettings.of(config.data))
     source = ReaderSource(reader, reader.records(), config.build.max_pixels)
     path = str(getattr(config.data.reader, "path", config.data.name))
     found = [*reader_notes(reader), *layout_doubts(reader, source.records)]
-    return examine_source(path, config.data.reader.name, source, config, command, found, extent, watch)
+    report = examine_source(path, config.data.reader.name, source, config, command, found, extent, watch)
+    return report.with_findings(preflight_findings(config, usable_samples(source), path, report.findings))
+
+
+def usable_samples(source: ExaminedSource) -> list[Sample]:
+    """What a build would keep, as it is listed."""
+    return [source.entries[i].sample for i in check_rows(source.entries)[0]]
 
 
 def _examine_shards(root: str, given: Sequence[str], extent: Extent, watch: ProgressBar) -> Report:
