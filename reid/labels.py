@@ -22,6 +22,7 @@ NOTHING = frozenset(
     [*_DASHES, "nan", "-nan", "none", "null", "#null!", "na", "<na>", "#na", "n/a", "#n/a", "n.a."]
 )
 """What spreadsheets and programs write into an empty cell, in any letter case."""
+_LONGEST = 16  # more than the longest word and some invisible characters
 _NO_TIME = "NaT"  # in this spelling only: Nat is a name
 UNKNOWN = "unknown"
 """Stands for nothing as well where it can be no label: captions, cameras, identities."""
@@ -59,6 +60,8 @@ def is_nothing(value: Any, unknown: bool = False) -> bool:
     True
     """
     if isinstance(value, str):
+        if len(value.strip()) > _LONGEST:  # most cells, without a closer look
+            return False
         text = tidy(value)
         word = text.casefold()
         return word in NOTHING or text == _NO_TIME or (unknown and word == UNKNOWN)
@@ -163,6 +166,8 @@ class Blanks:
 
     def counts(self, column: str, value: Any, unknown: bool = False) -> bool:
         """Whether a value says nothing; words for it are counted."""
+        if value == "":
+            return True
         nothing = is_nothing(value, unknown)
         if nothing and value is not None and (word := str(value).strip()):
             self._found[column][word] += 1

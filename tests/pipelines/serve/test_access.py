@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from httpx import Response
 
 from pipelines.serve.limits import ApiError, RateLimiter
 from reid.errors import ServiceError
@@ -83,7 +83,7 @@ def test_labels_are_compared_as_everywhere(retriever: Retriever) -> None:
     client = client_of(retriever)
     files = {"rgb": picture(60), "nir": picture(61)}
 
-    def put(name: str, **labels: str) -> Response:
+    def put(name: str, **labels: str) -> Any:
         return client.put(f"/v1/gallery/{name}", files=files, data=labels, headers=BEARER)
 
     def best() -> tuple[str, int | None, int | None]:

@@ -100,10 +100,10 @@ class Reader(base.Reader):
         refuse_alike(spelled["cam"], "cameras", uri)
         splits = sorted({split for _, split, _ in groups})
         named: dict[str, list[SampleKey]] = defaultdict(list)
-        for key, lines in groups.items():
-            called = [key[2], *(str(line["rel_path"]) for line in lines if line["rel_path"])]
+        for sample, lines in groups.items():
+            called = [sample[2], *(str(line["rel_path"]) for line in lines if line["rel_path"])]
             for one in {name for path in called for name in spellings(path)}:
-                named[one].append(key)
+                named[one].append(sample)
         captions, told = read_captions(root, splits, named, blanks)
         attributes, also = read_attributes(root, splits, named)
         notes = [*blanks.notes(sample_tree.MANIFEST), *folders.index.notes(sample_tree.MANIFEST)]

@@ -76,8 +76,8 @@ def read_annotated(
     parsed = [_parse(entry, f"{file_name(uri)} entry {n}") for n, entry in enumerate(entries, 1)]
     if not fields.allow_gaps:
         _check_ids(parsed, uri, layout.first_id)
-    found = _pictures(images, [e.path for e in parsed if e.path], uri, layout, note)
-    records = [_record(entry, images, found, dataset) for entry in parsed]
+    files = _pictures(images, [e.path for e in parsed if e.path], uri, layout, note)
+    records = [_record(entry, images, files, dataset) for entry in parsed]
     return sorted(records, key=lambda r: (_rank(r.labels.split), r.labels.sample_id))
 
 

@@ -46,8 +46,8 @@ def match_keys(
     {'A/1.jpg': [7]}
     """
     folded: dict[str, list[str]] = defaultdict(list)
-    for name in named:
-        folded[name.casefold()].append(name)
+    for known in named:
+        folded[known.casefold()].append(known)
     found: dict[str, Sequence[Named]] = {}
     respelled: list[tuple[str, str]] = []
     for key in keys:

@@ -193,7 +193,7 @@ def test_an_edited_picture_is_another_capture(tmp_path: Path) -> None:
     from reid.storage import sha256
 
     kept = sha256(flat_picture((1, 2, 3)))
-    about = {"sample": {"content_hash": "first"}, "sample_id": "s", "sha256": kept}
+    about: dict[str, Any] = {"sample": {"content_hash": "first"}, "sample_id": "s", "sha256": kept}
     root = tree(tmp_path, [line("imgs/1.jpg", **about)])
     assert reader(root).load(read(root)["s"], LIMIT).content_hash == "first"
     (root / "imgs/1.jpg").write_bytes(flat_picture((9, 9, 9)))

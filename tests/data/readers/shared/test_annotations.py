@@ -88,7 +88,7 @@ def test_an_id_that_is_no_whole_number_is_set_aside(tmp_path: Path, pid: Any) ->
     )
 
 
-NO_CAPTIONS = (
+NO_CAPTIONS: tuple[Any, ...] = (
     [],
     None,
     "A man.",
