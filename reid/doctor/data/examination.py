@@ -106,9 +106,7 @@ def examine(
     if isinstance(match, list):
         return Report(path, None, None, {}, 0, 0, match, None)
     source = ReaderSource(match.reader, match.records, match.config.build.max_pixels)
-    found = [*reader_notes(match.reader), *check_lists(match)]
-    found += [] if match.passed else unread_tables(match.config)
-    found += layout_doubts(match.reader, match.records)
+    found = [*check_lists(match), *([] if match.passed else unread_tables(match.config))]
     using = _fitting(match.recipe, given, source)
     return examine_source(
         root, match.name, source, using.config(), using.command("build"), found, extent, watch
@@ -133,8 +131,7 @@ def examine_config(
     reader = open_reader(config.data.reader, config.data.name, SensorSettings.of(config.data))
     source = ReaderSource(reader, reader.records(), config.build.max_pixels)
     path = str(getattr(config.data.reader, "path", config.data.name))
-    found = [*reader_notes(reader), *layout_doubts(reader, source.records)]
-    report = examine_source(path, config.data.reader.name, source, config, command, found, extent, watch)
+    report = examine_source(path, config.data.reader.name, source, config, command, [], extent, watch)
     return report.with_findings(preflight_findings(config, usable_samples(source), path, report.findings))
 
 
@@ -185,7 +182,7 @@ def examine_source(
     known = any(e.sample.labels.camid is not None for e in entries)
     trial = ProtocolTrial(protocol, entries)
     matters = camera_matters(protocol) or (config.evaluate.protocol == AUTO_PROTOCOL and not known)
-    found = [*findings, *wrong, *check_identities(entries, matters)]
+    found = [*findings, *_of_the_reader(source), *wrong, *check_identities(entries, matters)]
     found += [*chosen_protocol(config, choice, tested), *validation(config, entries)]
     found += [*trial.findings(), *check_captions(entries, watch)]
     chosen = choose_examined(entries, extent)
@@ -208,6 +205,13 @@ def examine_source(
         findings=ordered(found),
         next=command,
     )
+
+
+def _of_the_reader(source: ExaminedSource) -> list[Finding]:
+    """What a reader took otherwise than written, and what it may have misread."""
+    if not isinstance(source, ReaderSource):
+        return []
+    return [*reader_notes(source.reader), *layout_doubts(source.reader, source.records)]
 
 
 def choose_examined(entries: Sequence[ExaminedSample], extent: Extent) -> list[int]:

@@ -65,7 +65,7 @@ def _folders_in(source: FolderSource, root: str, name: str) -> list[str]:
 
 
 def _meaning(rule: RoleRule) -> str:
-    return " and ".join(rule.roles) if rule.roles else rule.split
+    return " and ".join(rule.roles or [str(rule.split)])
 
 
 def _some(names: Iterable[str]) -> str:
