@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -197,3 +198,29 @@ def test_a_picture_of_another_kind_is_set_aside_not_the_whole_layout(tmp_path: P
     report = examine(str(tmp_path))
     assert report.layout == "rgbnt201"
     assert by_code(report.findings)["unusable-row"] == 1
+
+
+def test_pictures_in_one_folder_whose_names_tell_are_told_with_the_pattern_that_reads_them(
+    tmp_path: Path,
+) -> None:
+    root = save(tmp_path, [f"{pid}_c{camera}_{n}.jpg" for pid in "ab" for camera in (1, 2) for n in (1, 2)])
+    finding = refused(root)
+    given = re.findall(r"(data\.reader\.\w+=)'([^']+)'", finding.remedy)
+    assert finding.code == "unknown-layout" and len(given) == 2
+    match = recognise(root, given=["".join(one) for one in given])
+    assert isinstance(match, Match)
+    assert {(r.labels.extra["identity"], r.labels.camid) for r in match.records} == {
+        (pid, camera) for pid in "ab" for camera in (1, 2)
+    }
+
+
+def test_a_folder_of_a_system_beside_the_data_set_changes_nothing(tmp_path: Path) -> None:
+    save(tmp_path, [*RGBNT201, *(f"@eaDir/{file}" for file in RGBNT201), "lost+found/1/a.jpg"])
+    assert recognised(str(tmp_path)).name == "rgbnt201"
+
+
+def test_links_that_loop_do_not_keep_the_layout_from_being_recognised(tmp_path: Path) -> None:
+    save(tmp_path, ["train/1/a.png", "train/2/a.png", "test/3/b.png"])
+    (tmp_path / "train/1/up").symlink_to(tmp_path)
+    match = recognised(str(tmp_path))
+    assert (match.name, len(match.records)) == ("folder", 3)
