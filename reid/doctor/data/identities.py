@@ -27,6 +27,7 @@ def check_identities(entries: Sequence[ExaminedSample], camera_matters: bool) ->
     found = [
         _splits(entries),
         _overlap(groups),
+        _validation_overlap(groups),
         _single(groups),
         *_cameras(entries, groups, camera_matters),
         *_modalities(entries, groups),
@@ -67,6 +68,26 @@ def _overlap(groups: dict[Key, list[ExaminedSample]]) -> Finding | None:
         "give each identity to one split, unless a closed set is meant",
         len(shared),
         tuple(groups[s, i][0].file() for i in shared for s in SPLITS if (s, i) in groups),
+    )
+
+
+def _validation_overlap(groups: dict[Key, list[ExaminedSample]]) -> Finding | None:
+    """Identities of val that are in test; those in train are told as such."""
+    split_of = {split: {identity for s, identity in groups if s == split} for split in SPLITS}
+    shared = sorted((split_of["val"] & split_of["test"]) - split_of["train"])
+    if not shared:
+        return None
+    identity = shared[0]
+    names = [groups[s, identity][0].name for s in ("val", "test")]
+    return Finding(
+        "warning",
+        "val-test-overlap",
+        f"{len(shared)} of {len(split_of['val'])} validation identities occur in test, too: the model is "
+        "chosen and its scores are calibrated on who is tested.",
+        f"{_who(identity)}: {' and '.join(names)}",
+        "give each identity to one split",
+        len(shared),
+        tuple(groups[s, i][0].file() for i in shared for s in ("val", "test")),
     )
 
 

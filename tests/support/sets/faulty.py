@@ -52,6 +52,12 @@ def leak(world: World) -> None:
     copy(world.file(11, 2), world.root / "train_11_0_rgb.png")
 
 
+def validation_overlap(world: World) -> None:
+    for pid, seed in ((11, 200), (12, 210)):
+        for camera in (0, 1):
+            world.add(pid, camera, "val", seed=seed + camera)
+
+
 def rare_nir(world: World) -> None:
     for pid in (1, 2):
         for camera in (1, 2):
@@ -149,6 +155,13 @@ FAULTS: dict[str, Fault] = {
     ),
     "identities are in train and test": Fault(
         overlap, {"train-test-overlap": 1}, "warning", "identity 11: train_11_0 and test_11_0", ("1 of 3",)
+    ),
+    "identities are in val and test": Fault(
+        validation_overlap,
+        {"val-test-overlap": 2},
+        "warning",
+        "identity 11: val_11_0 and test_11_0",
+        ("2 of 2",),
     ),
     "a picture is in train and test": Fault(
         leak, {"same-picture-two-splits": 1, "train-test-overlap": 1}, "warning", "train_11_0_rgb.png"
