@@ -37,10 +37,10 @@ from reid.data.readers.shared.keys import spellings
 from reid.data.shards.schema import SPLITS, Labels, Sample, SampleAttribute
 from reid.errors import DataError
 from reid.labels import Blanks, refuse_alike, tidy, whole_number
-from reid.modality import VISUAL, Modality, Target
+from reid.modality import FILE_WORDS, VISUAL, Modality, Target
 
 _PROVENANCE = ("origin", "generator", "params_hash", "source_id")
-_WORDS = {"ir": Modality.NIR, "visible": Modality.RGB, "thermal": Modality.TIR, "caption": Modality.TEXT}
+_WORDS = {**FILE_WORDS, "caption": Modality.TEXT}
 _ABOUT = "sample"
 _LABELS = ("pid", "cam")
 _CELLS = frozenset([*_LABELS, "rel_path", "source_rel_path", "sample_id", "dataset"])

@@ -32,6 +32,8 @@ def split_folders(source: FolderSource, root: str) -> dict[str, RoleRule]:
     doubtful = [n for n in others if may_be_split(n) and len(_folders_in(source, root, n)) > 1]
     if len(doubtful) > _MOST:
         doubtful = []
+    if spelled and not doubtful:  # annotations/ beside train/ and test/ is neither split nor identity
+        others = [name for name in others if source.walk.below(storage.join(root, name))]
     if source.config.identity_pattern and others:
         if spelled or doubtful:
             source.notes.append(

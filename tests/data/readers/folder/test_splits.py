@@ -83,6 +83,16 @@ def test_a_split_beside_identities_is_refused_with_both_ways_out(tmp_path: Path)
     assert "not read as splits" in notes[0]
 
 
+def test_a_folder_without_pictures_beside_the_splits_is_passed_over_and_told(tmp_path: Path) -> None:
+    put(tmp_path, "train/1/a.jpg", "test/2/a.jpg")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "boxes.xml").write_text("<boxes/>")
+    (tmp_path / "empty").mkdir()
+    records, notes = read(tmp_path)
+    assert {split for _, split, _ in labels(records).values()} == {"train", "test"}
+    assert notes == ["left out no pictures by their suffix: 1 (.xml)."]
+
+
 def test_a_picture_beside_the_splits_is_set_aside(tmp_path: Path) -> None:
     put(tmp_path, "train/1/a.jpg", "test/2/a.jpg", "stray.jpg")
     assert "outside any split folder; move it into one of test, train" in (
