@@ -12,8 +12,8 @@ from reid.evaluate.protocols.choice import check_name
 from reid.modality import subset_name
 from reid.models.base import ReIDModel
 from reid.preflight.labelled_data import LabelledData
+from reid.preflight.starting_weights import check_starting_weights
 from reid.runs.untrained import untrained_model
-from reid.storage.run_files import pinned_weights
 from reid.train.checks import FIELD as VAL_PROTOCOL
 from reid.train.checks import (
     check_validation,
@@ -32,14 +32,14 @@ def check_settings(config: Config) -> ReIDModel:
     """Check what needs no labels, and return the model as it is before training.
 
     Raises ConfigError for an unknown validation protocol, for modalities that do not suit the sampler or the
-    model, and for optimiser groups of no parameter; WeightsError for a run to start from that is not there.
+    model, and for optimiser groups of no parameter; WeightsError for a run or a file to start from that is
+    not there, is no checkpoint or does not fit.
     """
     check_name(config.train.val.protocol, VAL_PROTOCOL)
     sampler_of(config.train.batch, config.data.modalities)
     model = untrained_model(config)
     build_optimizer(model, config.train.optim)
-    if config.train.init_from:
-        pinned_weights(config.train.init_from)
+    check_starting_weights(config, model)
     return model
 
 

@@ -98,7 +98,6 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *BASE,
         "reid.data",
         "reid.evaluate",
-        "reid.nn.towers.weights",  # which weights are at hand
         "reid.preflight",  # what verbs would refuse of a configuration
         "reid.runs.identities",  # the doctor refuses what training would refuse,
         "reid.train.checks",  # by the same functions
