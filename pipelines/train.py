@@ -21,6 +21,7 @@ from reid import storage
 from reid.config import Config, load, override
 from reid.config.addresses import run_fingerprint, run_uri, shards_uri
 from reid.data.shards.shard_set import ShardSet
+from reid.errors import DataError
 from reid.evaluate.protocols.choice import check_name
 from reid.preflight import preflight
 from reid.runs.folder import RunFolder
@@ -52,7 +53,11 @@ def train_run(config: Config, out: Say = say, ready: Callable[[], None] = lambda
     What `preflight` refuses is raised before any work. `ready` starts Ray; it is called after that, if the
     run trains in Ray's workers.
     """
-    config, uri = resolve_run(config)
+    try:
+        config, uri = resolve_run(config)
+    except DataError:
+        preflight(config, "train")  # a set that cannot be built is not told to be built
+        raise
     if storage.exists(storage.join(uri, RUN_FILE)):
         return TrainResult(RunFolder.open(uri), trained=False)
     for line in preflight(config, "train"):

@@ -55,9 +55,9 @@ def tune_runs(config: Config, out: Say = say, ready: Callable[[], None] = lambda
     from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    config, _ = resolve_run(config)
     for line in preflight(config, "tune"):
         out(f"tune: {line}")
+    config, _ = resolve_run(config)
     settings = config.tune
     epochs = settings.epochs or config.train.epochs
     shards = ShardSet.open(str(config.data.shards))

@@ -140,4 +140,4 @@ def _validation(config: Config, data: LabelledData, model: ReIDModel, held_out: 
     check_validation(chosen, labels)
     check_validation(chosen, labels, measured_pairings(chosen.protocol, model, labels, settings.gallery))
     notes = [f"validation: {chosen.note}"] if chosen.note else []
-    return [*notes, *validation_notes(len(held_out))]
+    return [*validation_notes(len(held_out)), *notes]

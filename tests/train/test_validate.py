@@ -108,7 +108,7 @@ def test_validation_follows_its_own_protocol(
     for refused in (lambda: preflight(across, "train"), lambda: train(across, str(tmp_path / "run"))):
         with pytest.raises(ConfigError, match=r"^train\.val\.protocol: under cross_camera.*=auto"):
             refused()
-    told, few = preflight(configure(*fields), "train")
+    few, told = preflight(configure(*fields), "train")
     assert "on 2 identities only" in few
     assert told.startswith("validation: one camera: train.val.protocol=auto is the protocol roles")
     for protocol in ("roles", "all", "auto"):

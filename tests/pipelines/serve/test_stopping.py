@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,12 +15,26 @@ from pathlib import Path
 import pytest
 
 from reid.retrieve.retriever import Retriever
-from tests.support.retrieval.endpoint import Endpoint, Upload, served
+from tests.support.places import ROOT
+from tests.support.retrieval.endpoint import Endpoint, Upload, environment, serve_arguments, served
 from tests.support.retrieval.filled_galleries import fill, make_run, picture, retriever_of
 
 pytestmark = pytest.mark.slow
 
 REQUESTS = 12
+NEVER_READY = """
+import time
+import pipelines.serve.app as app
+from jobs.common import run_verb
+from jobs.serve import serve
+
+def wait_ready(url):
+    print("starting", flush=True)
+    time.sleep(300)
+
+app.wait_ready = wait_ready
+run_verb(serve)
+"""
 
 
 @pytest.fixture
@@ -56,3 +72,22 @@ def test_requests_in_flight_are_answered(endpoint: Endpoint, number: signal.Sign
     assert [answer.json()["hits"][0]["id"] for answer in answers] == [f"item-{n}" for n in range(REQUESTS)]
     assert endpoint.process.wait(60) == 0, endpoint.log.read_text()
     assert "stopping once" in endpoint.log.read_text()
+
+
+def test_ctrl_c_before_it_answers_ends_it_as_any_verb(retriever: Retriever, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", NEVER_READY, *serve_arguments(retriever, tmp_path)],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "starting\n"
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "serve: stopped before it answered; taking it down" in err
+    assert err.splitlines()[-1] == "stopped; run the same command again to go on"

@@ -32,21 +32,35 @@ class Endpoint:
     log: Path
 
 
-@contextlib.contextmanager
-def served(retriever: Retriever, folder: Path, *overrides: str) -> Iterator[Endpoint]:
-    """`python -m jobs.serve` on this run and gallery, ready to answer; it is stopped in the end."""
+def serve_arguments(retriever: Retriever, folder: Path) -> list[str]:
+    """What `python -m jobs.serve` is given for this run and gallery, on any free port."""
     config = folder / "served.yaml"
     tree = retriever.run.config.model_dump(mode="json", exclude_unset=True)
     config.write_text(yaml.safe_dump({**tree, "run": retriever.run.uri, "workdir": str(folder / "work")}))
-    command = [sys.executable, "-m", "jobs.serve", "--config", str(config), "serve.port=0"]
-    command += [f"index.gallery={retriever.gallery.uri}", "ray.num_cpus=3", "ray.object_store_mib=100"]
+    small = ("serve.port=0", "ray.num_cpus=3", "ray.object_store_mib=100")
+    return ["--config", str(config), f"index.gallery={retriever.gallery.uri}", *small]
+
+
+def environment() -> dict[str, str]:
+    """That of a process that starts a Ray of its own."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    env |= {"RAY_USAGE_STATS_ENABLED": "0"}
+    return env | {"RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@contextlib.contextmanager
+def served(retriever: Retriever, folder: Path, *overrides: str) -> Iterator[Endpoint]:
+    """`python -m jobs.serve` on this run and gallery, ready to answer; it is stopped in the end."""
+    command = [sys.executable, "-m", "jobs.serve", *serve_arguments(retriever, folder)]
     log = folder / "served.log"
     with log.open("wb") as out:
         # A process group of its own, so that a signal can go to all of it as Ctrl-C in a terminal does.
         process = subprocess.Popen(
-            [*command, *overrides], cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True
+            [*command, *overrides],
+            cwd=ROOT,
+            env=environment(),
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
     try:
         yield Endpoint(_url(process, log), process, log)
