@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from reid.storage.retry import RETRY_ENV
 from tests.support.given import given
 from tests.support.s3 import Relay
 from tests.support.s3_server.environment import NoSwift
@@ -44,6 +45,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _one_torch_thread() -> None:
     """Sums in one order whatever the machine; also keeps tests from fighting over few cores."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stores_are_asked_once() -> Iterator[None]:
+    """A test whose store is out expects the error, not minutes of patience; Ray's workers inherit this."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(RETRY_ENV, "0")
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -84,10 +84,15 @@ def _reason(claim: ConflictingRow, group: Sequence[ConflictingRow]) -> str:
 
 
 def _sample_ids(root: str, shard: Shard) -> list[str]:
-    fs, path = storage.resolve(data_uri(root, shard.file))
-    with fs.open_input_file(path) as stream:
-        ids: list[str] = pq.ParquetFile(stream).read(columns=["sample_id"])["sample_id"].to_pylist()
-    return ids
+    uri = data_uri(root, shard.file)
+    fs, path = storage.resolve(uri)
+
+    def read() -> list[str]:
+        with fs.open_input_file(path) as stream:
+            ids: list[str] = pq.ParquetFile(stream).read(columns=["sample_id"])["sample_id"].to_pylist()
+        return ids
+
+    return storage.retried(uri, read)
 
 
 def _copy_key(shard: Shard, names: Sequence[str]) -> str:

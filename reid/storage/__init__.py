@@ -15,6 +15,7 @@ from reid.storage.files import (
     write_json,
 )
 from reid.storage.listing import list_entries
+from reid.storage.retry import retried, tried_once
 from reid.storage.uris import absolute, is_remote, join, resolve, unreachable
 from reid.storage.walk import UnreadEntry, Walk, is_system
 
@@ -35,8 +36,10 @@ __all__ = [
     "read_bytes",
     "read_json",
     "resolve",
+    "retried",
     "sha256",
     "stamp",
+    "tried_once",
     "unreachable",
     "write_bytes",
     "write_json",

@@ -14,6 +14,7 @@ import pyarrow.fs as pafs
 
 from reid.errors import StorageError
 from reid.storage.listing import list_entries
+from reid.storage.retry import retried
 from reid.storage.uris import absolute, is_remote, resolve, unreachable
 
 _PARTIAL = ".partial"
@@ -24,17 +25,22 @@ def exists(uri: str) -> bool:
     """Whether a file or folder is there."""
     fs, path = resolve(uri)
     try:
-        return bool(fs.get_file_info(path).type != pafs.FileType.NotFound)
+        info = retried(uri, lambda: fs.get_file_info(path))
     except OSError as error:
         raise unreachable(uri, error) from error
+    return bool(info.type != pafs.FileType.NotFound)
 
 
 def read_bytes(uri: str) -> bytes:
     """The whole file. Raises StorageError if it is missing or unreadable."""
     fs, path = resolve(uri)
-    try:
+
+    def read() -> bytes:
         with fs.open_input_file(path) as stream:
             return bytes(stream.read())
+
+    try:
+        return retried(uri, read)
     except FileNotFoundError as error:
         raise StorageError(f"{uri}: no such file.") from error
     except OSError as error:
@@ -44,10 +50,14 @@ def read_bytes(uri: str) -> bytes:
 def write_bytes(uri: str, data: bytes) -> None:
     """Write a file so that readers see all of it or nothing (local: rename; S3: one put)."""
     fs, path = resolve(uri)
+
+    def put() -> None:
+        with fs.open_output_stream(path) as stream:
+            stream.write(data)
+
     try:
         if is_remote(uri):
-            with fs.open_output_stream(path) as stream:
-                stream.write(data)
+            retried(uri, put)
             return
         os.makedirs(os.path.dirname(path), exist_ok=True)
         partial = f"{path}.{uuid.uuid4().hex}{_PARTIAL}"
@@ -82,7 +92,7 @@ def stamp(uri: str) -> str:
     """Size and modification time of a file: changes when it is rewritten; "missing" when it is not there."""
     fs, path = resolve(uri)
     try:
-        info = fs.get_file_info(path)
+        info = retried(uri, lambda: fs.get_file_info(path))
     except OSError as error:
         raise unreachable(uri, error) from error
     return "missing" if info.type == pafs.FileType.NotFound else f"{info.size}@{info.mtime_ns}"
@@ -91,8 +101,9 @@ def stamp(uri: str) -> str:
 def list_infos(uri: str) -> list[pafs.FileInfo]:
     """What lies directly below a folder, with sizes and times; empty if the folder is missing."""
     fs, path = resolve(uri)
+    below = pafs.FileSelector(path, allow_not_found=True)
     try:
-        infos: list[pafs.FileInfo] = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        infos: list[pafs.FileInfo] = retried(uri, lambda: fs.get_file_info(below))
     except OSError as error:
         raise unreachable(uri, error) from error
     return infos
@@ -119,7 +130,7 @@ def delete_file(uri: str) -> None:
     """Remove a file; silent if it is already gone."""
     fs, path = resolve(uri)
     try:
-        fs.delete_file(path)
+        retried(uri, lambda: fs.delete_file(path))
     except FileNotFoundError:
         return
     except OSError as error:

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import pyarrow.fs as pafs
 
+from reid.storage.retry import retried
 from reid.storage.uris import absolute, has_odd_parts, is_remote, resolve, unreachable
 
 _IS_NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
@@ -101,8 +102,9 @@ def _remote(uri: str) -> list[Entry]:
     if has_odd_parts(uri):
         return []
     fs, path = resolve(uri)
+    below = pafs.FileSelector(path, allow_not_found=True)
     try:
-        infos = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        infos = retried(uri, lambda: fs.get_file_info(below))
     except OSError as error:
         raise unreachable(uri, error) from error
     found = []

@@ -18,20 +18,33 @@ def abort_uploads(uri: str, age_s: float) -> list[str]:
 
     bucket, _, prefix = storage.absolute(uri).removeprefix("s3://").partition("/")
     latest = datetime.now(UTC) - timedelta(seconds=age_s)
-    ended = []
-    try:
+    ended: list[str] = []
+
+    def abort() -> None:
         client = _client()
         pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=f"{prefix}/")
         for upload in [u for page in pages for u in page.get("Uploads", [])]:
             if upload["Initiated"] <= latest:
                 client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
                 ended.append(f"s3://{bucket}/{upload['Key']}")
+
+    try:
+        storage.retried(uri, abort, _is_store_out)
     except (BotoCoreError, ClientError) as error:
         raise StorageError(
             f"{uri}: its unfinished uploads cannot be ended ({error}). Check AWS_ENDPOINT_URL, AWS_REGION "
             "and the AWS credentials, or set build.clean=never and give the bucket a lifecycle rule for them."
         ) from error
     return ended
+
+
+def _is_store_out(error: Exception) -> bool:
+    from botocore.exceptions import ClientError, HTTPClientError
+
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return bool(status >= 500 or status == 429)
+    return isinstance(error, HTTPClientError)  # no connection, or one that broke
 
 
 def _client() -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pyarrow.fs as pafs
 
 from reid.storage.listing import Entry, Fault, is_within, list_entries, printable
+from reid.storage.retry import retried
 from reid.storage.uris import absolute, is_remote, resolve, unreachable
 
 _SYSTEM = frozenset(
@@ -192,8 +193,9 @@ class Walk:
     def _keys(self, folder: str) -> list[str]:
         """Keys of pictures below a prefix: one flat listing, whatever their parts are."""
         fs, path = resolve(folder)
+        below = pafs.FileSelector(path, recursive=True, allow_not_found=True)
         try:
-            infos = fs.get_file_info(pafs.FileSelector(path, recursive=True, allow_not_found=True))
+            infos = retried(folder, lambda: fs.get_file_info(below))
         except OSError as error:
             raise unreachable(folder, error) from error
         kept = []

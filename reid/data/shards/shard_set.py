@@ -231,7 +231,8 @@ def _read(uri: str, read: Callable[[pq.ParquetFile], pa.Table], footers: _Footer
     """What `read` takes out of a shard. Raises DataError for a file that is no shard of this version."""
     fs, path = storage.resolve(uri)
     footer = footers.known.get(uri) if footers is not None else None
-    try:
+
+    def take() -> pa.Table:
         with fs.open_input_file(path) as stream:
             # Neighbouring columns in one request: a row group of an object store is 2 of them, not 50.
             file = pq.ParquetFile(stream, pre_buffer=True, metadata=footer)
@@ -240,6 +241,9 @@ def _read(uri: str, read: Callable[[pq.ParquetFile], pa.Table], footers: _Footer
                 if footers is not None:
                     footers.put(uri, file.metadata)
             return read(file)
+
+    try:
+        return storage.retried(uri, take)
     except (OSError, pa.ArrowInvalid) as error:
         if "AWS Error" in str(error):  # the store failed; the shard may be whole
             raise storage.unreachable(uri, error) from error

@@ -28,10 +28,11 @@ def storage_check(workdir: str) -> Check:
         uri, data = storage.join(folder, name), os.urandom(64)
         started = time.monotonic()
         try:
-            storage.write_bytes(uri, data)
-            same, listed = storage.read_bytes(uri) == data, uri in storage.list_files(folder)
-            storage.delete_file(uri)
-            gone = not storage.exists(uri)
+            with storage.tried_once():
+                storage.write_bytes(uri, data)
+                same, listed = storage.read_bytes(uri) == data, uri in storage.list_files(folder)
+                storage.delete_file(uri)
+                gone = not storage.exists(uri)
         finally:
             _remove_empty(fresh)
     except (AnyReIDError, OSError) as error:
