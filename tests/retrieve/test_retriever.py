@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from reid.gallery.store import Gallery
 from reid.modality import Modality
 from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
 from reid.retrieve.retriever import Retriever
-from reid.runs.run import Run
+from reid.runs.run import Run, load_run
 from tests.support.retrieval.filled_galleries import fill, made_calibration, make_run, picture, retriever_of
 
 RGB, NIR, TIR, SKETCH, TEXT = Modality
@@ -72,6 +73,44 @@ def test_asked_subset_leaves_out_items_that_lack_it_and_says_so(searchable: Retr
     assert result.hits[0].id == "item-2"
     assert {h.id for h in result.hits} == {"item-0", "item-2", "item-4", "item-6"}
     assert result.warnings == ("4 of 8 items have no rgb+nir and were not searched.",)
+
+
+def test_a_text_beyond_the_context_tells_how_much_of_it_was_read(searchable: Retriever) -> None:
+    result = searchable.search({TEXT: "a red coat and " * 20 + "a yellow umbrella"}, k=2)
+    assert result.warnings == (
+        "text: the first 75 of 83 tokens; the words from "
+        '"and a red coat and a yellow umbrella" on were not read.',
+    )
+    assert searchable.search("a red coat", k=2).warnings == ()
+
+
+def test_deep_pictures_are_read_as_the_runs_training_set_was(any_run: Run, tmp_path: Path) -> None:
+    values = np.full((64, 32), 29_000, np.uint16)
+    values[16:48, 8:24] = 29_400
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, "TIFF")
+    data = stream.getvalue()
+    seen = np.where(values == 29_400, 36, 0).astype(np.uint8)  # 400 of 2,800, of 255
+    shutil.copytree(any_run.uri, tmp_path / "run")
+    file = tmp_path / "run" / "config.json"
+    tree = json.loads(file.read_text())
+    tree["data"]["range"] = {"nir": {"fixed": [29_000, 31_800]}}
+    file.write_text(json.dumps(tree))
+    own = load_run(tmp_path / "run")
+    assert np.allclose(own.embed({"nir": data}), own.embed({"nir": seen}), atol=1e-5)
+    assert np.allclose(own.embed({"nir": data}), own.embed({"nir": Image.fromarray(values)}), atol=1e-5)
+    stretched = np.where(values == 29_400, 255, 0).astype(np.uint8)
+    assert np.allclose(any_run.embed({"nir": data}), any_run.embed({"nir": stretched}), atol=1e-5)
+    assert not np.allclose(own.embed({"nir": data}), any_run.embed({"nir": data}), atol=1e-3)
+
+
+def test_a_query_that_clips_or_hides_is_answered_with_a_note(searchable: Retriever) -> None:
+    spoilt = np.random.default_rng(0).integers(29_000, 29_900, (64, 32)).astype(np.uint16)
+    spoilt[0, 0] = 0
+    stream = io.BytesIO()
+    Image.fromarray(spoilt).save(stream, "PNG")
+    (warning,) = searchable.search({NIR: stream.getvalue()}, k=2, gallery_subset="rgb").warnings
+    assert warning.startswith("nir: a few values from 0 to 29899 lie far outside all others")
 
 
 def test_many_queries_answer_as_one_by_one(searchable: Retriever) -> None:

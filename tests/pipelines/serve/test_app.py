@@ -21,7 +21,7 @@ from reid.errors import ServiceError
 from reid.gallery.store import Gallery
 from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
 from reid.retrieve.retriever import Retriever
-from tests.support.retrieval.api_clients import client_of, refusal
+from tests.support.retrieval.api_clients import BEARER, client_of, refusal
 from tests.support.retrieval.filled_galleries import (
     RGB,
     fill,
@@ -140,6 +140,7 @@ def test_too_many_pixels_are_refused_by_the_header(client: TestClient) -> None:
         (picture(1)[:300], "not a complete picture"),
         (b"not an image at all", "text, which is not taken"),
         (b"", "empty file"),
+        (picture(1, (128, 256))[:-200] + b"\xff\xd9", "a part of the JPEG is lost"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "a PostScript file, which is not taken"),
     ],
 )
@@ -147,6 +148,53 @@ def test_broken_picture_is_422_naming_the_field(client: TestClient, content: byt
     body = refusal(client.post("/v1/search", files={"rgb": ("a.jpg", content)}), 422)
     assert body["field"] == "rgb"
     assert message in body["error"]
+
+
+@pytest.mark.parametrize("kind", ["GIF", "AVIF", "WEBP", "TIFF"])
+def test_what_a_build_takes_is_taken(client: TestClient, kind: str) -> None:
+    response = client.post("/v1/search", files={"rgb": (f"a.{kind.lower()}", picture(1, kind=kind))})
+    assert response.status_code == 200, response.text
+    assert response.json()["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(900), "a HEIC photo of a phone"),
+        (picture(1, kind="JPEG2000"), "a JPEG 2000 picture"),
+        (b"%PDF-1.7\n" + bytes(range(128, 200)), "a PDF"),
+    ],
+)
+def test_a_known_format_that_is_not_taken_is_named_with_a_remedy(
+    client: TestClient, content: bytes, name: str
+) -> None:
+    body = refusal(client.post("/v1/search", files={"rgb": ("photo.jpg", content)}), 422)
+    assert (body["field"], body["error"]) == ("rgb", f"rgb: {name}, which is not taken.")
+    assert body["remedy"].startswith("Save it as JPEG or PNG first. Formats: JPEG, PNG, WEBP")
+
+
+def test_what_was_done_to_a_picture_or_text_is_in_the_answers_warnings(
+    client: TestClient, token: None, retriever: Retriever
+) -> None:
+    hidden = Image.open(io.BytesIO(picture(1))).convert("RGB")
+    hidden.putalpha(0)
+    stream = io.BytesIO()
+    hidden.save(stream, "PNG")
+    frames = [Image.open(io.BytesIO(picture(n))) for n in range(2)]
+    moving = io.BytesIO()
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    files = {"rgb": ("a.png", stream.getvalue()), "nir": ("a.gif", moving.getvalue())}
+    told = [
+        "rgb: its alpha hides it (largest value 0 of 255); the colours under it are shown.",
+        "nir: it holds 2 pictures; the first one is taken.",
+    ]
+    assert client.post("/v1/search", files=files).json()["warnings"][:2] == told
+    with client_of(retriever) as allowed:
+        long = {"text": "a red coat and " * 30}
+        (warning, *_) = allowed.post("/v1/search", data=long).json()["warnings"]
+        assert warning.startswith("text: the first 75 of 120 tokens; the words from ")
+        put = allowed.put("/v1/gallery/mine", files=files, headers=BEARER).json()
+        assert put["warnings"] == told
 
 
 @pytest.mark.parametrize("value", ["0", "101", "-1", "ten", "1.5", "9" * 30, "²"])
