@@ -31,6 +31,7 @@ from reid.dataset.report.summary import refreshed, refreshed_line, throughput, t
 from reid.dataset.shard_plan import ShardPlan, plan_shards
 from reid.dataset.shard_task import ShardTask
 from reid.dataset.stages.running import Runner
+from reid.errors import DataError
 from reid.errors import ConfigError
 from reid.storage.latest import name_latest
 
@@ -108,7 +109,12 @@ def build(
             made.append(shard)
             progress.add(shard.rows + len(shard.quarantined))
     shards = [finished[plan.key] for plan in plans]
-    manifest, warnings = publish_build(config, root, planned.recipe, plans, shards)
+    try:
+        manifest, warnings = publish_build(config, root, planned.recipe, plans, shards)
+    except DataError:
+        for note in planned.notes:  # they may say why so many rows are bad
+            out(f"note: {note}")
+        raise
     cleaned: list[str] = []
     if config.build.clean != "never":
         needed = {plan.key for plan in plans} | {shard.key for shard in manifest.shards}
