@@ -31,8 +31,7 @@ from reid.dataset.report.summary import refreshed, refreshed_line, throughput, t
 from reid.dataset.shard_plan import ShardPlan, plan_shards
 from reid.dataset.shard_task import ShardTask
 from reid.dataset.stages.running import Runner
-from reid.errors import DataError
-from reid.errors import ConfigError
+from reid.errors import ConfigError, DataError
 from reid.storage.latest import name_latest
 
 
