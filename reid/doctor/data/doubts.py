@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,8 +18,10 @@ from reid.data.shards.schema import SPLITS
 from reid.doctor.finding import Finding
 from reid.modality import Modality
 
-_CAMERA = re.compile(r"(?:c|cam|camera|kamera|cctv|view|ch|channel)[-_ ]?(?:\d{1,4}|[a-z])", re.IGNORECASE)
-_BANDS = {"mwir": "tir", "swir": "nir", "uv": None, "depth": None, "lidar": None, "event": None}
+_CAMERA = re.compile(r"(?:cam|camera|kamera|cctv)[-_ ]?(?:\d{1,4}|[a-z])", re.IGNORECASE)
+_MAYBE_CAMERA = re.compile(r"(?:c|ch|channel|v|view)[-_ ]?\d{1,3}", re.IGNORECASE)
+"""C12 may be a car."""
+_BANDS = {"mwir": "tir", "swir": "nir", "uv": None, "depth": None, "lidar": None}
 """What captures besides our modalities, and the one that is nearest, if any."""
 _GROUPS = 10
 """Groups of identities are fewer than this, and hold at least `_PER_GROUP` on average."""
@@ -110,16 +112,24 @@ class _Tree:
         """The pattern by which names begin with an identity."""
         return names_of_pictures(self.files)
 
+    @cached_property
+    def begun(self) -> dict[str, set[str]]:
+        """The identities that names seem to tell -> the folders that hold one of the name."""
+        where: dict[str, set[str]] = defaultdict(set)
+        for file, row in zip(self.files, self.rows, strict=True):
+            if self.names and (match := re.search(self.names.identity, file)):
+                where[match[1]].add(row[0])
+        return where
+
     @property
     def names_shared(self) -> float:
         """Of the identities that names seem to tell, how many lie in several of the folders."""
-        if self.names is None:
-            return 0.0
-        where: dict[str, set[str]] = defaultdict(set)
-        for file, row in zip(self.files, self.rows, strict=True):
-            if match := re.search(self.names.identity, file):
-                where[match[1]].add(row[0])
-        return sum(len(tops) >= _SEEN_TWICE for tops in where.values()) / len(where)
+        return sum(len(tops) >= _SEEN_TWICE for tops in self.begun.values()) / max(1, len(self.begun))
+
+    @property
+    def within(self) -> int:
+        """How many names there are in the folders: of inner folders, or beginnings of files."""
+        return len(self.inner) or len(self.begun)
 
 
 @dataclass(frozen=True)
@@ -173,14 +183,15 @@ def _cameras(tree: _Tree) -> Finding | None:
     """cam0/0001_2.jpg beside cam1/0001_7.jpg, or cam0/0001/2.jpg beside cam1/0001/7.jpg."""
     if len(tree.tops) < 2:
         return None
-    named = _look_like_cameras(tree.tops)
+    sure = _look_like_cameras(tree.tops)
+    named = sure or (_look_like_cameras(tree.tops, _MAYBE_CAMERA) and tree.within > len(tree.tops))
     shared = sum(len(tops) >= _SEEN_TWICE for tops in tree.inner.values()) / max(1, len(tree.inner))
-    if tree.is_deep and named and shared >= _SHARED:
+    if tree.is_deep and named and shared >= _SHARED and not _look_like_cameras(tree.inner):
         other = _Reading("each holds folders of the same names", tree.by_inner_folder)
     elif tree.names and tree.names_shared >= _SHARED and (named or _names_outnumber(tree)):
         setting = f"data.reader.identity_pattern='{tree.names.identity}'"
         other = _Reading("the pictures in them have names that begin alike", setting)
-    elif named:
+    elif sure:
         other = _Reading("", "data.reader.identity_pattern, e.g. '([^/_]+)_[^/]*$' for 0007_1.jpg, and")
     else:
         return None
@@ -198,11 +209,10 @@ def _cameras(tree: _Tree) -> Finding | None:
 
 def _names_outnumber(tree: _Tree) -> bool:
     """Few folders, and many beginnings of names that most of them share."""
-    if tree.names is None or len(tree.tops) > _GROUPS or tree.inner:
+    if len(tree.tops) > _GROUPS or tree.inner:
         return False
-    found = Counter(m[1] for file in tree.files if (m := re.search(tree.names.identity, file)))
-    dates = all(re.fullmatch(r"(19|20)\d{6}", word) for word in found)
-    return len(found) >= 3 * len(tree.tops) and not dates
+    dates = all(re.fullmatch(r"(19|20)\d{6}", word) for word in tree.begun)
+    return len(tree.begun) >= 3 * len(tree.tops) and not dates
 
 
 def _groups(tree: _Tree) -> Finding | None:
@@ -289,8 +299,8 @@ def _bands(tree: _Tree) -> Finding | None:
     )
 
 
-def _look_like_cameras(names: Sequence[str] | dict[str, set[str]]) -> bool:
-    return len(names) > 1 and all(_CAMERA.fullmatch(name) for name in names)
+def _look_like_cameras(names: Collection[str], pattern: re.Pattern[str] = _CAMERA) -> bool:
+    return len(names) > 1 and all(pattern.fullmatch(name) for name in names)
 
 
 def _some(names: Sequence[str]) -> str:

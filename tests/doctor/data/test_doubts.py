@@ -97,6 +97,12 @@ SOUND = {
     "modalities below identities": [f"{p}/{m}/{s}.jpg" for p in PEOPLE for m in ("vis", "th") for s in "ab"],
     "prefixes of modalities": [f"{p}/{m}_{s}.jpg" for p in PEOPLE for m in ("VIS", "LWIR") for s in "ab"],
     "roles": [f"{r}/{p}/{r}.jpg" for p in PEOPLE for r in ("query", "gallery")],
+    "cars called C1 and C2 by cameras": [
+        f"C{n}/cam{c}/{s}.jpg" for n in range(8) for c in (1, 2) for s in "ab"
+    ],
+    "cars called C1 and C2, by days": [
+        f"C{n}/day{d}_{s}.jpg" for n in range(8) for d in (1, 2) for s in "ab"
+    ],
     "an identity called camera": [f"{p}/{s}.jpg" for p in (*PEOPLE, "cam1") for s in range(2)],
 }
 
