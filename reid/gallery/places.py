@@ -16,6 +16,9 @@ def find_gallery(uri: str, model_fingerprint: str | None = None) -> str:
     Below it, it is the only one of the model, where a model is given; else the one that LATEST names; else
     the only one. Where nothing is there it is `uri`, so that opening it tells so. Raises GalleryError when
     several are meant, or when those below are all of other models.
+
+    >>> find_gallery("runs/gallery")
+    '.../runs/gallery/mine-...'
     """
     root = storage.absolute(uri)
     if storage.exists(storage.join(root, NOTE)):
@@ -38,6 +41,9 @@ def place_for_gallery(uri: str, name: str, model_fingerprint: str) -> str:
     """Where the gallery of a model is made or brought up to date, when `uri` was given for it.
 
     That is `uri` itself, or, where it is a folder of galleries, the model's own there: `name` if it has none.
+
+    >>> place_for_gallery("runs/gallery", "another", "0123456789ab")
+    '.../runs/gallery/another'
     """
     root = storage.absolute(uri)
     if storage.exists(storage.join(root, NOTE)) or not (below := folders_with(root, NOTE)):

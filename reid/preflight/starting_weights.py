@@ -23,6 +23,8 @@ def check_starting_weights(config: Config, model: ReIDModel) -> None:
     machines that train: they may have them.
 
     Raises WeightsError and TrainingError as training does.
+
+    >>> check_starting_weights(run.config, run.model)  # random: nothing to open
     """
     start, spec = config.train.init_from, getattr(config.model, "weights", None)
     if start:

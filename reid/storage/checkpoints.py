@@ -56,6 +56,10 @@ def read_exact(uri: str, data: bytes | None = None) -> State:
     """The tensors of a file that this program wrote: every name as it stands.
 
     `data` are its bytes, if they are at hand. Raises as `read_state`.
+
+    >>> torch.save({"model.weight": torch.ones(2)}, "exact.pt")
+    >>> list(read_exact("exact.pt")), list(read_state("exact.pt"))
+    (['model.weight'], ['weight'])
     """
     return _check_finite(_find_state(read_tree(uri, data), uri), uri)
 
@@ -64,6 +68,10 @@ def read_tree(uri: str, data: bytes | None = None) -> Any:
     """What is in a file of weights or of a training state; `data` are its bytes, if they are at hand.
 
     Raises WeightsError for a file that is something else, StorageError for a missing one.
+
+    >>> torch.save({"epoch": 3}, "state.pt")
+    >>> read_tree("state.pt")
+    {'epoch': 3}
     """
     data = read_bytes(uri) if data is None else data
     if why := why_no_weights(data):

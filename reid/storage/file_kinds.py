@@ -26,7 +26,11 @@ _OTHER = "Save the model's `state_dict()` with PyTorch as .safetensors or .pt."
 
 
 def is_safetensors(data: bytes) -> bool:
-    """Whether a file begins as .safetensors does: the length of a JSON header, and the header."""
+    """Whether a file begins as .safetensors does: the length of a JSON header, and the header.
+
+    >>> is_safetensors(bytes([2, 0, 0, 0, 0, 0, 0, 0]) + b"{}"), is_safetensors(b"PK")
+    (True, False)
+    """
     return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= _LARGEST_HEADER
 
 

@@ -24,6 +24,9 @@ def latest(uri: str, mark: str, what: str, error: type[AnyReIDError]) -> str:
 
     Returns:
         The folder's absolute uri; that of `uri` when there is nothing, so that opening it tells so.
+
+    >>> latest("runs/train/mine", "run.json", "finished runs", AnyReIDError)
+    '.../runs/train/mine/0001'
     """
     root = absolute(uri)
     if exists(join(root, mark)):
@@ -44,7 +47,11 @@ def latest(uri: str, mark: str, what: str, error: type[AnyReIDError]) -> str:
 
 
 def folders_with(uri: str, mark: str) -> list[str]:
-    """Uris of the folders right below `uri` that hold the file `mark`; none where folders are too many."""
+    """Uris of the folders right below `uri` that hold the file `mark`; none where folders are too many.
+
+    >>> [folder.rpartition("/")[2] for folder in folders_with("runs/train/mine", "run.json")]
+    ['0001']
+    """
     try:
         below = list_folders(uri)
     except StorageError:  # a file, where a folder was asked for
@@ -53,7 +60,11 @@ def folders_with(uri: str, mark: str) -> list[str]:
 
 
 def pointer(uri: str) -> str:
-    """The name that LATEST in a folder holds; "" without one."""
+    """The name that LATEST in a folder holds; "" without one.
+
+    >>> pointer("runs/train/mine"), pointer("runs")
+    ('0001', '')
+    """
     place = join(uri, LATEST)
     name = read_bytes(place).decode(errors="replace").strip() if exists(place) else ""
     return "" if "/" in name or name in {".", ".."} else name

@@ -17,6 +17,9 @@ def find_run(uri: str) -> str:
     """The run folder that a uri stands for: itself, or the newest of a folder of runs.
 
     Where there is none it is `uri`. Raises WeightsError when several are there and LATEST names none.
+
+    >>> find_run("runs/train/mine")
+    '.../runs/train/mine/0001'
     """
     return latest(uri, RUN_FILE, "finished runs", WeightsError)
 
@@ -57,6 +60,9 @@ def pinned_weights(uri: str) -> str:
     """Where the weights of `train.init_from` are now: a file, or the run that a folder of runs stands for.
 
     Raises WeightsError when there is no such file or no finished run.
+
+    >>> pinned_weights("runs/train/mine")
+    '.../runs/train/mine/0001'
     """
     if not uri.endswith(FILES):
         return RunFiles.find(uri).uri
@@ -66,5 +72,9 @@ def pinned_weights(uri: str) -> str:
 
 
 def read_weights(uri: str) -> State:
-    """The weights of a file, of a run, or of the newest of a folder of runs. Raises as `read_state`."""
+    """The weights of a file, of a run, or of the newest of a folder of runs. Raises as `read_state`.
+
+    >>> read_weights("runs/train/mine")["image_tower.visual.proj"].shape
+    torch.Size([32, 16])
+    """
     return read_state(absolute(uri)) if uri.endswith(FILES) else RunFiles.find(uri).weights()

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from reid.errors import DataError, GalleryError
+from reid.storage.files import write_bytes
 from reid.storage.latest import LATEST, folders_with, latest, name_latest
+from reid.storage.uris import join
 
 MARK = "done.json"
 
@@ -92,3 +94,14 @@ def test_a_name_that_is_right_already_is_not_written_again(tmp_path: Path) -> No
     before = (tmp_path / LATEST).stat().st_mtime_ns
     name_latest(a)
     assert (tmp_path / LATEST).stat().st_mtime_ns == before
+
+
+def test_folders_of_a_bucket_stand_for_one_of_them_too(bucket: str) -> None:
+    parent = join(bucket, "sets")
+    for name in ("a", "b"):
+        write_bytes(join(parent, name, MARK), b"{}")
+    with pytest.raises(DataError, match=r"holds 2 things.*a, b\."):
+        find(parent)
+    name_latest(join(parent, "b"))
+    assert find(parent) == find(f"{parent}/") == join(parent, "b")
+    assert find(join(parent, "a")) == join(parent, "a")
