@@ -215,3 +215,24 @@ def test_of_a_folder_of_galleries_the_run_s_own_is_meant(tmp_path: Path) -> None
     shutil.rmtree(world.retriever.gallery.uri)
     with pytest.raises(GalleryError, match=r"none of its galleries is of model .*foreign \(model another\)"):
         reid.Retriever.open(world.run, parent)
+
+
+def test_what_was_indexed_last_is_the_newest_gallery(tmp_path: Path, call: Call) -> None:
+    parents = project(tmp_path)
+    Gallery.create(str(parents.galleries / "older"), 4, ["rgb"], "another", "elsewhere")
+    assert call(index, *given(parents, "--config CONFIG run=RUNS/0001")).code == 0
+    assert (parents.galleries / LATEST).read_text() == Path(parents.world.retriever.gallery.uri).name
+    assert Gallery.open(str(parents.galleries)).uri == parents.world.retriever.gallery.uri
+
+
+def test_a_run_without_a_gallery_gets_one_beside_the_others(tmp_path: Path, call: Call) -> None:
+    parents = project(tmp_path)
+    others = tmp_path / "galleries"
+    Gallery.create(str(others / "older"), 4, ["rgb"], "another", "elsewhere")
+    words = f"--config CONFIG run=RUNS index.gallery={others}"
+    outcome = call(index, *given(parents, words))
+    assert outcome.code == 0, outcome.err
+    made = others / f"mine-{parents.world.run.fingerprint}"
+    assert made.is_dir() and not (others / LATEST).exists()
+    outcome = call(search, *given(parents, f"{words} --rgb HERE/a.jpg"))
+    assert outcome.code == 0, outcome.err
