@@ -128,6 +128,8 @@ def test_a_missing_file_is_named() -> None:
         ("data.range.tir=minmax", r"data\.range: tir: 'minmax' is none of percentile, min_max, {fixed:"),
         ("data.range.tir={fixed: [5]}", r"data\.range: tir: fixed takes two numbers, the lower one first"),
         ("data.range.tir={fixed: [9, 2]}", r"data\.range: tir: fixed takes two numbers, the lower one first"),
+        ("data.range.tir={fixed: [0, .inf]}", r"data\.range: tir: {'fixed': \[0, inf\]} is none of"),
+        ("data.range={tir: min_max, TIR: percentile}", r"data\.range: tir is given twice"),
         ("data.range.tir={fixd: [2, 9]}", r"data\.range: tir: {'fixd': \[2, 9\]} is none of"),
         ("data.fourth_band=ir", r"data\.fourth_band: .*'drop' or 'nir'.*'ir'"),
         # Overrides that are not overrides.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
@@ -28,7 +29,7 @@ def _ranges(value: Any) -> Any:
     """A mapping of modalities to checked rules; ValueError says what is wrong with it."""
     if not isinstance(value, dict):
         raise ValueError("give a rule for each modality that needs another, e.g. range: {tir: min_max}")
-    found = {}
+    found: dict[Modality, Any] = {}
     for name, rule in value.items():
         try:
             modality = parse_modality(str(name))
@@ -36,6 +37,8 @@ def _ranges(value: Any) -> Any:
             raise ValueError(str(error)) from None
         if not modality.is_visual:
             raise ValueError(f"{modality.value} is no picture; pictures: {subset_name(VISUAL)}")
+        if modality in found:
+            raise ValueError(f"{modality.value} is given twice")
         found[modality] = _range_rule(modality, rule)
     return found
 
@@ -43,15 +46,16 @@ def _ranges(value: Any) -> Any:
 def _range_rule(modality: Modality, rule: Any) -> Any:
     if isinstance(rule, FixedRange) or rule in ("percentile", "min_max"):
         return rule
-    limits = rule.get("fixed") if isinstance(rule, dict) and set(rule) == {"fixed"} else None
-    numbers = isinstance(limits, list | tuple) and all(
-        isinstance(n, int | float) and not isinstance(n, bool) for n in limits
-    )
-    if not numbers:
+    limits: Any = rule.get("fixed") if isinstance(rule, dict) and set(rule) == {"fixed"} else None
+    if not isinstance(limits, list | tuple) or not all(map(_is_number, limits)):
         raise ValueError(f"{modality.value}: {rule!r} is none of percentile, min_max, {{fixed: [low, high]}}")
     if len(limits) != 2 or not limits[0] < limits[1]:
         raise ValueError(f"{modality.value}: fixed takes two numbers, the lower one first, not {limits}")
     return FixedRange(fixed=(limits[0], limits[1]))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 ModelSection = Annotated[SerializeAsAny[Plugin], BeforeValidator(plugin("reid.models", "model"))]

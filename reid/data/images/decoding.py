@@ -68,7 +68,7 @@ def read_picture(
                 )
             if layout.in_planes or layout.fourth or (fourth_band and layout.fourth_or_alpha):
                 return _banded(data, layout, fourth_band)
-        image = PILImage.open(io.BytesIO(data))
+        image: PILImage.Image = PILImage.open(io.BytesIO(data))
         _check_size(image.size, source, max_pixels)
         image.load()
         notes = _first_of(image)

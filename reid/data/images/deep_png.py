@@ -26,4 +26,5 @@ def grey_and_alpha(data: bytes) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.
     header = data[12:_DEPTH] + bytes([8, _RGB_ALPHA]) + data[_KIND + 1 : _CRC]
     relabelled = data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[_CRC + 4 :]
     halves = np.asarray(PILImage.open(io.BytesIO(relabelled))).astype(np.uint16)  # (H, W, 4)
-    return halves[..., 0] << 8 | halves[..., 1], halves[..., 2].astype(np.uint8)
+    grey: npt.NDArray[np.uint16] = (halves[..., 0] << 8 | halves[..., 1]).astype(np.uint16)
+    return grey, halves[..., 2].astype(np.uint8)

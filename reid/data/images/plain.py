@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 from PIL import Image as PILImage
+from PIL.ImageFile import ImageFile
 
 from reid.data.images.tiff import tiff_layout
 from reid.data.images.upright import is_upright
@@ -41,7 +42,7 @@ def is_one_bit_png(data: bytes) -> bool:
     return _png_depth(data) == 1 and is_plain(data) and PILImage.open(io.BytesIO(data)).mode == "1"
 
 
-def _is_deep(data: bytes, image: PILImage.Image) -> bool:
+def _is_deep(data: bytes, image: ImageFile) -> bool:
     """Whether the file has more than 8 bits a channel."""
     kind = image.format
     if kind == "PNG":

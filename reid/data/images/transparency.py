@@ -22,7 +22,7 @@ def on_white(image: PILImage.Image) -> tuple[PILImage.Image, tuple[PictureNote, 
     layers = image.convert("RGBA")
     colours = layers.convert("RGB")
     most = int(np.asarray(layers.getchannel("A")).max(initial=0))
-    if most < _SEEN and any(low != high for low, high in colours.getextrema()):
+    if most < _SEEN and np.ptp(np.asarray(colours), axis=(0, 1)).any():
         text = f"its alpha hides it (largest value {most} of 255); the colours under it are shown"
         return colours, (PictureNote(HIDDEN, text),)
     white = PILImage.new("RGBA", layers.size, "white")

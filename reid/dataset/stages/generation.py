@@ -252,7 +252,15 @@ def _given(sample: Sample, step: Step, made: Generated) -> Sample:
         or not _is_picture(made)
     ):
         raise DataError(f"{name}: what was made is no {step.target.value}: {_description(made)}.")
-    picture = Image(encode_png(made), width=made.shape[1], height=made.shape[0], **origin)
+    picture = Image(
+        encode_png(made),
+        width=made.shape[1],
+        height=made.shape[0],
+        origin=origin["origin"],
+        generator=origin["generator"],
+        params_hash=origin["params_hash"],
+        source_id=origin["source_id"],
+    )
     return replace(sample, images={**sample.images, modality: picture})
 
 
