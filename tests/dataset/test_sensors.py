@@ -11,6 +11,7 @@ from PIL import Image as PILImage
 from reid.config import Config, load
 from reid.config.addresses import shards_uri
 from reid.data.shards.schema import Sample
+from reid.doctor.data.examination import examine
 from reid.modality import Modality
 from tests.support.sets.photos import build_here, rows_of
 from tests.support.sets.tiffs import raw_tiff
@@ -64,6 +65,13 @@ def test_a_stuck_pixel_changes_no_other_and_is_warned_of_once(thermal: Path, tmp
     (warning,) = [w for w in result.warnings if "stuck pixels" in w]
     assert warning.startswith("1 pictures have, in more than 8 bits, values far outside all their others")
     assert "tir: a few values from 29105 to 65535" in warning
+
+
+def test_the_doctor_tells_of_a_built_set_what_the_build_told(thermal: Path, tmp_path: Path) -> None:
+    root = build_here(config(thermal, tmp_path)).shards.root
+    (found,) = [f for f in examine(root).findings if f.code == "range-outliers"]
+    assert found.count == 1 and found.text.startswith("When the set was built, 1 pictures have")
+    assert found.remedy.endswith("then build again")
 
 
 def test_a_fixed_range_keeps_temperatures_apart_and_is_recorded(thermal: Path, tmp_path: Path) -> None:

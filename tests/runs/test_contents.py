@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reid.data.images import open_image
+from reid.data.images import SensorSettings, open_image
 from reid.errors import DataError, StorageError, UnsupportedPairing, UsageError
 from reid.modality import Modality
-from reid.runs.contents import Content, is_file, row_parts
+from reid.runs.contents import Content, encoded_parts, is_file, plain_parts, row_parts
 from reid.runs.run import Run, load_run
+from tests.support.sets.tiffs import raw_tiff
 from tests.support.world import World, make_world, world_config
 
 RGB, NIR, TEXT = Modality.RGB, Modality.NIR, Modality.TEXT
@@ -263,3 +264,24 @@ def test_a_matched_model_compares_what_both_have_and_says_what_it_left_out(
     assert found.notes[0] == "not used: nir of the query"
     with pytest.raises(UnsupportedPairing, match="shares none"):
         run.compare(PIXELS, {"nir": PIXELS})
+
+
+def test_a_fourth_band_is_a_modality_more_where_the_model_takes_it() -> None:
+    bands = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
+    sensors = SensorSettings(fourth_is_nir=True)
+    given = {Modality.RGB: raw_tiff(bands)}
+    parts, notes = plain_parts(given, sensors, [Modality.RGB, Modality.NIR])
+    assert list(parts) == [Modality.RGB, Modality.NIR]
+    assert notes == ["nir: the fourth band of rgb."]
+    shown = parts[Modality.NIR]
+    assert isinstance(shown, bytes) and np.array_equal(np.asarray(open_image(shown, "x")), bands[..., 3])
+    assert list(plain_parts(given, sensors, [Modality.RGB])[0]) == [Modality.RGB]
+
+
+def test_a_picture_that_lost_a_part_is_refused_by_its_files_name(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.effect_noise((64, 64), 90).save(stream, "JPEG")
+    file = tmp_path / "cut.jpg"
+    file.write_bytes(stream.getvalue()[:-600] + b"\xff\xd9")
+    with pytest.raises(DataError, match=r"cut\.jpg: a part of the JPEG is lost"):
+        encoded_parts(file)

@@ -32,7 +32,7 @@ from reid.doctor.data.identities import check_identities
 from reid.doctor.data.layout import recognise
 from reid.doctor.data.lists import check_lists
 from reid.doctor.data.notes import reader_notes
-from reid.doctor.data.pictures import PictureCensus, check_pictures
+from reid.doctor.data.pictures import PictureCensus, check_pictures, noted_when_built
 from reid.doctor.data.recipes import BuildCommand, shard_recipe
 from reid.doctor.data.refusals import chosen_protocol, too_few_to_validate, validation
 from reid.doctor.data.rows import check_rows
@@ -145,6 +145,7 @@ def _examine_shards(root: str, given: Sequence[str], extent: Extent, watch: Prog
     size = sum(s.bytes for s in shards.manifest.shards)
     thorough = extent.everything or (size <= _CHECKSUM_BYTES and not storage.is_remote(root))
     whole, findings = whole_shards(shards, thorough)
+    findings += noted_when_built(shards.manifest)
     source = ShardSource(whole)
     present = canonical(m for e in source.entries for m in e.sample.modalities)
     using = _fitting(shard_recipe(shards.manifest.dataset, root, given, present), given, source)

@@ -13,6 +13,7 @@ from PIL import Image as PILImage
 from reid import storage
 from reid.data.images import PictureNote, open_image
 from reid.data.images.notes import BAND, CLIPPED, FIRST, HIDDEN, OUTLIERS, SUMMARIES
+from reid.data.shards.manifest import Manifest
 from reid.data.shards.schema import Sample
 from reid.doctor.data.source import ExaminedSample
 from reid.doctor.finding import Finding, Level
@@ -213,6 +214,22 @@ def _noted(looks: PictureCensus, entries: Sequence[ExaminedSample]) -> list[Find
         example = f"{entries[entry].name}, {modality.value}: {note.text}"
         found.append(Finding(level, kind, text, example, remedy, len(told)))
     return found
+
+
+def noted_when_built(manifest: Manifest) -> list[Finding]:
+    """The same of a built set, as its manifest counts it: its pictures are stored in 8 bits."""
+    return [
+        Finding(
+            _REMEDIES[kind][0],
+            kind,
+            f"When the set was built, {noted.count} {SUMMARIES[kind]}.",
+            noted.first,
+            f"{_REMEDIES[kind][1]}; then build again",
+            noted.count,
+        )
+        for kind, noted in sorted(manifest.notes.items())
+        if kind in _REMEDIES
+    ]
 
 
 def _some(

@@ -10,6 +10,7 @@ from PIL import Image as PILImage
 
 from reid.data.images import is_plain, open_image, read_picture
 from reid.data.readers.base import to_image
+from tests.support.sets.pngs import png
 from tests.support.sets.shards import file_bytes
 
 RGB = np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8)
@@ -35,6 +36,16 @@ def test_deep_pictures_of_any_format_are_stored_in_eight_bits(data: bytes) -> No
     shown = PILImage.open(io.BytesIO(stored))
     assert shown.mode == "L" and np.array_equal(np.asarray(shown), np.asarray(open_image(data, "x")))
     assert np.ptp(np.asarray(shown)) == 255
+
+
+def test_deep_colours_with_alpha_are_stored_in_eight_bits_on_white() -> None:
+    values = np.full((2, 2, 4), 65_535, ">u2")
+    values[0, 0] = (0x1234, 0x5678, 0x9ABC, 65_535)
+    values[1, 1, 3] = 0
+    data = png(2, 2, 16, 6, b"".join(b"\0" + row.tobytes() for row in values))
+    stored = to_image(data, "x", 100).image
+    assert not is_plain(data) and is_plain(stored)
+    assert np.asarray(open_image(stored, "x"))[[0, 1], [0, 1]].tolist() == [[0x12, 0x56, 0x9A], [255] * 3]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "JPEG2000", "AVIF", "PPM"])
