@@ -6,10 +6,13 @@ from collections.abc import Collection, Sequence
 
 from reid.config import Config
 from reid.data.shards.schema import Sample
-from reid.doctor.finding import Finding
+from reid.doctor.finding import Finding, Level
 from reid.errors import AnyReIDError
 from reid.evaluate.protocols.items import SampleLabels
 from reid.preflight import ListedData, Verb, preflight
+
+_BESIDE: tuple[Verb, ...] = ("tune", "ablate")
+"""Verbs that a configuration may have from its preset, and that its user need not mean."""
 
 
 def preflight_findings(
@@ -52,7 +55,8 @@ def _findings(config: Config, verb: Verb, samples: Sequence[Sample], where: str)
     except AnyReIDError as error:
         fault, _, remedy = str(error).partition(". ")
         text = f"{fault.rstrip('.')}."
-        return [Finding("error", f"{verb}-refused", text, None, remedy.rstrip(".") or "correct it", 1)]
+        level: Level = "warning" if verb in _BESIDE else "error"
+        return [Finding(level, f"{verb}-refused", text, None, remedy.rstrip(".") or "correct it", 1)]
 
 
 def _note(verb: Verb, line: str) -> Finding:

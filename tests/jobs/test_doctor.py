@@ -86,14 +86,60 @@ def test_a_configuration_can_be_examined_and_names_its_own_build(call: Call, tmp
     given = ("--preset", "baseline/demo", section, "evaluate.protocol=all")
     refused = json.loads(call(doctor, "data", *given, "--json").out)  # two train: none can be held out
     assert not refused["ok"] and "validation-refused" in {f["code"] for f in refused["findings"]}
-    given = (*given, "train.val.fraction=0")
+    given = (*given, "train.val.fraction=0", "train.batch.identities=2", "data.modalities=rgb+nir")
+    given = (*given, "evaluate.gallery=rgb", "evaluate.subsets=null", "index.subsets=[rgb]")
     told = json.loads(call(doctor, "data", *given, "--json").out)
     assert told["ok"] and told["protocol"] == "all"
     assert told["next"] == shlex.join(["python", "-m", "jobs.build", *given])
 
 
+def test_every_file_of_a_finding_is_listed_on_demand(call: Call, tmp_path: Path) -> None:
+    world = healthy(tmp_path / "own")
+    for pid in (1, 2, 11):
+        for camera in (0, 1):
+            world.file(pid, camera).write_bytes(f"no picture of {pid} by {camera}".encode())
+    root = world.write()
+    shown = call(doctor, "data", root).out
+    assert shown.count("file: ") == 5 and "… 6 files in all; --files N lists more" in shown
+    assert call(doctor, "data", root, "--files", "9").out.count("file: ") == 6
+    (found,) = json.loads(call(doctor, "data", root, "--json").out)["findings"]
+    assert found["files_total"] == 6 and str(world.file(1, 0)) in found["files"]
+
+
+def test_a_configuration_is_written_with_its_commands_and_not_replaced(call: Call, tmp_path: Path) -> None:
+    root, file = healthy(tmp_path / "own").write(), tmp_path / "mine.yaml"
+    outcome = call(doctor, "data", root, "--write", str(file))
+    assert outcome.code == 0, outcome.err
+    assert f"{file} is written" in outcome.out
+    assert f"  python -m jobs.build --config {file}" in outcome.out.splitlines()
+    assert "# this table lists the files and their identities" in file.read_text()
+    file.write_text("mine")
+    refused = call(doctor, "data", root, "--write", str(file))
+    assert refused.code == 2 and "--force" in refused.err and file.read_text() == "mine"
+    assert call(doctor, "data", root, "--write", str(file), "--force").code == 0
+    again = call(doctor, "--config", str(file))
+    assert again.code == 0 and "errors: 0" in again.out
+
+
+def test_what_a_verb_would_refuse_is_told_of_a_configuration(call: Call, tmp_path: Path) -> None:
+    root, file = healthy(tmp_path / "own").write(), tmp_path / "mine.yaml"
+    assert call(doctor, "data", root, "--write", str(file)).code == 0
+    outcome = call(doctor, "--config", str(file), "data.modalities=rgb+tir", "--json")
+    told = {f["code"]: f for f in json.loads(outcome.out)["findings"]}
+    assert outcome.code == 1 and "no training row" in told["train-refused"]["text"]
+    assert "build.generate" in told["train-refused"]["remedy"]
+
+
+def test_a_plain_file_is_told_as_what_it_is(call: Call, tmp_path: Path) -> None:
+    photo = healthy(tmp_path / "own").file(1, 0)
+    for more in ((), ("--write", str(tmp_path / "mine.yaml"))):
+        outcome = call(doctor, "data", str(photo), *more)
+        assert outcome.code == 1 and "is one picture (PNG, 32x64)" in outcome.out
+    assert not (tmp_path / "mine.yaml").exists()
+
+
 def test_rendered_data_can_be_examined(call: Call) -> None:
-    few = ("data.reader.train_identities=4", "data.reader.test_identities=2")
+    few = ("data.reader.train_identities=4", "data.reader.test_identities=2", "train.batch.identities=2")
     told = json.loads(call(doctor, "data", "--preset", "baseline/demo", *few, "--json").out)
     assert told["ok"] and told["layout"] == "synthetic"
     assert told["counts"]["test"]["all"]["images"] == {"rgb": 16, "nir": 16, "tir": 16}
@@ -107,6 +153,8 @@ def test_rendered_data_can_be_examined(call: Call) -> None:
         (("env", "x=1"), ("takes options only",)),
         (("data", "--preset", "baseline/demo", "--reader", "folder"), ("--reader",)),
         (("data", "/", "--reader", "foldr"), ("--reader", "'folder'")),
+        ((), ("data, env, ray", "--config")),
+        (("data", "--preset", "baseline/demo", "--write", "a.yaml"), ("--write: give a PATH",)),
     ],
 )
 def test_wrong_usage_exits_2(call: Call, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from reid.data.images import SensorSettings
 from reid.data.readers.base import open_reader
 from reid.data.readers.shared.folders import expand, file_name, visible
 from reid.data.shards.places import find_set, is_set
-from reid.data.shards.schema import Sample
+from reid.data.shards.schema import Caption, Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.doctor.data.captions import check_captions
 from reid.doctor.data.counts import Counts, count
@@ -137,7 +137,10 @@ def examine_config(
 
 def usable_samples(source: ExaminedSource) -> list[Sample]:
     """What a build would keep, as it is listed."""
-    return [source.entries[i].sample for i in check_rows(source.entries)[0]]
+    samples = [source.entries[i].sample for i in check_rows(source.entries)[0]]
+    if isinstance(source, ReaderSource) and source.captions_unlisted:
+        return [replace(sample, captions=(Caption("rendered"),)) for sample in samples]
+    return samples
 
 
 def _examine_shards(root: str, given: Sequence[str], extent: Extent, watch: ProgressBar) -> Report:

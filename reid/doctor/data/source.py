@@ -67,6 +67,8 @@ class ReaderSource(ExaminedSource):
 
     def __init__(self, reader: Reader, records: Sequence[Record], max_pixels: int) -> None:
         self.reader, self.records, self.max_pixels = reader, records, max_pixels
+        self.captions_unlisted = False
+        """Every capture will have a caption that the records do not name."""
         self.entries = [entry_of(r) for r in self._listed_records()]
 
     def _listed_records(self) -> Sequence[Record]:
@@ -75,6 +77,7 @@ class ReaderSource(ExaminedSource):
             return self.records
         first = read_sample(self.reader, self.records[0], self.max_pixels)
         there = dict.fromkeys(first.images, "") if isinstance(first, Sample) else {}
+        self.captions_unlisted = isinstance(first, Sample) and bool(first.captions)
         return [replace(r, images=there) for r in self.records]
 
     def load(self, wanted: Sequence[int]) -> Iterator[tuple[int, Sample | str]]:
