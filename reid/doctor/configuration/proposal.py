@@ -9,7 +9,7 @@ from pathlib import Path
 from reid import storage
 from reid.config import Config
 from reid.data.readers.shared.folders import expand
-from reid.data.shards.manifest import MANIFEST
+from reid.data.shards.places import find_set, is_set
 from reid.data.shards.shard_set import ShardSet
 from reid.doctor.configuration.commands import commands
 from reid.doctor.configuration.reader_settings import ReadData, choose_reader_settings
@@ -17,8 +17,11 @@ from reid.doctor.configuration.setting import Setting
 from reid.doctor.configuration.suggestion import Suggestion, suggest
 from reid.doctor.configuration.training_settings import Size
 from reid.doctor.configuration.yaml_text import yaml_text
+from reid.doctor.data.doubts import layout_doubts
 from reid.doctor.data.examination import SHARD_SET, Extent, Report, examine_source, refused_layout
 from reid.doctor.data.layout import recognise
+from reid.doctor.data.lists import check_lists
+from reid.doctor.data.notes import reader_notes
 from reid.doctor.data.recipes import shard_recipe
 from reid.doctor.data.rows import check_rows
 from reid.doctor.data.source import ExaminedSample, ExaminedSource, ReaderSource, ShardSource, whole_shards
@@ -74,7 +77,8 @@ def propose(
     root, extent = expand(path, "PATH"), extent or Extent()
     if refused := refused_layout(path, root):
         return Proposal(refused)
-    if reader is None and storage.exists(storage.join(root, MANIFEST)):
+    if reader is None and is_set(root):
+        root = find_set(root)
         shards, found = whole_shards(ShardSet.open(root), extent.everything)
         source: ExaminedSource = ShardSource(shards)
         present = canonical(m for e in source.entries for m in e.sample.modalities)
@@ -86,7 +90,8 @@ def propose(
         return Proposal(Report(path, None, None, {}, 0, 0, match, None))
     read, why = choose_reader_settings(ReadData(match.config, match.reader, match.records), given)
     source = ReaderSource(read.reader, read.records, read.config.build.max_pixels)
-    return _proposal(path, file, match.name, source, read.config, why, [], given, extent, watch)
+    found = [*reader_notes(read.reader), *check_lists(match), *layout_doubts(read.reader, read.records)]
+    return _proposal(path, file, match.name, source, read.config, why, found, given, extent, watch)
 
 
 def _proposal(

@@ -13,8 +13,9 @@ from typing import Any
 
 from reid import storage
 from reid.config import Config, override
+from reid.data.images import SensorSettings
 from reid.data.readers.base import Reader, Record, open_reader
-from reid.data.readers.folder.config import KNOWN_ROLES
+from reid.data.readers.folder.config import KNOWN_ROLES, spelled_role
 from reid.data.readers.shared.folders import expand, file_name, visible
 from reid.data.readers.shared.sample_tree import CAPTIONS
 from reid.doctor.configuration.setting import Setting
@@ -54,7 +55,7 @@ class ReadData:
         """The data read with more settings; None where the reader refuses them."""
         try:
             config = override(self.config, {s.field: s.value for s in settings})
-            reader = open_reader(config.data.reader, config.data.name)
+            reader = open_reader(config.data.reader, config.data.name, SensorSettings.of(config.data))
             return ReadData(config, reader, reader.records())
         except AnyReIDError:
             return None
@@ -143,8 +144,9 @@ def _one_split(data: ReadData) -> Iterator[_Candidate]:
     root = expand(str(getattr(data.config.data.reader, "path", "")), "data.reader.path")
     folders = {file_name(f).lower() for f in visible(storage.list_folders(root))}
     roles = {role for r in data.usable for role in r.labels.roles or ()}
-    own = {k: r for k, r in KNOWN_ROLES.items() if r.split == split}
-    words = [w for w in own if w in folders] or [w for w in own if w in {split, *roles}]
+    own = [k for k, r in KNOWN_ROLES.items() if r.split == split]
+    named = [f for f in folders if (rule := KNOWN_ROLES.get(f) or spelled_role(f)) and rule.split == split]
+    words = sorted(named) or [w for w in own if w in {split, *roles}]
     value = {**_roles(data.config), **{word: {"split": None} for word in words}}
     why = (
         f"all rows are {split}: here {', '.join(words)} stands for no split, and whole identities are cut "
