@@ -57,7 +57,7 @@ SET_ASIDE = {
     "zero.jpg": (b"", "empty file", "get a whole copy"),
     "bomb.png": (bomb(50_000), "pixels", "shrink it"),
     "text.jpg": (b"this is a letter\nof two lines", "it is text", "leave it out"),
-    "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "heic container", "convert it to PNG or JPEG"),
+    "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC photo", "convert it to PNG or JPEG"),
 }
 
 
