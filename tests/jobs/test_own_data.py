@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,11 @@ def test_the_whole_path_to_the_letter(cameras: int, tmp_path: Path) -> None:
     assert first["pid"] == 101  # the photo's own identity, of the test split
 
 
-FOLDERS = {"without cameras": identities, "one split": one_split, "photos and sentences": described}
+FOLDERS: dict[str, Callable[[Path], Path]] = {
+    "without cameras": identities,
+    "one split": one_split,
+    "photos and sentences": described,
+}
 
 
 @pytest.mark.slow
