@@ -47,7 +47,7 @@ class Finding:
         shown = [f"{self.level}: {self.text} [{self.code}]"]
         if self.example:
             shown.append(_indented("for example: ", self.example))
-        if len(self.files) > 1 or (self.files and self.files[0] not in (self.example or "")):
+        if len(self.files) > 1 or (self.files and self.files[0] not in f"{self.example} {self.text}"):
             shown += [_indented("file: ", file) for file in self.files[:most]]
             if len(self.files) > most:
                 shown.append(_indented("", f"… {len(self.files)} files in all; --files N lists more"))
