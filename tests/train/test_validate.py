@@ -41,6 +41,8 @@ def test_validation_measures_held_out_identities_and_the_best_weights_are_kept(
     best = max(value for value, _ in seen)
     first_best = next(state for value, state in seen if value == best)
     assert run.info["selection"] == "best val/mAP"
+    assert run.info["validation_identities"] == run.metrics()[-1]["val/identities"] == 2
+    assert run.info["validation_note"].startswith("validation: on 2 identities only")
     assert run.info["best_metric"] == best
     assert same(run.weights(), first_best)
     assert 0 <= best <= 1
