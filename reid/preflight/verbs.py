@@ -42,7 +42,7 @@ def preflight(
     set or a split that is not there.
 
     >>> preflight(config, "train")
-    []
+    ['validation: on 4 identities only; ...']
     """
     make_recipe(config)
     if verb == "build":

@@ -123,7 +123,8 @@ def test_training_needs_a_built_set_and_says_so(tmp_path: Path) -> None:
 def test_ctrl_c_stops_a_training_on_ray_at_once_and_says_how_to_go_on(
     shards: ShardSet, tmp_path: Path
 ) -> None:
-    arguments = command(write_yaml(tmp_path), f"data.shards={shards.root}", "train.epochs=200")
+    on_ray = ("train.epochs=200", "train.workers=1")
+    arguments = command(write_yaml(tmp_path), f"data.shards={shards.root}", *on_ray)
     said: list[str] = []
     code, after = interrupt_after("train: epoch 2/200", arguments, said)
     assert code == 130, after

@@ -68,7 +68,9 @@ def batch_notes(config: BatchConfig, identities: Iterable[Counts], modalities: S
     Returns:
         Lines for the user.
 
-    >>> batch_notes(BatchConfig(identities=2, instances=2), [{(Modality.RGB,): 1}], (Modality.RGB,))
+    >>> from reid.modality import parse_subset
+    >>> rgb = parse_subset("rgb")
+    >>> batch_notes(BatchConfig(identities=2, instances=2), [{rgb: 1}], rgb)
     ['all 1 training identities have one capture only: ...']
     """
     notes = []
