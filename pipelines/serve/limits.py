@@ -225,11 +225,12 @@ def check_images(
 ) -> list[str]:
     """Check format and pixel count by the header, then that each picture decodes and is whole.
 
-    Returns what a client should know of its pictures, whatever the run's settings of sensors. Raises ApiError
-    naming the field: 413 for too many pixels, 422 for anything else.
+    Returns what a client should know of its pictures, whatever the run's settings of sensors, and where its
+    text is cut. Raises ApiError naming the field: 413 for too many pixels, 422 for anything else.
     """
     from PIL import Image as PILImage
 
+    from reid.data.batches.tokens import unread
     from reid.data.images import check_whole, foreign_name, read_picture
     from reid.data.images.notes import OF_RANGES
 
@@ -237,6 +238,7 @@ def check_images(
     notes = []
     for name, content in named.items():
         if not isinstance(content, bytes):
+            notes += [f"{name}: {cut}." for cut in [unread(str(content))] if cut]
             continue
         try:
             with PILImage.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
