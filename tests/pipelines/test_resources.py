@@ -173,7 +173,8 @@ def test_embedding_is_refused_where_its_actors_never_fit(
 
 def test_a_search_is_refused_where_no_trial_fits(shards: ShardSet, tmp_path: Path) -> None:
     space = "tune.space={train.optim.lr: {loguniform: [1e-4, 1e-2]}}"
-    config = config_of(tmp_path, f"data.shards={shards.root}", space, "train.cpus_per_worker=4")
+    asked = ("tune.metric=loss", "train.cpus_per_worker=4")
+    config = config_of(tmp_path, f"data.shards={shards.root}", space, *asked)
     refused(lambda: tune_runs(config, silent), "train.cpus_per_worker=4", "1 trial of {CPU: 4}")
 
 

@@ -81,6 +81,7 @@ def test_every_way_to_mix_gives_the_same_sum() -> None:
         assert torch.allclose(way(x, routing, experts), first, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_rows_of_a_system_name_times_memory_and_agreement() -> None:
     rows = {r.name: r for r in system_rows(tiny("mfrnet"), 2, 1, CPU)}
     assert rows["mfrnet eval fp32"].target == 1.1 and rows["mfrnet eval bf16"].target == 2.5
@@ -91,6 +92,7 @@ def test_rows_of_a_system_name_times_memory_and_agreement() -> None:
     assert fp32.ratio == pytest.approx((fp32.reference or 0) / fp32.value)
 
 
+@pytest.mark.slow
 def test_rows_of_mixtures_compare_with_the_loop_and_aim_at_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reid.studies.benchmarks.moe.SIZES", [(24, 3, 8, 4, 1)])
     rows = list(moe_rows(1, CPU))

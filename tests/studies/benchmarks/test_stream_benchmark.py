@@ -36,6 +36,7 @@ def test_the_reference_draws_what_the_stream_draws(shards: ShardSet) -> None:
         assert len({p.sample_id for r in rows for p in r.parts.values()}) == P * K
 
 
+@pytest.mark.slow
 def test_rows_name_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "GROUP_SIZES", (16, 64))
     found = list(stream_rows(1, identities=32, captures=4))
