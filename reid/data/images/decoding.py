@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image as PILImage
-from PIL import UnidentifiedImageError
+from PIL import ImageChops, UnidentifiedImageError
 
 from reid.config import RangeRule, ResizeFilter
 from reid.data.images import tiff
@@ -78,6 +78,8 @@ def read_picture(
             image = PILImage.merge("LA", [PILImage.fromarray(grey), PILImage.fromarray(deep[1])])
             image, notes = upright(image, turn), (*notes, *more)
         shown, more = _eight_bit(upright(image), value_range)
+        if layout is not None and layout.white_is_zero and image.mode.startswith(("I", "F")):
+            shown = ImageChops.invert(shown)  # of 8 bits, Pillow has done it
         return DecodedPicture(shown, (*notes, *more))
     except DataError:
         raise

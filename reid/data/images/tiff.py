@@ -24,7 +24,7 @@ _TILE_OFFSETS, _TILE_BYTES, _EXTRA, _FORMAT = 324, 325, 338, 339
 _KEPT = (_WIDTH, _HEIGHT, _COMPRESSION, 266, 278, 317, 322, 323)
 """What describes one plane as it describes all: sizes, compression, fill order, rows, predictor, tiles."""
 _PER_PLANE = (_STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES)
-_RGB = 2
+_WHITE_IS_ZERO, _RGB = 0, 2
 _SHORT, _LONG = 3, 4
 _ALPHA = 2
 
@@ -45,6 +45,11 @@ class TiffLayout:
     def size(self) -> tuple[int, int]:
         """Width and height."""
         return int(self.tags[_WIDTH]), int(self.tags[_HEIGHT])
+
+    @property
+    def white_is_zero(self) -> bool:
+        """Whether the smallest value is white, as some thermal cameras write grey."""
+        return self.photometric == _WHITE_IS_ZERO
 
     @property
     def fourth(self) -> bool:

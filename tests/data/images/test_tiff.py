@@ -102,3 +102,13 @@ def test_every_compression_of_one_deep_channel_is_read(kind: str) -> None:
 def test_the_limit_of_pixels_holds_before_any_band_is_decoded() -> None:
     with pytest.raises(DataError, match="5x6 exceeds the limit of 29 pixels"):
         open_image(raw_tiff(SIXTEEN[..., :3], planes=True), "x", max_pixels=29)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("deflate", [False, True])
+def test_grey_whose_smallest_value_is_white_is_shown_so_at_every_depth(
+    dtype: type[np.generic], deflate: bool
+) -> None:
+    rising = np.arange(256).reshape(16, 16, 1).astype(dtype)
+    shown = np.asarray(open_image(raw_tiff(rising, photometric=0, deflate=deflate), "x", 1000, "min_max"))
+    assert np.array_equal(shown, 255 - rising[..., 0])
