@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reid.data.readers.folder.config import Config
+from reid.labels import tidy
 from reid.modality import FILE_WORDS, SHORT_FILE_WORDS, Modality
 
 _AFFIXES = (r"(?P<rest>.+)[_.-](?P<word>[^_.-]+)", r"(?P<word>[^_.-]+)[_.-](?P<rest>.+)")
@@ -19,7 +20,7 @@ class NamedPath:
 
     steps: tuple[str, ...]
     word: str = ""
-    """In lower case; empty where the path names no modality."""
+    """As the known words are spelled; empty where the path names no modality."""
     by_folder: bool = False
 
 
@@ -29,7 +30,7 @@ class ModalityWords:
     def __init__(self, config: Config) -> None:
         usual = {w: config.infrared if w in ("ir", "infrared") else m for w, m in FILE_WORDS.items()}
         self.own = {m.value: m for m in Modality}
-        self.configured = {word.lower(): m for word, m in config.modality_names.items()}
+        self.configured = {_plain(word): m for word, m in config.modality_names.items()}
         self.known: dict[str, Modality] = {**self.own, **usual, **self.configured}
         self._visual = {word for word, m in self.known.items() if m.is_visual}
         self._doubtful = SHORT_FILE_WORDS - self.configured.keys()
@@ -40,7 +41,7 @@ class ModalityWords:
 
     def is_modality(self, name: str) -> bool:
         """Whether the name of a folder is that of a visual modality."""
-        return name.lower() in self._visual
+        return _plain(name) in self._visual
 
     def split_all(self, paths: Mapping[str, Sequence[str]]) -> dict[str, NamedPath]:
         """Every path, given with its steps, without the word of its modality.
@@ -77,16 +78,21 @@ class ModalityWords:
         stem = name.rpartition(".")[0]
         found = ""
         for i, folder in enumerate(folders):
-            if folder.lower() in words:
-                found = folder.lower()
+            if _plain(folder) in words:
+                found = _plain(folder)
                 folders = folders[:i] + folders[i + 1 :]
                 break
         by_folder = bool(found)
-        if not found and stem.lower() in words:  # <capture>/nir.png
-            return NamedPath(tuple(folders), stem.lower())
+        if not found and _plain(stem) in words:  # <capture>/nir.png
+            return NamedPath(tuple(folders), _plain(stem))
         for pattern in _AFFIXES:
             match = re.fullmatch(pattern, stem)
-            word = match["word"].lower() if match else ""
+            word = _plain(match["word"]) if match else ""
             if match and word in words and (not found or self.known[found] is self.known[word]):
                 return NamedPath((*folders, match["rest"]), found or word, by_folder)
         return NamedPath((*folders, stem), found, by_folder)
+
+
+def _plain(word: str) -> str:
+    """A word in the spelling in which words are compared."""
+    return tidy(word).casefold()

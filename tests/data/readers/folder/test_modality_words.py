@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,9 @@ def test_the_tno_scenes_need_no_configuration(data_root: Path) -> None:
     assert {tuple(r.images) for r in scenes} == {(RGB, NIR, TIR)}
     assert len(scenes) == 8
     assert "lwir as tir (8 pictures), vis as rgb (8 pictures)" in notes[0]
+
+
+def test_a_word_is_known_in_every_unicode_form(tmp_path: Path) -> None:
+    put(tmp_path, "7/1.png", f"7/{unicodedata.normalize('NFD', 'Wärme')}/1.png", "8/1.png", "8/1_WÄRME.png")
+    records = read(tmp_path, modality_names={"wärme": "tir"})[0]
+    assert [[*record.images] for record in records.values()] == [[RGB, TIR], [RGB, TIR]]
