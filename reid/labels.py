@@ -32,7 +32,8 @@ _SPACES = " \t\r\n\v\f\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2028\u2029\u202f\u205f\u
 )
 _EDGES = _SPACES + _INVISIBLE
 _DIGITS = {0xFF10 + n: str(n) for n in range(10)}
-_WHOLE = re.compile(r"-?[0-9]+(\.0{1,2})?")
+_WHOLE = re.compile(r"(-?[0-9]{1,40})([.,]0{1,2})?")
+"""Longer runs of digits are names; Python refuses to count some of them."""
 _SHOWN = 3
 
 
@@ -69,10 +70,12 @@ def is_nothing(value: Any, unknown: bool = False) -> bool:
 
 
 def whole_number(label: Any) -> int | None:
-    """The whole number that a label spells, also as tables with gaps spell it (7.0); None for another label.
+    """The whole number that a label spells, also as tables with gaps do (7.0 or 7,0); None for another label.
 
-    >>> whole_number("007"), whole_number("7.0"), whole_number(7.0), whole_number("7a"), whole_number(True)
-    (7, 7, 7, None, None)
+    >>> whole_number("007"), whole_number("7.0"), whole_number("7,0"), whole_number(7.0)
+    (7, 7, 7, 7)
+    >>> whole_number("7a"), whole_number("1,000"), whole_number(True)
+    (None, None, None)
     """
     if isinstance(label, bool):
         return None
@@ -81,7 +84,8 @@ def whole_number(label: Any) -> int | None:
     if isinstance(label, int):
         return label
     text = tidy(label) if isinstance(label, str) else ""
-    return int(text.partition(".")[0]) if _WHOLE.fullmatch(text) else None
+    match = _WHOLE.fullmatch(text)
+    return int(match[1]) if match else None
 
 
 def alike(label: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from reid.config import Plugin, Section
 from reid.data.readers.shared.text_files import AUTO
 from reid.data.shards.schema import ROLES, SPLITS
+from reid.labels import tidy
 from reid.modality import Modality, Target
 
 
@@ -69,7 +70,7 @@ def spelled_role(word: str) -> RoleRule | None:
     >>> spelled_role("Training").split, spelled_role("gallery_bbox").roles, spelled_role("train_171")
     ('train', ('gallery',), None)
     """
-    match = _SPELLED.fullmatch(word.strip().lower())
+    match = _SPELLED.fullmatch(tidy(word).casefold())
     return KNOWN_ROLES[_SPLIT_STEMS[match[1]]] if match else None
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from reid.data.readers.folder.parts import FilePart
 from reid.labels import both, is_nothing, tidy, whole_number
+
+_MOST_NOTES = 8
+_SHORTENED = re.compile(r"-?[0-9]([.,][0-9]+[eE]\+?|[eE]\+)[0-9]+")
 
 
 def tidied(parts: Iterable[FilePart]) -> tuple[list[FilePart], list[str]]:
@@ -44,3 +48,23 @@ def numbered(names: Collection[str], digits: int) -> dict[str, int]:
     if len(numbers) == len(names) and all(abs(n) < 10**digits for n in numbers.values()):
         return numbers
     return {name: i for i, name in enumerate(sorted(names))}
+
+
+def doubtful_numbers(identities: Iterable[str], cameras: Iterable[str]) -> list[str]:
+    """Notes on labels that may not be what they seem: numbers that a spreadsheet shortened, cameras below 0.
+
+    >>> doubtful_numbers(["1.23E+11", "7"], ["-1", "2"])
+    ["The identity '1.23E+11' looks like a number that ...", "The camera '-1' is read as a camera; ..."]
+    """
+    notes = [
+        f"The identity {one!r} looks like a number that a spreadsheet shortened, so that several may have "
+        "become one; save the column as text"
+        for one in sorted(identities)
+        if _SHORTENED.fullmatch(one)
+    ]
+    below = [camera for camera in sorted(cameras) if (whole_number(camera) or 0) < 0]
+    notes += [
+        f"The camera {one!r} is read as a camera; leave it out where it stands for an unknown one"
+        for one in below
+    ]
+    return notes[:_MOST_NOTES]

@@ -16,7 +16,7 @@ from reid.data.readers.folder.config import Config
 from reid.data.readers.folder.identity_folders import tree_parts
 from reid.data.readers.folder.manifest import manifest_parts
 from reid.data.readers.folder.name_patterns import names_of_pictures
-from reid.data.readers.folder.naming import numbered, tidied
+from reid.data.readers.folder.naming import doubtful_numbers, numbered, tidied
 from reid.data.readers.folder.parts import LAYOUT, FilePart, FolderSource
 from reid.data.readers.shared.folders import contents
 from reid.data.shards.schema import ROLES, Labels, Sample
@@ -57,7 +57,7 @@ class Reader(base.Reader):
         cameras = numbered(seen_by, _CAMID_DIGITS)
         tested = self._test_identities({p.identity for p in parts if p.identity and not p.split})
         texts = identity_texts(source, identities)
-        for line in [*source.notes, *source.walk.notes(), *merged]:
+        for line in [*source.notes, *source.walk.notes(), *merged, *doubtful_numbers(identities, seen_by)]:
             self.note(line)
         samples: dict[str, list[FilePart]] = defaultdict(list)
         for part in parts:

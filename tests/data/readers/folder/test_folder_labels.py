@@ -193,3 +193,33 @@ def test_delimiter_and_encoding_can_be_set(tmp_path: Path) -> None:
     for field, value in (("delimiter", ";;"), ("delimiter", '"'), ("encoding", "utf-9")):
         with pytest.raises(ValidationError, match=field):
             Config(path="x", **{field: value})
+
+
+def test_numbers_that_a_spreadsheet_shortened_and_cameras_below_zero_are_told(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    listed(tmp_path, "file,pid,camid\na.png,1.23E+11,-1\nb.png,7,2\n")
+    notes = read(tmp_path, manifest="list.csv")[1]
+    assert any("'1.23E+11' looks like a number that a spreadsheet shortened" in note for note in notes)
+    assert any("camera '-1' is read as a camera" in note for note in notes)
+
+
+def test_an_identity_of_thousands_of_digits_is_a_name(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    listed(tmp_path, f"file,pid\na.png,{'9' * 5000}\nb.png,7\n")
+    assert [record.labels.pid for record in read(tmp_path, manifest="list.csv")[0]] == [1, 0]
+
+
+def test_a_number_with_a_decimal_comma_is_the_number(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    listed(tmp_path, "file;pid\na.png;7,0\nb.png;8,0\n")
+    assert [record.labels.pid for record in read(tmp_path, manifest="list.csv")[0]] == [7, 8]
+    listed(tmp_path, "file;pid\na.png;7,0\nb.png;7\n")
+    with pytest.raises(DataError, match="'7' and '7,0' both read as number 7"):
+        read(tmp_path, manifest="list.csv")
+
+
+def test_an_invisible_character_after_a_split_changes_nothing(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    listed(tmp_path, "file,pid,split\na.png,7,Training\u200b\nb.png,8,Testing\u00a0\n")
+    records = read(tmp_path, manifest="list.csv")[0]
+    assert [(r.labels.split, r.problem) for r in records] == [("train", None), ("test", None)]
