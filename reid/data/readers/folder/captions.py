@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from reid.modality import Modality
 def caption_parts(source: FolderSource, parts: list[FilePart]) -> list[FilePart]:
     """Sentences of captions.json, for the captures whose path it names.
 
-    Raises DataError when it names none, or one in a letter case that two captures fit.
+    Raises DataError when it names none, or one in a letter case or without a suffix that two captures fit.
     """
     uri = storage.join(source.root, sample_tree.CAPTIONS)
     if not storage.exists(uri):
@@ -28,7 +29,11 @@ def caption_parts(source: FolderSource, parts: list[FilePart]) -> list[FilePart]
     content = read_json(uri)
     if not isinstance(content, dict):
         raise DataError(f"{uri}: expected {{path: [text, ...]}}, found {type(content).__name__}.")
-    named = {name: [part] for part in parts for name in spellings(part.where)}
+    captures: dict[str, dict[str, FilePart]] = defaultdict(dict)
+    for part in parts:
+        for name in spellings(part.where):
+            captures[name].setdefault(part.sample, part)
+    named = {name: list(fitting.values()) for name, fitting in captures.items()}
     meant, notes = match_keys(content, named, file_name(uri), "picture below imgs")
     if content and not meant:
         first = next(iter(content))
@@ -36,7 +41,10 @@ def caption_parts(source: FolderSource, parts: list[FilePart]) -> list[FilePart]
             f"{uri}: none of its {len(content)} paths is a picture below imgs (first: {first!r})."
         )
     blanks, found = Blanks(), []
-    for path, (part,) in meant.items():
+    for path, (part, *others) in meant.items():
+        if others:  # a.jpg and a.png are two captures
+            pair = both(part.where, others[0].where, " or ")
+            raise DataError(f"{uri}: the key {path!r} may mean {pair}; give it the suffix of the one meant.")
         where = f"{file_name(uri)} {path!r}"
         for one in sentences(content[path], f"{uri}: {path!r}", blanks):
             found.append(replace(part, uri=None, caption=one["text"], where=where, modality=Modality.TEXT))

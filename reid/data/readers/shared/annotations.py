@@ -20,6 +20,7 @@ from pydantic import Field
 from reid import storage
 from reid.config import Section
 from reid.data.readers.base import Note, Record, unheard
+from reid.data.readers.shared.captions import is_writable
 from reid.data.readers.shared.file_index import FileIndex, FoundFile
 from reid.data.readers.shared.folders import contents, expand, file_name
 from reid.data.readers.shared.text_files import read_json
@@ -134,11 +135,7 @@ def _parse(entry: Any, where: str) -> _AnnotatedPicture:
 
 def _text(value: Any) -> str:
     """The stripped text; empty for what is none or a word for nothing, or cannot be written as UTF-8."""
-    if not isinstance(value, str) or is_nothing(value, unknown=True):
-        return ""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
+    if not isinstance(value, str) or is_nothing(value, unknown=True) or not is_writable(value):
         return ""
     return value.strip()
 

@@ -28,4 +28,19 @@ def sentences(value: Any, where: str, blanks: Blanks) -> list[dict[str, Any]]:
     said = [v for v in entries if not blanks.counts("text", v["text"], unknown=True)]
     if not all(isinstance(v["text"], str) for v in said):
         raise DataError(f"{where} has no text, or one that is no text: {value!r}.")
+    if not all(map(is_writable, (v["text"] for v in said))):
+        raise DataError(f"{where} has half a character, which cannot be stored: {value!a}; correct it.")
     return said
+
+
+def is_writable(text: str) -> bool:
+    """Whether a text has a spelling in UTF-8: JSON can spell half of a character, such as "\\ud83d".
+
+    >>> is_writable("café"), is_writable("\\ud83d")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

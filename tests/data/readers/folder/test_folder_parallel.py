@@ -166,3 +166,20 @@ def test_the_tno_scenes_are_captures_of_three_cameras_and_some_photos(data_root:
         "nir": (620, 460),
         "tir": (620, 460),
     }
+
+
+def test_a_key_without_suffix_that_two_pictures_fit_is_refused(tmp_path: Path) -> None:
+    for file in ("imgs/1/a.jpg", "imgs/1/a.png", "imgs-nir/1/a.jpg", "imgs/2/b.jpg", "imgs-nir/2/b.png"):
+        picture(tmp_path / file)
+    (tmp_path / "captions.json").write_text(json.dumps({"2/b": ["a coat"], "1/a.png": ["a hat"]}))
+    assert [r.captions for r in read(tmp_path).values()] == [(), ("a hat",), ("a coat",)]
+    (tmp_path / "captions.json").write_text(json.dumps({"1/a": ["a hat"]}))
+    with pytest.raises(DataError, match=r"key '1/a' may mean '1/a\.jpg' or '1/a\.png'; give it the suffix"):
+        read(tmp_path)
+
+
+def test_half_a_character_in_a_sentence_is_refused_with_its_key(tmp_path: Path) -> None:
+    picture(tmp_path / "imgs/1/a.jpg")
+    (tmp_path / "captions.json").write_text(json.dumps({"1/a.jpg": ["a hat \ud83d"]}))
+    with pytest.raises(DataError, match=r"captions\.json: '1/a\.jpg' has half a character.*\\ud83d"):
+        read(tmp_path)
