@@ -15,6 +15,7 @@ from reid.data.readers.shared.text_files import parse_json, read_json, read_text
 from reid.data.shards.schema import SampleAttribute
 from reid.errors import DataError
 from reid.labels import Blanks
+from reid.modality import Modality
 
 Line = dict[str, Any]
 SampleKey = tuple[str, str, str]
@@ -42,9 +43,14 @@ class Folders:
             return None
         modality = line["_modality"].modality
         folder = sample_tree.FOLDERS.get(modality) if modality else sample_tree.MASKS
-        candidates = (str(path), f"{folder}/{path}", f"{sample_tree.INFRARED}/{path}")
-        tried = [self.index.find(candidate) for candidate in candidates]
-        return next((found for found in tried if found.problem is None), tried[0])
+        candidates = [str(path), f"{folder}/{path}"]
+        if modality in (Modality.NIR, Modality.TIR):
+            candidates.append(f"{sample_tree.INFRARED}/{path}")
+        first = self.index.find(candidates[0])
+        if first.problem is None:
+            return first
+        tried = map(self.index.find, candidates[1:])
+        return next((found for found in tried if found.problem is None), first)
 
 
 def refuse_incomplete(root: str) -> None:

@@ -243,3 +243,12 @@ def test_a_key_that_means_two_samples_is_refused(tmp_path: Path) -> None:
     root = tree(tmp_path, [line("imgs/aB.jpg"), line("imgs/Ab.jpg")], {"ab": "a hat"})
     with pytest.raises(DataError, match=r"captions\.json: the key 'ab' may mean 'aB' or 'Ab'"):
         read(root)
+
+
+def test_infrared_pictures_of_others_stand_for_infrared_lines_alone(tmp_path: Path) -> None:
+    tree(tmp_path, [line("imgs-ir/7/a.jpg")])
+    lines = [line("7/a.jpg", modality) for modality in ("nir", "rgb")]
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    (record,) = read(tmp_path).values()
+    assert list(record.images) == [Modality.NIR]
+    assert "manifest.jsonl line 2 names 7/a.jpg, which is missing" in (record.problem or "")
