@@ -79,8 +79,8 @@ def read_table(uri: str, wanted: Sequence[str], needed: Sequence[str], form: Tab
         if delimiter != ",":
             notes.append(f"{uri} is read with {DELIMITERS[delimiter]} between its columns")
     lines = _lines(uri, text, delimiter, first_line)
-    _, names = next(lines, (first_line, []))
-    header, told = _header(uri, names, wanted, first_line)
+    line, names = _first_row(lines)
+    header, told = _header(uri, names, wanted, line)
     lacking = [name for name in needed if name not in header]
     if lacking:
         between = DELIMITERS.get(delimiter, repr(delimiter))
@@ -116,7 +116,7 @@ def _headers(uri: str, text: str, form: TableFormat) -> Iterator[tuple[str, list
     """The header as each delimiter that is possible makes it."""
     for delimiter in DELIMITERS if form.delimiter == AUTO else [form.delimiter]:
         try:
-            yield delimiter, next(_lines(uri, text, delimiter, 1), (1, []))[1]
+            yield delimiter, _first_row(_lines(uri, text, delimiter, 1))[1]
         except DataError:
             continue
 
@@ -150,6 +150,11 @@ def _lines(uri: str, text: str, delimiter: str, first_line: int) -> Iterator[tup
         if values is None:
             return
         yield before + table.line_num, values
+
+
+def _first_row(lines: Iterator[tuple[int, list[str]]]) -> tuple[int, list[str]]:
+    """The first row that is not blank, with its line; no cells where there is none."""
+    return next(((line, row) for line, row in lines if any(cell.strip() for cell in row)), (1, []))
 
 
 def _header(uri: str, names: Sequence[str], wanted: Sequence[str], line: int) -> tuple[list[str], list[str]]:

@@ -61,8 +61,7 @@ def read_text(uri: str, encoding: str = AUTO, key: str = "") -> TextFile:
         text = data.decode()
     except UnicodeDecodeError:
         return _guessed(data, uri, key)
-    if _BINARY.search(data):
-        raise DataError(f"{uri}: not a text file.")
+    _refuse_binary(data, uri)
     return TextFile(text)
 
 
@@ -102,9 +101,17 @@ def _by_zeros(data: bytes) -> str | None:
     return "utf-16-be" if half and even > 0.6 * half and not odd else None
 
 
+def _refuse_binary(data: bytes, uri: str) -> None:
+    if found := _BINARY.search(data):
+        line = data.count(b"\n", 0, found.start()) + 1
+        raise DataError(
+            f"{uri}: not a text file: line {line} holds the byte {found[0]!r}, which no text has. Save it as "
+            "text in UTF-8, or remove the byte."
+        )
+
+
 def _guessed(data: bytes, uri: str, key: str) -> TextFile:
-    if _BINARY.search(data):
-        raise DataError(f"{uri}: not a text file.")
+    _refuse_binary(data, uri)
     remedy = f"set {key}" if key else "save it as UTF-8"
     if foreign := _FOREIGN.search(data):
         line = data.count(b"\n", 0, foreign.start()) + 1

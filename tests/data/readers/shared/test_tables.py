@@ -116,3 +116,9 @@ def test_a_list_is_recognised_in_any_form(tmp_path: Path) -> None:
     for data in (b"path,pid\n", b"", b"\x89PNG\0\0"):
         uri.write_bytes(data)
         assert not names_columns(str(uri), NEEDED, TableFormat())
+
+
+def test_blank_lines_before_the_header_are_passed_over(tmp_path: Path) -> None:
+    found = table(tmp_path, "\n;;\nfile;pid\na.jpg;7\n")
+    assert rows(found) == [(4, {"file": "a.jpg", "pid": "7"})]
+    assert names_columns(str(tmp_path / "list.csv"), NEEDED, TableFormat())
