@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from reid import storage
 from reid.data.readers.folder.config import RoleRule, may_be_split
 from reid.data.readers.folder.parts import LAYOUT, FolderSource
-from reid.data.readers.shared.folders import file_name
+from reid.data.readers.shared.folders import file_name, some
 from reid.errors import DataError
 from reid.labels import tidy
 
 _MOST = 6
 """More folders of doubtful names are identities that are called so, not splits."""
-_SHOWN = 8
 _IDENTITIES = "data.reader.identity_pattern='^([^/]+)/'"
 
 
@@ -38,18 +35,18 @@ def split_folders(source: FolderSource, root: str) -> dict[str, RoleRule]:
         if spelled or doubtful:
             source.notes.append(
                 f"Folders that are not read as splits, because {others[0]} lies beside them or is none: "
-                f"{_some([*spelled, *doubtful])}; name all splits in data.reader.roles"
+                f"{some([*spelled, *doubtful])}; name all splits in data.reader.roles"
             )
         return {}
     if doubtful:
         raise DataError(
-            f"{root}: folders whose names may be those of splits: {_some(doubtful)}. Say what they are, e.g. "
+            f"{root}: folders whose names may be those of splits: {some(doubtful)}. Say what they are, e.g. "
             f"data.reader.roles='{{{doubtful[0]}: {{split: train}}}}'; if they are identities, set "
             f"{_IDENTITIES}.\n{LAYOUT}"
         )
     if spelled and others:
         raise DataError(
-            f"{root}: split folders ({_some(spelled)}) beside others ({_some(others)}). Move the others "
+            f"{root}: split folders ({some(spelled)}) beside others ({some(others)}). Move the others "
             f"away, or name them in data.reader.roles; if all are identities, set {_IDENTITIES}.\n{LAYOUT}"
         )
     told = [name for name in spelled if name not in plain]
@@ -68,8 +65,3 @@ def _folders_in(source: FolderSource, root: str, name: str) -> list[str]:
 
 def _meaning(rule: RoleRule) -> str:
     return " and ".join(rule.roles or [str(rule.split)])
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:_SHOWN]) + (f", … ({len(listed)} in all)" if len(listed) > _SHOWN else "")

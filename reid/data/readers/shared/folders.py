@@ -18,12 +18,22 @@ def expand(path: str, key: str) -> str:
     return storage.absolute(fill_variables(path, key))
 
 
+def some(words: Iterable[str]) -> str:
+    """The first few words and how many there are, for a message.
+
+    >>> some(map(str, range(10)))
+    '0, 1, 2, 3, 4, 5, 6, 7, … (10 in all)'
+    """
+    listed = list(words)
+    return ", ".join(listed[:_SHOWN]) + (f", … ({len(listed)} in all)" if len(listed) > _SHOWN else "")
+
+
 def contents(folder: str) -> str:
     """The first few things in a folder, for an error message."""
     listed = storage.list_entries(folder)
     names = [f"{e.name}/" for e in listed if e.is_folder and not e.fault]
     names += [e.name for e in listed if not e.is_folder and not e.fault]
-    shown = names[:_SHOWN] + ([f"… ({len(names)} in all)"] if len(names) > _SHOWN else [])
+    shown = [some(names)] if names else []
     faults = Counter(e.fault.value for e in listed if e.fault)
     return ", ".join([*shown, *(f"{n} {fault}" for fault, n in faults.items())]) or "nothing"
 

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from reid import storage
 from reid.data.readers.base import Note, Record, unheard
 from reid.data.readers.shared.file_index import FileIndex
-from reid.data.readers.shared.folders import contents, file_name
+from reid.data.readers.shared.folders import contents, file_name, some
 from reid.data.readers.shared.text_files import read_text
 from reid.data.shards.schema import Labels
 from reid.errors import DataError
 from reid.labels import tidy
 
-_SHOWN = 8
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -64,7 +63,7 @@ def read_ids(uri: str, note: Note = unheard) -> tuple[int, ...]:
     wrong = [repr(w) for w in words if not _NUMBER.fullmatch(w)]
     if wrong:
         raise DataError(
-            f"{uri}: not an identity number: {_some(wrong)}. The list is whole numbers with commas between, "
+            f"{uri}: not an identity number: {some(wrong)}. The list is whole numbers with commas between, "
             "e.g. 1,2,7; fetch it again."
         )
     if not words:
@@ -80,7 +79,7 @@ def require_disjoint(lists: Mapping[str, Iterable[int]]) -> None:
         for other, theirs in seen.items():
             if shared := sorted(mine & theirs):
                 raise DataError(
-                    f"{name} and {other} share identities: {_some(map(str, shared))}. Splits must not; fetch "
+                    f"{name} and {other} share identities: {some(map(str, shared))}. Splits must not; fetch "
                     "the lists again."
                 )
         seen[name] = mine
@@ -131,7 +130,7 @@ def read_entries(root: str, part: str, layout: str, note: Note = unheard) -> lis
     if wrong:
         raise DataError(
             f"{uri}: not `<path below the data set's folder> <label>`, the label a whole number: "
-            f"{_some(wrong)}. Fetch the list again."
+            f"{some(wrong)}. Fetch the list again."
         )
     if not parsed:
         raise DataError(f"{uri}: no picture in it; fetch it again.")
@@ -166,7 +165,7 @@ def check_labels(entries: Sequence[ListLine]) -> None:
     if gaps := [str(n) for n in range(len(used)) if n not in used]:
         names = ", ".join(dict.fromkeys(e.where.rpartition(" line ")[0] for e in entries))
         raise DataError(
-            f"{names}: the {len(used)} labels do not run from 0 without a gap; missing: {_some(gaps)}. "
+            f"{names}: the {len(used)} labels do not run from 0 without a gap; missing: {some(gaps)}. "
             "Lines are lost: fetch the lists again, or number the labels again."
         )
 
@@ -197,9 +196,3 @@ def _entry(root: str, listed: str, line: int, path: str, label: int, files: File
     if pid is None:
         problem = f"{where}: {path} lies in no folder that is an identity's number; correct the path."
     return ListLine(where, path, found.uri, label, pid, problem, found.problem is not None)
-
-
-def _some(words: Iterable[str]) -> str:
-    listed = list(words)
-    more = f", … ({len(listed)} in all)" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more
