@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -90,10 +90,11 @@ class Walk:
         found: dict[str, str] = {}  # where a file really lies -> its uri
         visited: set[str] = set()
         linked_files: list[Entry] = []
-        linked_folders = [Entry(absolute(folder), is_folder=True, real=os.path.realpath(absolute(folder)))]
+        top = absolute(folder)
+        linked_folders = deque([Entry(top, is_folder=True, real=os.path.realpath(top))])
         while linked_folders:
             # What lies here itself is found before what only links lead to.
-            start = linked_folders.pop(0)
+            start = linked_folders.popleft()
             if start.real in visited:
                 self._leave_out(start.uri, Fault.TWIN)
             elif visited and is_within(self._real_root, start.real):
