@@ -89,7 +89,7 @@ def read_table(uri: str, wanted: Sequence[str], needed: Sequence[str], form: Tab
             f"{uri}: column(s) {', '.join(lacking)} missing; found: {found} (with {between} between them). "
             f"{form.advice}"
         )
-    rows, unnamed = [], 0
+    rows, unnamed, suspect = [], 0, []
     for line, values in lines:
         if not any(value.strip() for value in values):
             continue
@@ -97,9 +97,21 @@ def read_table(uri: str, wanted: Sequence[str], needed: Sequence[str], form: Tab
         unnamed += any(value.strip() for name, value in zip(header, values, strict=False) if not name)
         overflow = any(value.strip() for value in values[len(header) :])
         rows.append(ListedRow(line, cells, overflow))
+        if any(_holds_rows(value, delimiter, len(header)) for value in values):
+            suspect.append(line)
+    if suspect:
+        told.append(
+            f"{uri} line {suspect[0]}: a quoted cell that ends here holds lines that look like rows (such "
+            f"cells: {len(suspect)}); if they are rows, a quote before them has no partner: add or remove one"
+        )
     if unnamed:
         told.append(f"{uri}: a column without a name is passed over ({unnamed} rows fill it); name it")
     return Table(header, rows, delimiter, [*notes, *told])
+
+
+def _holds_rows(cell: str, delimiter: str, columns: int) -> bool:
+    """Whether a cell goes over several lines that could be rows of their own: a quote without a partner."""
+    return "\n" in cell and any(line.count(delimiter) >= columns - 1 > 0 for line in cell.splitlines()[1:])
 
 
 def names_columns(uri: str, needed: Sequence[str], form: TableFormat) -> bool:

@@ -122,3 +122,11 @@ def test_blank_lines_before_the_header_are_passed_over(tmp_path: Path) -> None:
     found = table(tmp_path, "\n;;\nfile;pid\na.jpg;7\n")
     assert rows(found) == [(4, {"file": "a.jpg", "pid": "7"})]
     assert names_columns(str(tmp_path / "list.csv"), NEEDED, TableFormat())
+
+
+def test_rows_within_a_quoted_cell_are_told(tmp_path: Path) -> None:
+    lost = table(tmp_path, 'file,pid,caption\na.jpg,7,"a hat\nb.jpg,7,a coat\nc.jpg,8,"\nd.jpg,8,\n')
+    assert [row.cells["file"] for row in lost.rows] == ["a.jpg", "d.jpg"]
+    (note,) = lost.notes
+    assert "list.csv line 4: a quoted cell that ends here holds lines that look like rows" in note
+    assert table(tmp_path, 'file,pid,caption\na.jpg,7,"a hat,\nred, with a band"\n').notes == []
