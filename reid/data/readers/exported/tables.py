@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reid import storage
 from reid.data.readers.shared import sample_tree
-from reid.data.readers.shared.captions import sentences
+from reid.data.readers.shared.captions import is_writable, sentences
 from reid.data.readers.shared.file_index import FileIndex, FoundFile
 from reid.data.readers.shared.keys import match_keys
 from reid.data.readers.shared.text_files import parse_json, read_json, read_text
@@ -75,6 +76,10 @@ def read_lines(uri: str) -> list[tuple[int, Line]]:
             line = parse_json(row, f"{uri} line {number}")
         except ValueError as error:
             raise DataError(f"{uri} line {number}: not JSON ({error}).\n{LAYOUT}") from None
+        if "\\u" in row and not is_writable(json.dumps(line, ensure_ascii=False)):
+            raise DataError(
+                f"{uri} line {number}: holds half a character, which cannot be stored; correct it."
+            )
         missing = [k for k in _NEEDED if k not in line] if isinstance(line, dict) else list(_NEEDED)
         if missing:
             raise DataError(f"{uri} line {number}: {', '.join(missing)} missing.\n{LAYOUT}")

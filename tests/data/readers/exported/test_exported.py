@@ -252,3 +252,9 @@ def test_infrared_pictures_of_others_stand_for_infrared_lines_alone(tmp_path: Pa
     (record,) = read(tmp_path).values()
     assert list(record.images) == [Modality.NIR]
     assert "manifest.jsonl line 2 names 7/a.jpg, which is missing" in (record.problem or "")
+
+
+def test_half_a_character_in_a_line_is_refused(tmp_path: Path) -> None:
+    tree(tmp_path, [line("imgs/7/a.jpg"), line("imgs/7/b.jpg", sample_id="b\ud83d")])
+    with pytest.raises(DataError, match=r"manifest\.jsonl line 2: holds half a character"):
+        read(tmp_path)
