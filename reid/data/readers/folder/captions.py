@@ -62,8 +62,9 @@ def identity_texts(source: FolderSource, identities: Collection[str]) -> dict[st
     uri = source.beside(source.config.texts, "data.reader.texts")
     tree = read_json(uri)
     names = _tidy_keys(tree, uri) if isinstance(tree, dict) else {}
-    near = {alike(identity): identity for identity in identities}
-    strangers = [name for name in names if name not in identities]
+    known = set(identities)
+    near = {alike(identity): identity for identity in known}
+    strangers = [name for name in names if name not in known]
     for name in strangers:
         if (other := near.get(alike(name))) is not None:
             raise DataError(
@@ -78,7 +79,7 @@ def identity_texts(source: FolderSource, identities: Collection[str]) -> dict[st
     blanks = Blanks()
     texts = {
         name: [one["text"] for one in sentences(tree[names[name]], f"{uri}: identity {name!r}", blanks)]
-        for name in sorted(names.keys() & set(identities))
+        for name in sorted(names.keys() & known)
     }
     source.notes += blanks.notes(file_name(uri))
     source.notes += unused(file_name(uri), strangers, len(names), "identity here")
