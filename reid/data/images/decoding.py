@@ -11,15 +11,16 @@ from PIL import ImageChops, UnidentifiedImageError
 
 from reid.config import RangeRule, ResizeFilter
 from reid.data.images import tiff
-from reid.data.images.deep_png import grey_and_alpha
+from reid.data.images.deep_png import grey_and_alpha, has_deep_colours
 from reid.data.images.foreign import foreign_name
-from reid.data.images.notes import BAND, FIRST, PictureNote
+from reid.data.images.notes import BAND, DIM, FIRST, PictureNote
 from reid.data.images.transparency import on_white
 from reid.data.images.upright import orientation, upright
 from reid.data.images.value_range import Pixels, eight_bits
 from reid.errors import DataError
 
 MAX_PIXELS = 64_000_000
+_DIM_BELOW = 64
 AGAIN = "get a whole copy of it, or leave it out"
 
 
@@ -80,7 +81,7 @@ def read_picture(
         shown, more = _eight_bit(upright(image), value_range)
         if layout is not None and layout.white_is_zero and image.mode.startswith(("I", "F")):
             shown = ImageChops.invert(shown)  # of 8 bits, Pillow has done it
-        return DecodedPicture(shown, (*notes, *more))
+        return DecodedPicture(shown, (*notes, *more, *_dim(shown, data, layout)))
     except DataError:
         raise
     except PILImage.DecompressionBombError as error:
@@ -152,7 +153,17 @@ def _banded(data: bytes, layout: tiff.TiffLayout, wanted: bool) -> DecodedPictur
     if layout.fourth and fourth is None:
         more = "a fourth band" if layout.samples == 4 else f"{layout.samples - 3} bands after the third"
         notes = (PictureNote(BAND, f"{more} beside its colours, left out"),)
+    notes += _dim(colours, data, layout)
     return DecodedPicture(upright(colours, turn), notes, None if fourth is None else upright(fourth, turn))
+
+
+def _dim(shown: PILImage.Image, data: bytes, layout: tiff.TiffLayout | None) -> tuple[PictureNote, ...]:
+    """That 16-bit colours hardly show in their upper 8 bits: a camera of 12 bits may fill the lower ones."""
+    if not (layout.deep_colours if layout else has_deep_colours(data)):
+        return ()
+    most = int(np.asarray(shown).max(initial=0))
+    text = f"the largest of its 16-bit colours is {most} of 255 in 8 bits, which is nearly black"
+    return (PictureNote(DIM, text),) if most < _DIM_BELOW else ()
 
 
 def _colours_of(opened: PILImage.Image) -> PILImage.Image:

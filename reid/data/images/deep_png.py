@@ -1,4 +1,4 @@
-"""PNGs of 16-bit grey with alpha, of which Pillow shows the upper eight bits only."""
+"""PNGs of 16 bits, of which Pillow shows the upper eight only; grey with alpha is read whole here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from PIL import Image as PILImage
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DEPTH, _KIND, _CRC = 24, 25, 29
-_GREY_ALPHA, _RGB_ALPHA = 4, 6
+_RGB, _GREY_ALPHA, _RGB_ALPHA = 2, 4, 6
+
+
+def has_deep_colours(data: bytes) -> bool:
+    """Whether these are the bytes of a PNG with colours of 16 bits.
+
+    >>> has_deep_colours(b"GIF89a")
+    False
+    """
+    return data.startswith(_SIGNATURE) and tuple(data[_DEPTH : _KIND + 1]) in ((16, _RGB), (16, _RGB_ALPHA))
 
 
 def grey_and_alpha(data: bytes) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]] | None:

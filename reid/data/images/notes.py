@@ -7,6 +7,7 @@ from dataclasses import dataclass
 HIDDEN = "hidden-colours"
 BAND = "band-left-out"
 FIRST = "first-of-several"
+DIM = "dim-deep-colours"
 OUTLIERS = "range-outliers"
 CLIPPED = "range-clipped"
 
@@ -17,6 +18,7 @@ SUMMARIES = {
     HIDDEN: "pictures are hidden by their own alpha; the colours under it are shown",
     BAND: "pictures have a band more than their colours, which is left out (data.fourth_band=nir takes it)",
     FIRST: "files hold several pictures (frames, pages), of which the first is taken",
+    DIM: "pictures have colours of 16 bits and use less than a quarter of them, so that they come out dark",
     OUTLIERS: "pictures have, in more than 8 bits, values far outside all their others, e.g. of stuck pixels",
     CLIPPED: "pictures lie outside data.range's fixed limits with more than 2 % of their pixels",
 }

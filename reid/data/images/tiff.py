@@ -62,6 +62,11 @@ class TiffLayout:
         return self.photometric == _RGB and self.samples > 3
 
     @property
+    def deep_colours(self) -> bool:
+        """Whether there are colours of 16 bits."""
+        return self.photometric == _RGB and self.bits[0] == 16
+
+    @property
     def in_planes(self) -> bool:
         """Whether the bands lie one after the other in a way that Pillow does not read rightly."""
         odd = self.samples > 3 or self.bits[0] != 8

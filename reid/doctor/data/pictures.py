@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 
 from reid import storage
 from reid.data.images import PictureNote, open_image
-from reid.data.images.notes import BAND, CLIPPED, FIRST, HIDDEN, OUTLIERS, SUMMARIES
+from reid.data.images.notes import BAND, CLIPPED, DIM, FIRST, HIDDEN, OUTLIERS, SUMMARIES
 from reid.data.shards.manifest import Manifest
 from reid.data.shards.schema import Sample
 from reid.doctor.data.source import ExaminedSample
@@ -31,6 +31,7 @@ FLAT = 2.0
 THUMB = 16
 _REMEDIES: dict[str, tuple[Level, str]] = {
     HIDDEN: ("warning", "if the alpha is a mask, give it as one, and save the pictures without it"),
+    DIM: ("warning", "multiply their values so that they fill 16 bits, or write them in 8 bits"),
     BAND: ("warning", "take it by data.fourth_band=nir if it is near-infrared; else it is not missed"),
     FIRST: ("info", "save each frame or page as a file of its own, if all are wanted"),
     OUTLIERS: (

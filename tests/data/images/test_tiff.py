@@ -10,6 +10,7 @@ from reid.data.images import SensorSettings, is_plain, open_image, read_picture
 from reid.data.readers.base import to_image, to_images
 from reid.errors import DataError
 from reid.modality import Modality
+from tests.support.sets.pngs import png
 from tests.support.sets.shards import file_bytes
 from tests.support.sets.tiffs import raw_tiff
 
@@ -112,3 +113,16 @@ def test_grey_whose_smallest_value_is_white_is_shown_so_at_every_depth(
     rising = np.arange(256).reshape(16, 16, 1).astype(dtype)
     shown = np.asarray(open_image(raw_tiff(rising, photometric=0, deflate=deflate), "x", 1000, "min_max"))
     assert np.array_equal(shown, 255 - rising[..., 0])
+
+
+@pytest.mark.parametrize("kind", ["tiff", "planes", "png"])
+@pytest.mark.parametrize("bits", [12, 16])
+def test_colours_that_fill_only_the_lower_of_16_bits_are_told(kind: str, bits: int) -> None:
+    values = SIXTEEN[..., :3] >> (16 - bits)
+    if kind == "png":
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+        data = png(values.shape[1], values.shape[0], depth=16, kind=2, body=rows)
+    else:
+        data = raw_tiff(values, planes=kind == "planes")
+    told = [note.kind for note in read_picture(data, "x").notes]
+    assert told == (["dim-deep-colours"] if bits == 12 else [])
