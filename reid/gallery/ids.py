@@ -23,7 +23,7 @@ def near_id(stored: pa.ChunkedArray | pa.Array, item_id: str) -> str | None:
     bare = _bare(stored)
     found = pc.equal(bare, _bare(pa.array([wanted]))[0])
     if whole_number(key) is not None:
-        found = pc.or_(found, pc.match_substring_regex(bare, rf"^-?0*{abs(int(key))}(\.0+)?$"))
+        found = pc.or_(found, pc.match_substring_regex(bare, rf"^-?0*{abs(int(key))}([.,]0+)?$"))
     return next((one for one in pc.filter(stored, found).to_pylist() if alike(one) == key), None)
 
 

@@ -17,6 +17,7 @@ from reid.gallery.ids import near_id
         ("shop/bag1", "shop/bag 1"),
         ("0012", "12"),
         ("12", "12.0"),
+        ("12,0", "12"),
         ("é/1", "É/1"),
         (unicodedata.normalize("NFD", "é/1"), "é/1"),
     ],
