@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from reid.errors import GalleryError
 from reid.gallery import rows
-from reid.gallery.ids import near_id
+from reid.gallery.ids import Ids, bare_ids, near_id
 from reid.gallery.rows import Vectors
 
 Rows = npt.NDArray[np.int64]
@@ -59,9 +60,13 @@ class Snapshot:
         """Item ids by row, ascending."""
         return list(self.labels["id"].to_pylist())
 
+    @cached_property
+    def _bare_ids(self) -> Ids:
+        return bare_ids(self.labels["id"])
+
     def near(self, item_id: str) -> str | None:
         """A stored id that may be this one in another spelling; None where it is stored itself."""
-        return near_id(self.labels["id"], item_id)
+        return near_id(self.labels["id"], item_id, self._bare_ids)
 
     def vectors(self, subset: str) -> tuple[Vectors, Rows]:
         """(n, dim) vectors of the items that have this subset; their (n,) ascending row numbers.
