@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import Literal
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def raw_tiff(
     compression: int | None = None,
 ) -> bytes:
     """A TIFF of (H, W, C) values; `extra` is what is said of the bands after the colours, None: nothing."""
-    order = ">" if big_endian else "<"
+    order: Literal["<", ">"] = ">" if big_endian else "<"
     height, width, count = bands.shape
     values = bands.astype(bands.dtype.newbyteorder(order))
     strips = (
