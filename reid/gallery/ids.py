@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 
 from reid.labels import alike, tidy, whole_number
 
-
 Ids: TypeAlias = pa.ChunkedArray | pa.Array
 
 
