@@ -29,7 +29,7 @@ class Fault(StrEnum):
     NOT_UTF8 = "names that are not UTF-8"
     ODD_KEY = "object keys with an empty part, '.' or '..'"
     SPECIAL = "neither file nor folder (pipe, socket or device)"
-    NO_PICTURE = "no pictures by their suffix"
+    NO_PICTURE = "files that are no pictures by their suffix"
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def test_files_of_systems_and_other_files_are_counted_by_kind(tmp_path: Path) ->
     assert walk(tmp_path)[1] == ["1/a.jpg"]
     assert told(tmp_path) == (
         "left out hidden or made by the system: 3 (._* 2, Thumbs.db), "
-        "no pictures by their suffix: 3 (.txt 2, no suffix)."
+        "files that are no pictures by their suffix: 3 (.txt 2, no suffix)."
     )
 
 
@@ -202,7 +202,7 @@ def check_odd_keys(root: str) -> None:
     assert [b.uri for b in one.broken] == sorted(f"{root}{key[1:]}" for key in ODD_KEYS)
     assert "copy the object to a plain key" in one.broken[0].problem
     (note,) = one.notes()
-    assert "made by the system: 1 (@eaDir), no pictures by their suffix: 1 (.txt)" in note
+    assert "made by the system: 1 (@eaDir), files that are no pictures by their suffix: 1 (.txt)" in note
     level = Walk(root, ["jpg"])
     assert level.folders(root) == [f"{root}/{name}" for name in ("1", "2", "3", "\u00e9")]
     assert level.files(f"{root}/1") == [f"{root}/1/a.jpg"]

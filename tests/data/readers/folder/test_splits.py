@@ -90,7 +90,7 @@ def test_a_folder_without_pictures_beside_the_splits_is_passed_over_and_told(tmp
     (tmp_path / "empty").mkdir()
     records, notes = read(tmp_path)
     assert {split for _, split, _ in labels(records).values()} == {"train", "test"}
-    assert notes == ["left out no pictures by their suffix: 1 (.xml)."]
+    assert notes == ["left out files that are no pictures by their suffix: 1 (.xml)."]
 
 
 def test_a_picture_beside_the_splits_is_set_aside(tmp_path: Path) -> None:
