@@ -12,31 +12,50 @@ from reid.data.readers.folder.config import RoleRule
 from reid.data.readers.folder.parts import FilePart, FolderSource
 from reid.data.readers.folder.splits import split_folders
 from reid.data.readers.shared import sample_tree
-from reid.data.readers.shared.folders import file_name
+from reid.data.readers.shared.folders import file_name, some
+from reid.labels import tidy
 from reid.modality import Modality
 
 
 def tree_parts(source: FolderSource) -> list[FilePart]:
     """A part for every picture below the root, in sorted order; other files are passed over.
 
-    A folder `imgs` at the root makes it a tree of parallel folders: imgs-sketch, masks, … hold the same
-    paths. Raises DataError when split folders stand beside identity folders.
+    A folder `imgs` at the root, in any letter case, makes it a tree of parallel folders: imgs-sketch, masks,
+    … hold the same paths. Raises DataError when split folders stand beside identity folders.
     """
-    imgs = storage.join(source.root, sample_tree.FOLDERS[Modality.RGB])
-    if not storage.exists(imgs):
+    top = source.walk.folders(source.root)
+    name = sample_tree.FOLDERS[Modality.RGB]
+    exact = storage.join(source.root, name)  # may be a link to a folder beside it, which the walk leaves out
+    imgs = exact if storage.exists(exact) else next((f for f in top if _plain_name(f) == name), None)
+    if imgs is None:
         return [*_parts(source, source.root), *_broken(source)]
     parts = _parts(source, imgs)
     known = {part.sample for part in parts}
-    for folder in source.walk.folders(source.root):
-        name = file_name(folder)
+    unread = []
+    for folder in top:
+        name = _plain_name(folder)
         modality = sample_tree.modality_of(name, source.config.infrared)
-        if folder == imgs or (modality is None and name != sample_tree.MASKS):
+        if folder == imgs:
+            continue
+        if modality is None and name != sample_tree.MASKS:
+            if storage.Walk(folder, sample_tree.SUFFIXES).below(folder):  # its own: nothing is set aside here
+                unread.append(file_name(folder))
             continue
         for part in _parts(source, folder, modality or source.config.modality):
             if name == sample_tree.MASKS:
                 part = _mask(part, known)
             parts.append(part)
+    if unread:
+        read = ", ".join([*sample_tree.FOLDERS.values(), sample_tree.INFRARED, sample_tree.MASKS])
+        source.notes.append(
+            f"Folders with pictures beside {file_name(imgs)} that are not read: {some(unread)}; name them as "
+            f"one of {read}, or move them away"
+        )
     return [*parts, *caption_parts(source, parts), *_broken(source)]
+
+
+def _plain_name(folder: str) -> str:
+    return tidy(file_name(folder)).casefold()
 
 
 def _broken(source: FolderSource) -> list[FilePart]:

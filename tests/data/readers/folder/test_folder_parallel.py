@@ -183,3 +183,21 @@ def test_half_a_character_in_a_sentence_is_refused_with_its_key(tmp_path: Path) 
     (tmp_path / "captions.json").write_text(json.dumps({"1/a.jpg": ["a hat \ud83d"]}))
     with pytest.raises(DataError, match=r"captions\.json: '1/a\.jpg' has half a character.*\\ud83d"):
         read(tmp_path)
+
+
+def test_parallel_folders_are_known_in_any_letter_case(tmp_path: Path) -> None:
+    for file in ("Imgs/1/a.jpg", "IMGS-NIR/1/a.png", "Masks/1/a.png", "Imgs/2/b.jpg"):
+        picture(tmp_path / file)
+    records = read(tmp_path)
+    assert [[*record.images] for record in records.values()] == [[Modality.RGB, Modality.NIR], [Modality.RGB]]
+    assert records["1/a"].mask == str(tmp_path / "Masks/1/a.png")
+
+
+def test_folders_beside_imgs_that_are_not_read_are_told(tmp_path: Path) -> None:
+    for file in ("imgs/1/a.jpg", "imgs/2/b.jpg", "imgs-depth/1/a.png", "imgs_nir/1/a.png"):
+        picture(tmp_path / file)
+    (tmp_path / "tables").mkdir()
+    own = reader(tmp_path)
+    assert len(own.records()) == 2
+    (note,) = own.notes
+    assert "beside imgs that are not read: imgs-depth, imgs_nir; name them as one of imgs, imgs-nir" in note
