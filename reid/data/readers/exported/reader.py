@@ -91,7 +91,7 @@ class Reader(base.Reader):
                 seen.add(tidy(written) if isinstance(written, str) else str(line[key]))
             line["_file"] = folders.find(line)
             path = line["source_rel_path"] if line.get("source_rel_path") else line["rel_path"]
-            name = line.get("sample_id") or sample_tree.stem(sample_tree.item(str(path)) or str(path))
+            name = line.get("sample_id") or _sample_name(str(path))
             name = tidy(str(name))
             groups[line.get("dataset") or self.dataset, str(line["split"]), name].append(line)
         if not groups:
@@ -194,6 +194,14 @@ class Reader(base.Reader):
             mask=_uri(mask),
             details=details,
         )
+
+
+def _sample_name(path: str) -> str:
+    """What the files of one sample have in common: the path below its modality's folder, without suffix."""
+    folder, _, rest = path.partition("/")
+    word = folder.casefold()
+    is_modality = word in _WORDS or word in FILE_WORDS or word in {m.value for m in VISUAL}
+    return sample_tree.stem(rest) if rest and is_modality else spellings(path)[-1]
 
 
 def _problem(line: Line) -> str | None:

@@ -16,6 +16,12 @@ from reid.data.readers.shared.folders import file_name, some
 from reid.labels import tidy
 from reid.modality import Modality
 
+_NO_IDENTITIES = {*sample_tree.FOLDERS.values(), sample_tree.INFRARED, sample_tree.MASKS}
+_NO_CAPTURES = frozenset(
+    ["mask", "masks", "seg", "segmentation", "segmentations", "thumb", "thumbs", "thumbnail", "thumbnails"]
+)
+"""Folders within an identity whose pictures are probably no captures."""
+
 
 def tree_parts(source: FolderSource) -> list[FilePart]:
     """A part for every picture below the root, in sorted order; other files are passed over.
@@ -128,10 +134,22 @@ def _pictures(source: FolderSource, files: list[_File], only: Modality | None) -
             uri=file.uri,
         )
         parts.append(part)
+    source.notes += _doubtful_captures(files)
     if only is None:
         source.notes += source.words.notes(Counter(one.word for one in named.values()))
         source.notes += _rivals(source, rivals)
     return parts
+
+
+def _doubtful_captures(files: list[_File]) -> list[str]:
+    """What to tell of pictures within identities that are probably masks or small copies."""
+    words = Counter(
+        word for f in files for step in f.below[:-1] if (word := _plain_name(step)) in _NO_CAPTURES
+    )
+    if not words:
+        return []
+    counted = ", ".join(f"{word} ({n})" for word, n in sorted(words.items()))
+    return [f"Pictures in these folders are read as captures: {counted}; move them away if they are none"]
 
 
 def _rivals(source: FolderSource, rivals: list[tuple[str, str]]) -> list[str]:
@@ -166,6 +184,11 @@ def _file(source: FolderSource, root: str, splits: Mapping[str, RoleRule], uri: 
             )
     elif not below:
         problem = f"{uri}: lies outside any identity folder; move it into its <identity>/."
+    elif _plain_name(above[-1]) in _NO_IDENTITIES:
+        problem = (
+            f"{uri}: {above[-1]} is no identity but a folder of parallel pictures, which belongs to the top: "
+            "imgs/<split>/<identity> with imgs-nir, masks, ... beside imgs; move it there."
+        )
     else:
         identity = above[-1]
     return _File(relative, uri, above, below, identity, rule, problem)

@@ -58,10 +58,16 @@ class _Rows:
         self.columns = {cell: getattr(columns, cell) for cell in _CELLS}
         self.used = set(self.columns.values())
         self.files, self.blanks = FileIndex(source.root, "row"), Blanks()
+        self.trained: list[int] = []
+        """Lines with the split train and a role."""
 
     def notes(self) -> list[str]:
         """What was read otherwise than written, once all rows are parts."""
-        return [*self.blanks.notes(self.name), *self.files.notes(self.name)]
+        notes = [*self.blanks.notes(self.name), *self.files.notes(self.name)]
+        if self.trained:
+            rows = f"{len(self.trained)} rows of train have a role (first: line {self.trained[0]})"
+            notes.append(f"{self.name}: {rows}, which means nothing there; correct the split or the role")
+        return notes
 
     def part(self, row: ListedRow) -> FilePart:
         """A row as a part."""
@@ -79,6 +85,8 @@ class _Rows:
         split, role = (_rule(source, name, cells[name], problems) for name in ("split", "role"))
         if self.divided and not split and not role and not problems:
             problems.append("has neither a split nor a role; fill one")
+        if split and role and split.split == "train" and role.roles:
+            self.trained.append(row.line)
         is_mask = tidy(cells["modality"]).casefold() == Target.MASK.value
         modality = _modality(source, "" if is_mask else cells["modality"], role or split, problems)
         found = self.files.find(cells["file"]) if cells["file"] else None

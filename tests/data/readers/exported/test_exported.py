@@ -258,3 +258,12 @@ def test_half_a_character_in_a_line_is_refused(tmp_path: Path) -> None:
     tree(tmp_path, [line("imgs/7/a.jpg"), line("imgs/7/b.jpg", sample_id="b\ud83d")])
     with pytest.raises(DataError, match=r"manifest\.jsonl line 2: holds half a character"):
         read(tmp_path)
+
+
+def test_folders_that_are_no_modalities_distinguish_samples(tmp_path: Path) -> None:
+    tree(tmp_path, [line("cam1/0.jpg"), line("cam2/0.jpg"), line("RGB/7/0.jpg"), line("NI/7/0.jpg", "nir")])
+    found = read(tmp_path)
+    assert {name: record.problem for name, record in found.items()} == dict.fromkeys(
+        ["cam1/0", "cam2/0", "7/0"]
+    )
+    assert len(found["7/0"].images) == 2

@@ -223,3 +223,10 @@ def test_an_invisible_character_after_a_split_changes_nothing(tmp_path: Path) ->
     listed(tmp_path, "file,pid,split\na.png,7,Training\u200b\nb.png,8,Testing\u00a0\n")
     records = read(tmp_path, manifest="list.csv")[0]
     assert [(r.labels.split, r.problem) for r in records] == [("train", None), ("test", None)]
+
+
+def test_a_role_in_the_training_split_is_told(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png", "c.png")
+    listed(tmp_path, "file,pid,split,role\na.png,1,train,\nb.png,2,train,query\nc.png,3,test,query\n")
+    _, (note,) = read(tmp_path, manifest="list.csv")
+    assert note.startswith("list.csv: 1 rows of train have a role (first: line 3)")

@@ -77,3 +77,19 @@ def test_folders_of_systems_are_no_identities(tmp_path: Path) -> None:
 def test_splits_beside_what_a_system_left_are_splits_all_the_same(tmp_path: Path) -> None:
     put(tmp_path, "train/1/a.jpg", "test/2/a.jpg", "lost+found/a.jpg", "System Volume Information/x/a.jpg")
     assert {split for _, split, _ in labels(read(tmp_path)[0]).values()} == {"train", "test"}
+
+
+def test_parallel_folders_below_a_split_are_no_identities(tmp_path: Path) -> None:
+    put(tmp_path, "train/imgs/1/a.jpg", "train/masks/1/a.png", "test/1/a.jpg", "test/2/a.jpg")
+    records, _ = read(tmp_path)
+    assert set(labels(records)) == {"test/1/a", "test/2/a"}
+    problem = records["train/imgs/1/a.jpg"].problem or ""
+    assert "imgs is no identity but a folder of parallel pictures" in problem
+    assert "masks is no identity" in (records["train/masks/1/a.png"].problem or "")
+
+
+def test_masks_and_small_copies_within_identities_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "1/a.jpg", "1/Masks/a.png", "2/a.jpg", "2/thumbs/a.jpg", "2/thumbs/b.jpg", "2/street/c.jpg")
+    records, (note,) = read(tmp_path)
+    assert len(labels(records)) == 6
+    assert note.startswith("Pictures in these folders are read as captures: masks (1), thumbs (2); move them")
