@@ -14,7 +14,7 @@ from reid.data.shards.schema import SPLITS
 from reid.data.shards.shard_set import Identity, ShardSet
 from reid.evaluate.protocols.items import Provenance, SampleLabels
 from reid.generate.registry import bind
-from reid.modality import Subset, Target, canonical
+from reid.modality import Modality, Subset, Target, canonical
 
 
 class LabelledData(ABC):
@@ -82,8 +82,11 @@ class ListedData(LabelledData):
 
     @staticmethod
     def planned(where: str, rows: Sequence[SampleLabels], config: Config) -> ListedData:
-        """The rows with what `build.generate` will add to them. Raises ConfigError for a wrong generator."""
-        return ListedData(where, [_with_generated(row, config) for row in rows])
+        """The rows with the bands and the generated modalities that the build may add to them.
+
+        Raises ConfigError for a wrong generator.
+        """
+        return ListedData(where, [_as_built(row, config) for row in rows])
 
     def counts(self, split: str) -> dict[Identity, Counts]:
         found: dict[Identity, Counter[Subset]] = defaultdict(Counter)
@@ -96,9 +99,13 @@ class ListedData(LabelledData):
         return [row for row in rows if who is None or (row.dataset, row.pid) in who]
 
 
-def _with_generated(row: SampleLabels, config: Config) -> SampleLabels:
-    """The row as it will be built, if no generator fails on it."""
+def _as_built(row: SampleLabels, config: Config) -> SampleLabels:
+    """The row as it will be built, if its colours have a fourth band where one is taken, and if no generator
+    fails on it.
+    """
     images, captions = dict(row.images or {}), row.captions
+    if config.data.fourth_band == "nir" and Modality.RGB in images:  # only decoding tells
+        images.setdefault(Modality.NIR, images[Modality.RGB])
     for target, section in config.build.generate.items():
         reads = bind(target, section).entry.reads
         modality, made = target.modality, Provenance("generated", row.sample_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reid.config import Config, override
@@ -32,20 +32,42 @@ def drawn_configs(config: Config) -> Iterator[tuple[str, Config]]:
     if not config.tune.space:
         raise ConfigError("tune.space: empty; e.g. train.optim.lr: {loguniform: [1e-4, 1e-2]}.")
     for field, entry in config.tune.space.items():
-        where = f"tune.space.{field}"
-        if len(entry) != 1:
-            raise ConfigError(f"{where}: give exactly one of {', '.join(SPACES)}.")
-        (kind, values), *_ = entry.items()
-        wanted = SPACES[kind]
-        if not values or (wanted is not None and len(values) != wanted):
-            raise ConfigError(
-                f"{where}.{kind}: expected {wanted or 'at least one'} value(s), got {values!r}."
-            )
-        drawn = list(values) if wanted is None else _bounds(kind, values, f"{where}.{kind}")
+        kind, values = _range(field, entry)
+        where = f"tune.space.{field}.{kind}"
         # An unknown field or a wrong type is told here.
-        found = [(f"{where}.{kind}: {value!r}", override(config, {field: value})) for value in drawn]
+        found = [(f"{where}: {value!r}", override(config, {field: value})) for value in values]
         _check_effect(field, config, [one for _, one in found])
         yield from found
+
+
+def possible_trial(config: Config) -> tuple[Config, dict[str, Any]]:
+    """A configuration that a trial may have, and the values of the space in it that are not the search's own.
+
+    A field keeps its value if a trial may draw that, and has the first of its range otherwise: a value that
+    no trial has is no fault. Raises what `check_space` raises of the ranges.
+    """
+    changed: dict[str, Any] = {}
+    for field, entry in config.tune.space.items():
+        kind, values = _range(field, entry)
+        own: Any = config.model_dump(mode="json")
+        for key in field.split("."):
+            own = own.get(key) if isinstance(own, dict) else None
+        number = isinstance(own, int | float)
+        if not (own in values if kind == "choice" else number and values[0] <= own <= values[1]):
+            changed[field] = values[0]
+    return override(config, changed), changed
+
+
+def _range(field: str, entry: Mapping[str, list[Any]]) -> tuple[str, list[Any]]:
+    """The kind of a field's range, and what it may draw. Raises ConfigError."""
+    where = f"tune.space.{field}"
+    if len(entry) != 1:
+        raise ConfigError(f"{where}: give exactly one of {', '.join(SPACES)}.")
+    (kind, values), *_ = entry.items()
+    wanted = SPACES[kind]
+    if not values or (wanted is not None and len(values) != wanted):
+        raise ConfigError(f"{where}.{kind}: expected {wanted or 'at least one'} value(s), got {values!r}.")
+    return kind, list(values) if wanted is None else _bounds(kind, values, f"{where}.{kind}")
 
 
 def _check_effect(field: str, config: Config, drawn: list[Config]) -> None:

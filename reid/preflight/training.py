@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from reid.config import Config
+from reid.config import BatchConfig, Config
 from reid.data.batches.batch_checks import batch_notes, check_batch
 from reid.data.batches.row_group_index import ChunkCounter
-from reid.data.batches.samplers import sampler_of
+from reid.data.batches.sample_rows import ANCHOR
+from reid.data.batches.samplers import Counts, sampler_of
 from reid.data.shards.shard_set import Identity
 from reid.errors import ConfigError, DataError
 from reid.evaluate.protocols.choice import check_name
-from reid.modality import subset_name
+from reid.modality import canonical, subset_name
 from reid.models.base import ReIDModel
 from reid.preflight.labelled_data import LabelledData
 from reid.preflight.starting_weights import check_starting_weights
@@ -99,13 +100,13 @@ def _check_rows(config: Config, data: LabelledData, model: ReIDModel, kept: set[
             f"train.batch.sampler: cross draws rows of one picture, and {name} with these settings needs "
             f"every modality in every training row. Use pk, {remedy}."
         )
-    if batch.sampler == "tuple" and (batch.incomplete != "allow"):
+    if batch.sampler == "tuple" and batch.incomplete != "allow":
         return
     lacking = [
         (identity, subset, n)
         for identity, counts in data.counts("train").items()
         if identity in kept
-        for subset, n in counts.items()
+        for subset, n in _rows(batch, counts).items()
         if wanted - set(subset) and wanted & set(subset)
     ]
     if lacking:
@@ -116,6 +117,16 @@ def _check_rows(config: Config, data: LabelledData, model: ReIDModel, kept: set[
             f"{dataset}/{pid} with {subset_name(subset)} only. Complete them (build.generate), take the "
             f"modality out, {remedy}."
         )
+
+
+def _rows(batch: BatchConfig, counts: Counts) -> Counts:
+    """What rows of an identity's captures have; a tuple has what its anchor lacks from the others."""
+    if batch.sampler != "tuple":
+        return counts
+    anchored = {subset: n for subset, n in counts.items() if ANCHOR in subset}
+    if batch.pairing == "same_sample" or not anchored:
+        return anchored
+    return {canonical(m for subset in counts for m in subset): sum(anchored.values())}
 
 
 def _batches(config: Config, data: LabelledData, kept: set[Identity]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from reid.config import Config
 from reid.errors import AnyReIDError, ConfigError
 from reid.preflight.labelled_data import LabelledData
-from reid.preflight.search_space import drawn_configs
+from reid.preflight.search_space import check_space, drawn_configs, possible_trial
 from reid.preflight.training import check_settings, check_training
 from reid.train.validate import validation_pairings
 
@@ -19,7 +19,6 @@ VALIDATED = ("val/mAP", "val/R1", "val/identities")
 
 def check_search_settings(config: Config) -> None:
     """Check the space and each of its values without labels. Raises ConfigError naming the field."""
-    check_settings(config)
     _each_value(config, check_settings)
 
 
@@ -28,10 +27,10 @@ def check_search(config: Config, data: LabelledData) -> list[str]:
 
     Raises what a training with that value would, naming the field of the space.
     """
-    notes = check_training(config, data)
-    check_metric(config, data)
-    _each_value(config, lambda drawn: check_training(drawn, data))
-    return notes
+    notes: list[list[str]] = []
+    _each_value(config, lambda drawn: notes.append(check_training(drawn, data)))
+    check_metric(possible_trial(config)[0], data)
+    return notes[0]
 
 
 def check_metric(config: Config, data: LabelledData) -> None:
@@ -57,14 +56,18 @@ def check_metric(config: Config, data: LabelledData) -> None:
 
 
 def _each_value(config: Config, check: Callable[[Config], object]) -> None:
-    checked = [_relevant(config)]
-    for where, drawn in drawn_configs(config):
+    """Check one trial that is possible, then each value of the space in it."""
+    check_space(config)
+    trial, changed = possible_trial(config)
+    told = ", ".join(f"{field}={value}" for field, value in changed.items())
+    checked: list[tuple[object, ...]] = []
+    for where, drawn in [(f"tune.space with {told}" if told else "", trial), *drawn_configs(trial)]:
         if (relevant := _relevant(drawn)) in checked:
             continue
         try:
             check(drawn)
         except AnyReIDError as error:
-            raise type(error)(f"{where}: {error}") from None
+            raise type(error)(f"{where}: {error}" if where else str(error)) from None
         checked.append(relevant)
 
 

@@ -9,7 +9,7 @@ import pytest
 from reid.data.shards.schema import Sample
 from reid.errors import AnyReIDError, ConfigError, DataError, TrainingError, WeightsError
 from reid.modality import Modality
-from reid.preflight import preflight
+from reid.preflight import ListedData, preflight
 from tests.support.sets.labelled_rows import listed, rows
 from tests.support.sets.shards import make_sample, make_shards
 from tests.support.tiny_configs import config_of
@@ -150,6 +150,29 @@ def test_a_system_that_completes_rows_takes_incomplete_ones() -> None:
         "/w", "data.modalities=rgb+nir", "build.generate={}", MFRNET, "model.frm.enabled=false"
     )
     assert preflight(config, "train", data) == []
+
+
+TUPLES = ("model.fusion=concat", "train.batch.sampler=tuple", "train.batch.incomplete=allow")
+
+
+def test_tuples_that_are_whole_only_together_are_whole_rows() -> None:
+    halves = listed(rows(range(8), modalities="rgb"), rows(range(8), modalities="nir"))
+    config = config_of("/w", "data.modalities=rgb+nir", "build.generate={}", *TUPLES)
+    assert preflight(config, "train", halves) == []
+
+
+@pytest.mark.parametrize("pairing", ["same_id", "same_sample"])
+def test_tuples_that_lack_a_modality_are_refused_where_rows_are_to_be_whole(pairing: str) -> None:
+    data = listed(rows(range(8), modalities="rgb+nir"), rows([8], 3, "rgb"), rows([9], 3, "nir"))
+    given = ("data.modalities=rgb+nir", "build.generate={}", f"train.batch.pairing={pairing}")
+    with pytest.raises(ConfigError, match=r"every training row; 3 captures lack some, e\.g\. one of tiny/8"):
+        preflight(config_of("/w", *given, *TUPLES), "train", data)
+
+
+def test_a_band_that_the_build_takes_as_near_infrared_is_counted() -> None:
+    config = config_of("/w", "data.modalities=rgb+nir", "data.fourth_band=nir", "build.generate={}")
+    planned = ListedData.planned("a folder", rows(range(8), modalities="rgb"), config)
+    assert preflight(config, "train", planned) == []
 
 
 def test_identities_that_the_sampler_leaves_out_are_told() -> None:

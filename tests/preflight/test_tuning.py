@@ -114,3 +114,20 @@ def test_a_metric_that_no_trial_reports_is_refused(metric: str, fraction: float,
 @pytest.mark.parametrize("metric", ["val/R1", "val/mAP/nir->rgb", "loss", "loss/id"])
 def test_a_metric_that_trials_report_is_accepted(metric: str) -> None:
     told(LR, f"tune.metric={metric}")
+
+
+def test_a_value_that_no_trial_has_is_no_fault() -> None:
+    told("train.batch.identities: {choice: [2, 4]}", "train.batch.identities=64")
+    told("train.batch.identities: {randint: [2, 5]}", "train.batch.identities=64")
+    told("train.val.fraction: {choice: [0.25, 0.5]}", "train.val.fraction=0")
+
+
+def test_fields_that_only_fit_together_are_tried_together() -> None:
+    both = "model.fusion: {choice: [concat]}, data.modalities: {choice: [rgb+nir]}"
+    assert len(told(both)) == 1  # few validation identities
+
+
+def test_values_that_do_not_fit_each_other_are_named() -> None:
+    space = "train.batch.identities: {choice: [4]}, train.val.fraction: {choice: [0.75]}"
+    with pytest.raises(TrainingError, match=r"^tune\.space with .*train\.val\.fraction=0\.75: train\.batch"):
+        told(space, "train.batch.identities=2")

@@ -76,11 +76,7 @@ class BatchStream:
         split: str = "train",
     ) -> None:
         """Raises ConfigError for modalities that do not suit the sampler, and what `check_batch` raises."""
-        if config.sampler == "tuple" and config.pairing == "same_id" and "mask" in collator.auxiliary:
-            raise ConfigError(
-                "train.batch.pairing: same_id lays pictures of several captures into a row, and the model's "
-                "mask fits one of them; use same_sample, or sampler pk."
-            )
+        check_pairing(config, collator.auxiliary)
         self.shards, self.labels, self.modalities = shards, labels, modalities
         self.config, self.collator, self.place = config, collator, place
         self.sampler = sampler_of(config, modalities)
