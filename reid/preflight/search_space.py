@@ -44,7 +44,8 @@ def possible_trial(config: Config) -> tuple[Config, dict[str, Any]]:
     """A configuration that a trial may have, and the values of the space in it that are not the search's own.
 
     A field keeps its value if a trial may draw that, and has the first of its range otherwise: a value that
-    no trial has is no fault. Raises what `check_space` raises of the ranges.
+    no trial has is no fault. A trial trains in one process, whatever `train.workers` says. Raises what
+    `check_space` raises of the ranges.
     """
     changed: dict[str, Any] = {}
     for field, entry in config.tune.space.items():
@@ -55,7 +56,7 @@ def possible_trial(config: Config) -> tuple[Config, dict[str, Any]]:
         number = isinstance(own, int | float)
         if not (own in values if kind == "choice" else number and values[0] <= own <= values[1]):
             changed[field] = values[0]
-    return override(config, changed), changed
+    return override(config, {"train.workers": 0, **changed}), changed
 
 
 def _range(field: str, entry: Mapping[str, list[Any]]) -> tuple[str, list[Any]]:

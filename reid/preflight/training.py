@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from reid.config import BatchConfig, Config
-from reid.data.batches.batch_checks import batch_notes, check_batch
+from reid.data.batches.batch_checks import batch_notes, check_batch, check_pairing
+from reid.data.batches.collate import Collator
 from reid.data.batches.row_group_index import ChunkCounter
 from reid.data.batches.sample_rows import ANCHOR
 from reid.data.batches.samplers import Counts, sampler_of
@@ -32,13 +33,15 @@ _SHOWN = 2
 def check_settings(config: Config) -> ReIDModel:
     """Check what needs no labels, and return the model as it is before training.
 
-    Raises ConfigError for an unknown validation protocol, for modalities that do not suit the sampler or the
-    model, and for optimiser groups of no parameter; WeightsError for a run or a file to start from that is
-    not there, is no checkpoint or does not fit.
+    Raises ConfigError for an unknown validation protocol, for modalities or a mask that do not suit the
+    sampler or the model, and for optimiser groups of no parameter; WeightsError for a run or a file to start
+    from that is not there, is no checkpoint or does not fit.
     """
     check_name(config.train.val.protocol, VAL_PROTOCOL)
     sampler_of(config.train.batch, config.data.modalities)
     model = untrained_model(config)
+    check_pairing(config.train.batch, model.auxiliary)
+    Collator(config.data, augment=config.train.augment, auxiliary=model.auxiliary)
     build_optimizer(model, config.train.optim)
     check_starting_weights(config, model)
     return model

@@ -72,6 +72,7 @@ def _each_value(config: Config, check: Callable[[Config], object]) -> None:
 
 
 def _relevant(config: Config) -> tuple[object, ...]:
-    """The sections that the checks look at: learning rates and the like are not among them."""
+    """What the checks look at: learning rates and the like are not among it."""
     train = config.train
-    return config.data, config.model, train.batch, train.val, train.optim.groups, train.init_from
+    model = config.data, config.model, train.optim.groups, train.init_from
+    return *model, train.batch, train.augment.geometry, train.val, config.seed

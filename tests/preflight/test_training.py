@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reid.config import load
 from reid.data.shards.schema import Sample
 from reid.errors import AnyReIDError, ConfigError, DataError, TrainingError, WeightsError
 from reid.modality import Modality
@@ -141,6 +142,20 @@ def test_a_system_that_needs_whole_rows_refuses_incomplete_ones(overrides: list[
     config = config_of("/w", "data.modalities=rgb+nir", "build.generate={}", *overrides)
     with pytest.raises(ConfigError) as caught:
         preflight(config, "train", data)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.batch={sampler: tuple, pairing: same_id}", "train.batch.pairing: same_id lays pictures"),
+        ("train.augment.geometry=independent", "train.augment.geometry: a mask is one for all modalities"),
+    ],
+)
+def test_batches_that_a_mask_does_not_fit_are_refused(override: str, words: str) -> None:
+    config = load("stmi/synthetic", ["data.shards=/nowhere", override])
+    with pytest.raises(ConfigError) as caught:
+        preflight(config, "train", listed(rows(range(40), modalities="rgb+nir+tir")))
     assert words in str(caught.value)
 
 

@@ -120,6 +120,7 @@ def test_a_value_that_no_trial_has_is_no_fault() -> None:
     told("train.batch.identities: {choice: [2, 4]}", "train.batch.identities=64")
     told("train.batch.identities: {randint: [2, 5]}", "train.batch.identities=64")
     told("train.val.fraction: {choice: [0.25, 0.5]}", "train.val.fraction=0")
+    told(LR, "train.workers=2", "train.batch.identities=3")  # a trial is one process
 
 
 def test_fields_that_only_fit_together_are_tried_together() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from reid.config import BatchConfig
 from reid.data.batches.samplers import Counts
@@ -49,6 +49,20 @@ def check_batch(config: BatchConfig, identities: int, left_out: str = "", world:
         raise TrainingError(
             f"train.batch.identities: a batch needs {config.identities} identities, training has "
             f"{identities}{aside}. Lower train.batch.identities or bring more data."
+        )
+
+
+def check_pairing(config: BatchConfig, auxiliary: Container[str]) -> None:
+    """Raise ConfigError for rows of several captures where the model takes a mask, which fits one of them.
+
+    `auxiliary` are the model's inputs besides the modalities.
+
+    >>> check_pairing(BatchConfig(sampler="tuple", pairing="same_sample"), {"mask"})
+    """
+    if config.sampler == "tuple" and config.pairing == "same_id" and "mask" in auxiliary:
+        raise ConfigError(
+            "train.batch.pairing: same_id lays pictures of several captures into a row, and the model's "
+            "mask fits one of them; use same_sample, or sampler pk."
         )
 
 

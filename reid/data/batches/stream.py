@@ -21,7 +21,7 @@ import numpy as np
 
 from reid.config import BatchConfig
 from reid.data.batches.batch import Batch
-from reid.data.batches.batch_checks import check_batch
+from reid.data.batches.batch_checks import check_batch, check_pairing
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.collate import Collator
 from reid.data.batches.epoch_plan import EpochPlan, assign
@@ -31,7 +31,7 @@ from reid.data.batches.sample_rows import row_of_sample
 from reid.data.batches.samplers import Chunk, chunk_of, sampler_of
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import Identity, ShardSet
-from reid.errors import ConfigError, TrainingError
+from reid.errors import TrainingError
 from reid.modality import Modality, Subset
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class BatchStream:
         place: StreamPlace,
         split: str = "train",
     ) -> None:
-        """Raises ConfigError for modalities that do not suit the sampler, and what `check_batch` raises."""
+        """Raises what `check_pairing`, `sampler_of` and `check_batch` raise."""
         check_pairing(config, collator.auxiliary)
         self.shards, self.labels, self.modalities = shards, labels, modalities
         self.config, self.collator, self.place = config, collator, place
