@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -19,6 +20,16 @@ ProgressBar = Callable[[str, int], Callable[[int], None]]
 def no_progress(what: str, total: int) -> Callable[[int], None]:
     """A progress display that shows nothing."""
     return lambda count: None
+
+
+def fault_and_remedy(error: Exception) -> tuple[str, str]:
+    """The first sentence of an error's message, and what follows it without its full stop: the remedy.
+
+    >>> fault_and_remedy(ValueError("2 rows lack some, e.g. one of mine/7. Complete them."))
+    ('2 rows lack some, e.g. one of mine/7.', 'Complete them')
+    """
+    fault, *rest = re.split(r"(?<!e\.g)\. ", str(error), maxsplit=1)
+    return f"{fault.rstrip('.')}.", "".join(rest).rstrip(".")
 
 
 @dataclass(frozen=True)

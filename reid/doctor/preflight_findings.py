@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from reid.config import Config
 from reid.data.shards.schema import Sample
-from reid.doctor.finding import Finding, Level
+from reid.doctor.finding import Finding, Level, fault_and_remedy
 from reid.errors import AnyReIDError
 from reid.evaluate.protocols.items import SampleLabels
 from reid.preflight import ListedData, Verb, preflight
@@ -53,10 +53,9 @@ def _findings(config: Config, verb: Verb, samples: Sequence[Sample], where: str)
             data = ListedData.planned(where, [SampleLabels.of(s) for s in samples], config)
         return [_note(verb, line) for line in preflight(config, verb, data)]
     except AnyReIDError as error:
-        fault, _, remedy = str(error).partition(". ")
-        text = f"{fault.rstrip('.')}."
+        text, remedy = fault_and_remedy(error)
         level: Level = "warning" if verb in _BESIDE else "error"
-        return [Finding(level, f"{verb}-refused", text, None, remedy.rstrip(".") or "correct it", 1)]
+        return [Finding(level, f"{verb}-refused", text, None, remedy or "correct it", 1)]
 
 
 def _note(verb: Verb, line: str) -> Finding:

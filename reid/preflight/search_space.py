@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from reid.config import Config, override
 from reid.config.addresses import run_fingerprint
 from reid.errors import ConfigError
 
-SPACES: dict[str, int | None] = {"choice": None, "uniform": 2, "loguniform": 2, "randint": 2}
+Kind = Literal["choice", "uniform", "loguniform", "randint"]
+SPACES: dict[Kind, int | None] = {"choice": None, "uniform": 2, "loguniform": 2, "randint": 2}
 """Kinds of ranges, and how many values each takes; None: one or more."""
 _SET_BY_TUNE = {
     "train.epochs": "tune.epochs",
@@ -59,7 +60,7 @@ def possible_trial(config: Config) -> tuple[Config, dict[str, Any]]:
     return override(config, {"train.workers": 0, **changed}), changed
 
 
-def _range(field: str, entry: Mapping[str, list[Any]]) -> tuple[str, list[Any]]:
+def _range(field: str, entry: Mapping[Kind, list[Any]]) -> tuple[Kind, list[Any]]:
     """The kind of a field's range, and what it may draw. Raises ConfigError."""
     where = f"tune.space.{field}"
     if len(entry) != 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reid.doctor.finding import Finding
+from reid.doctor.finding import Finding, fault_and_remedy
 
 
 def finding(count: int) -> Finding:
@@ -28,3 +28,11 @@ def test_a_program_gets_the_first_files_and_the_total() -> None:
     tree = finding(150).to_json()
     assert len(tree["files"]) == 100 and tree["files_total"] == 150
     assert len(finding(150).to_json(120)["files"]) == 120
+
+
+def test_an_error_is_cut_into_its_first_sentence_and_the_remedy() -> None:
+    assert fault_and_remedy(ValueError("a: 3 lack some, e.g. one of b/1. Complete them. Or not.")) == (
+        "a: 3 lack some, e.g. one of b/1.",
+        "Complete them. Or not",
+    )
+    assert fault_and_remedy(ValueError("a: wrong.")) == ("a: wrong.", "")

@@ -9,6 +9,7 @@ from reid.config import AUTO_PROTOCOL, ValConfig
 from reid.config.typed import Section
 from reid.data.shards.shard_set import Identity
 from reid.doctor.configuration.setting import Setting
+from reid.doctor.finding import fault_and_remedy
 from reid.errors import ConfigError
 from reid.evaluate.evaluator import select_items
 from reid.evaluate.protocols.choice import choose_protocol
@@ -60,7 +61,7 @@ def measured(protocol: str | Section, labels: Sequence[SampleLabels], modalities
         try:
             check_support(chosen, labels, what="the test split")
         except ConfigError as error:
-            problem = problem or str(error).partition(". ")[0]
+            problem = problem or fault_and_remedy(error)[0].rstrip(".")
     gallery = _gallery(choose_protocol(protocol, labels).protocol, labels, modalities)
     index = [Setting("index.subsets", [gallery.value], "what is searched")] if gallery else []
     return Measurable(index, gallery, problem or "no query has a right answer")
@@ -146,7 +147,7 @@ def validation_settings(
             chosen, _ = held_out_identities(settings, seed, identities, [])
             validation_of(settings, [row for row in train if (row.dataset, row.pid) in set(chosen)])
         except ConfigError as error:
-            problem = problem or str(error).partition(". ")[0]
+            problem = problem or fault_and_remedy(error)[0].rstrip(".")
             continue
         why = f"{len(chosen)} of {count} training identities choose the best epoch and calibrate scores"
         return [Setting("train.val.fraction", settings.fraction, why), *_named(name)], chosen

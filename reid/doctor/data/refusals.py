@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from reid.config import Config
 from reid.data.shards.shard_set import Identity
 from reid.doctor.data.source import ExaminedSample
-from reid.doctor.finding import Finding
+from reid.doctor.finding import Finding, fault_and_remedy
 from reid.errors import ConfigError
 from reid.evaluate.plan import choose_evaluation
 from reid.evaluate.protocols.choice import ProtocolChoice
@@ -64,5 +64,5 @@ def _identities(entries: Sequence[ExaminedSample], split: str) -> list[Identity]
 
 
 def _refusal(code: str, error: ConfigError, first: ExaminedSample) -> Finding:
-    fault, _, remedy = str(error).partition(". ")
-    return Finding("error", code, f"{fault}.", first.name, remedy.rstrip("."), 1)
+    text, remedy = fault_and_remedy(error)
+    return Finding("error", code, text, first.name, remedy, 1)
