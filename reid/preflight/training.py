@@ -47,12 +47,14 @@ def check_settings(config: Config) -> ReIDModel:
     return model
 
 
-def check_training(config: Config, data: LabelledData) -> list[str]:
+def check_training(config: Config, data: LabelledData, model: ReIDModel | None = None) -> list[str]:
     """Check a training against the labels. Returns lines for the user.
+
+    `model`: what `check_settings` returned for this configuration, whatever its seed; default: it is called.
 
     Raises DataError without a training split, ConfigError and TrainingError naming the field.
     """
-    model = check_settings(config)
+    model = model or check_settings(config)
     train, own = data.identities("train"), data.identities("val")
     if not train:
         raise DataError(

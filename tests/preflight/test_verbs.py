@@ -72,3 +72,21 @@ def test_what_a_build_will_generate_counts_as_there() -> None:
     planned = ListedData.planned("a folder", raw, config)
     assert preflight(config, "train", planned) == []
     assert {m.value for m in planned.modalities("test")} == {"rgb", "sketch"}
+
+
+def test_an_ablation_is_checked_with_every_seed_of_its_own(tmp_path: Path) -> None:
+    """The seed chooses who is held out: four identities have one capture, and two of them have no match."""
+    data = listed(rows(range(4)), rows(range(4, 8), 1), rows(range(8, 12), split="test"))
+    given = ("train.val.fraction=0.25", ladder(tmp_path))
+
+    def refused(verb: Verb, *fields: str) -> bool:
+        try:
+            preflight(config_of(tmp_path, *given, *fields), verb, data)
+        except ConfigError:
+            return True
+        return False
+
+    outcomes = {seed: refused("train", f"seed={seed}") for seed in range(12)}
+    good, bad = (next(s for s, answer in outcomes.items() if answer is wanted) for wanted in (False, True))
+    assert not refused("ablate", f"seed={bad}", f"ablate.seeds=[{good}]")
+    assert refused("ablate", f"seed={good}", f"ablate.seeds=[{good}, {bad}]")
