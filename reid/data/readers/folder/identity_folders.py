@@ -103,7 +103,22 @@ def _parts(source: FolderSource, root: str, only: Modality | None = None) -> lis
         if file.problem
     ]
     parts += _pictures(source, [file for file in files if not file.problem], only)
+    if only is None and source.config.identity_pattern is None:
+        source.notes += _empty_folders(source, root, splits, files)
     return sorted(parts, key=lambda p: p.where)
+
+
+def _empty_folders(
+    source: FolderSource, root: str, splits: Mapping[str, RoleRule], files: list[_File]
+) -> list[str]:
+    """What to tell of identity folders without any picture."""
+    depth = 2 if splits else 1
+    there = [*(file.uri for file in files), *(one.uri for one in source.walk.broken)]
+    filled = {storage.join(root, *uri.removeprefix(root).strip("/").split("/")[:depth]) for uri in there}
+    parents = [storage.join(root, split) for split in splits] or [root]
+    empty = [folder for parent in parents for folder in source.walk.folders(parent) if folder not in filled]
+    names = [folder.removeprefix(root).strip("/") for folder in empty]
+    return [f"Identity folders without a picture: {some(names)}; fill or remove them"] if names else []
 
 
 def _pictures(source: FolderSource, files: list[_File], only: Modality | None) -> list[FilePart]:

@@ -93,3 +93,13 @@ def test_masks_and_small_copies_within_identities_are_told(tmp_path: Path) -> No
     records, (note,) = read(tmp_path)
     assert len(labels(records)) == 6
     assert note.startswith("Pictures in these folders are read as captures: masks (1), thumbs (2); move them")
+
+
+def test_identity_folders_without_pictures_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "train/1/a.jpg", "train/2/a.jpg", "test/3/a.jpg", "test/4/a.jpg")
+    (tmp_path / "train/5").mkdir()
+    (tmp_path / "test/6/nir").mkdir(parents=True)
+    (tmp_path / "test/7/nir").mkdir(parents=True)
+    (tmp_path / "test/7/nir/a.jpg").symlink_to("/not/here.jpg")
+    _, notes = read(tmp_path)
+    assert notes == ["Identity folders without a picture: test/6, train/5; fill or remove them"]
