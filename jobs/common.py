@@ -195,6 +195,21 @@ def run_uri_of(config: Config) -> str:
     return resolve_run(config)[1]
 
 
+def missing_run(config: Config) -> list[str]:
+    """For a dry run: a line when the run that the verb reads is not trained yet. Needs the built set."""
+    from reid import storage
+    from reid.config.addresses import shards_uri
+    from reid.data.shards.places import is_set
+    from reid.storage.run_files import RUN_FILE
+
+    if config.run or not is_set(shards_uri(config)):
+        return []
+    uri = run_uri_of(config)
+    if storage.exists(storage.join(uri, RUN_FILE)):
+        return []
+    return [f"not trained yet: {uri}; run python -m jobs.train with this configuration first"]
+
+
 def show(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
     """Print a result for a program or for a person."""
     if as_json:

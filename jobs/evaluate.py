@@ -23,6 +23,7 @@ from jobs.common import (
     OverridesArgument,
     PresetOption,
     load_config,
+    missing_run,
     run_uri_of,
     run_verb,
     show,
@@ -75,7 +76,7 @@ def evaluate(
             config or preset,
             dry_run,
             as_json,
-            checks=preflight(settings, "evaluate", unbuilt=True),
+            checks=[*preflight(settings, "evaluate", unbuilt=True), *missing_run(settings)],
         )
         return
     preflight(settings, "evaluate")  # before Ray takes its seconds; evaluate_run tells its lines

@@ -17,6 +17,7 @@ from jobs.common import (
     OverridesArgument,
     PresetOption,
     load_config,
+    missing_run,
     run_uri_of,
     run_verb,
     show,
@@ -42,7 +43,7 @@ def index(
 
     settings = load_config(config, preset, overrides)
     if dry_run:
-        checks = preflight(settings, "index", unbuilt=True)
+        checks = [*preflight(settings, "index", unbuilt=True), *missing_run(settings)]
         print_dry_run(settings, config or preset, dry_run, as_json, checks=checks)
         return
     for line in preflight(settings, "index"):

@@ -11,7 +11,7 @@ from jobs import build, describe, evaluate, index, search, train
 from reid.data.shards.shard_set import ShardSet
 from reid.nn.parameters import parameter_counts
 from reid.runs.run import Run
-from tests.support.verbs import Call
+from tests.support.verbs import Call, Verb
 
 
 def test_building_again_tells_the_counts_and_that_nothing_was_done(
@@ -77,3 +77,13 @@ def test_describe_counts_what_would_be_built(call: Call, tiny_run: Run, world: P
     assert tree["config"]["name"] == "tiny"
     more = json.loads(call(describe.describe, *given, "--classes", "14", "--json").out)
     assert more["parameters"]["total"] - counts["total"] == 10 * 16
+
+
+@pytest.mark.parametrize("verb", [evaluate.evaluate, index.index])
+def test_a_dry_run_says_when_the_run_is_not_trained_yet(
+    call: Call, tiny_run: Run, world: Path, verb: Verb
+) -> None:
+    given = ("--config", str(world / "tiny.yaml"), "--dry-run")
+    assert "not trained yet" not in call(verb, *given).out
+    other = call(verb, *given, "train.epochs=77")
+    assert other.code == 0 and "not trained yet: " in other.out
