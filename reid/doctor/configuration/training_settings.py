@@ -91,7 +91,7 @@ def schedule_settings(captures: Sequence[int]) -> list[Setting]:
     why = f"{epochs} x {steps} steps: minutes on a laptop; more epochs, better results"
     settings = [Setting("train.epochs", epochs, why)]
     if steps != once:
-        why = f"one pass over the training captures (null) is {once} steps"
+        why = f"one pass over the training captures (null) is {once} step{'' if once == 1 else 's'}"
         settings.append(Setting("train.steps_per_epoch", steps, why))
     few = f"{len(captures)} identities can be trained on" if identities < IDENTITIES else None
     return [

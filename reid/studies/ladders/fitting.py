@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from reid.config import Config, override
-from reid.errors import AnyReIDError, ConfigError
+from reid.errors import AnyReIDError, ConfigError, UsageError
 from reid.runs.untrained import untrained_model
-from reid.studies.ladders.ladder import Ladder, LadderRow, apply, load_ladder
+from reid.studies.ladders.ladder import Ladder, LadderRow, apply, ladders, load_ladder
 
 
 def row_configs(config: Config) -> tuple[Ladder, list[tuple[LadderRow, Config]]]:
@@ -15,6 +15,11 @@ def row_configs(config: Config) -> tuple[Ladder, list[tuple[LadderRow, Config]]]
 
     Raises UsageError for an unknown ladder, ConfigError for a bad row or field.
     """
+    if config.ablate.ladder is None and config.model.name not in ladders():
+        raise UsageError(
+            f"ablate.ladder: {config.model.name} has no ladder of its own; set it to one of "
+            f"{', '.join(ladders())}, or to a YAML file with a list of rows {{name, set}}."
+        )
     ladder = load_ladder(config.ablate.ladder or config.model.name)
     used = used_groups(config)
     rows = [(row, apply(config, row)) for row in ladder.pick(config.ablate.rows)]

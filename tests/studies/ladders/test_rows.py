@@ -17,7 +17,7 @@ from reid.nn.parameters import parameter_counts
 from reid.runs.describe import PUBLISHED
 from reid.runs.untrained import untrained_model
 from reid.studies.ladders import LadderRow, apply, differences, ladders, load_ladder
-from reid.studies.ladders.fitting import used_groups, without_idle_groups
+from reid.studies.ladders.fitting import row_configs, used_groups, without_idle_groups
 from reid.train.optimizer import build_optimizer
 
 BASE = "baseline/synthetic"
@@ -112,6 +112,13 @@ def test_a_model_that_cannot_be_built_is_told_by_its_row() -> None:
     row = LadderRow(name="wide", set={"model.sim.k1": 1000})
     with pytest.raises(ConfigError, match=r"row 'wide': model\.sim\.k1 = 1000"):
         without_idle_groups(apply(base, row), {"tower"}, row.name)
+
+
+def test_a_model_without_a_ladder_of_its_own_is_told_what_to_set() -> None:
+    with pytest.raises(
+        UsageError, match=r"^ablate\.ladder: baseline has no ladder of its own; set it to .*mfrnet"
+    ):
+        row_configs(load("baseline/synthetic"))
 
 
 # Shipped ladders
