@@ -75,7 +75,7 @@ USAGE: dict[str, tuple[Verb, tuple[str, ...], tuple[str, ...]]] = {
     "no ladder for the model": (
         ablate.ablate,
         PRESET,
-        ("ablate.ladder:", "'baseline'", "mfrnet", "YAML file"),
+        ("ablate.ladder:", "baseline has no ladder", "mfrnet", "YAML file"),
     ),
     "unknown row of a ladder": (
         ablate.ablate,
