@@ -13,6 +13,7 @@ from pipelines.progress import Progress, Say, say
 from reid.config import Config
 from reid.config.addresses import gallery_name, gallery_uri, shards_uri
 from reid.data.images import thumbnail
+from reid.data.labels import alike, both, difference, tidy
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
@@ -22,7 +23,6 @@ from reid.evaluate.protocols.items import SampleLabels, parts_key
 from reid.gallery.places import place_for_gallery
 from reid.gallery.rows import Item
 from reid.gallery.store import Gallery
-from reid.labels import alike, both, difference, tidy
 from reid.modality import ORDER, Subset, canonical, subset_name
 from reid.preflight.gallery_subsets import choose_subsets
 from reid.runs.auxiliary_record import auxiliary_record

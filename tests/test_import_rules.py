@@ -86,7 +86,7 @@ PLANTED: list[tuple[str, dict[str, str]]] = [
     ("crowded-folders", {f"reid.data.m{n}": "" for n in range(16)}),
     ("crowded-folders", {f"tests.data.test_m{n}": "" for n in range(16)}),
     ("top-of-reid", {"reid.helpers": ""}),
-    ("top-of-reid", {f"reid.room{n}.x": "" for n in range(20)}),
+    ("top-of-reid", {f"reid.room{n}.x": "" for n in range(19)}),
     ("long-files", {"reid.data.x": "\n" * 401}),
     ("long-files", {"tests.data.test_x": "\n" * 401}),
     ("private-names", {"pipelines.x": "def f(log):\n    return log._lines"}),

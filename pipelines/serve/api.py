@@ -35,8 +35,8 @@ from pipelines.serve.limits import (
     whole_number,
 )
 from reid.config import ServeConfig
+from reid.data.labels import is_nothing, tidy
 from reid.errors import AnyReIDError, DataError, GalleryError, ServiceError, UsageError
-from reid.labels import is_nothing, tidy
 from reid.modality import parse_subset, subset_name
 from reid.retrieve.answers import FoundItem, NewItem, SearchQuery, SearchResult
 

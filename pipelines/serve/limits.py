@@ -17,8 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reid import labels
 from reid.config import ServeConfig
+from reid.data import labels
 from reid.errors import DataError
 from reid.modality import VISUAL, Modality
 

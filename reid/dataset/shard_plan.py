@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reid.config import fingerprint
+from reid.data.labels import tidy
 from reid.data.readers.base import Reader, Record
 from reid.data.shards.schema import SPLITS, Labels
 from reid.errors import DataError
-from reid.labels import tidy
 
 
 @dataclass(frozen=True)

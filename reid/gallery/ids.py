@@ -7,7 +7,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reid.labels import alike, tidy, whole_number
+from reid.data.labels import alike, tidy, whole_number
 
 Ids: TypeAlias = pa.ChunkedArray | pa.Array
 

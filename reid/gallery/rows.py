@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from reid.data.labels import is_nothing
 from reid.errors import GalleryError
-from reid.labels import is_nothing
 from reid.modality import Subset, parse_subset, subset_name
 
 Vectors = npt.NDArray[np.float32]

@@ -24,12 +24,12 @@ from typing import Any
 import pyarrow as pa
 
 from reid import storage
+from reid.data.labels import tidy
 from reid.errors import GalleryError, StorageError
 from reid.gallery import rows
 from reid.gallery.places import NOTE, find_gallery
 from reid.gallery.rows import Item
 from reid.gallery.snapshot import Snapshot
-from reid.labels import tidy
 from reid.modality import Subset
 
 FORMAT = 1

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Literal
 from reid.config.addresses import gallery_uri
 from reid.data.batches.batch_row import Parts
 from reid.data.batches.tokens import unread
+from reid.data.labels import both, difference
 from reid.errors import AnyReIDError, DataError, GalleryError, UnsupportedPairing
 from reid.gallery.rows import Item
 from reid.gallery.search import Hit, IndexInfo, Mode, Searcher
 from reid.gallery.snapshot import VersionGone
 from reid.gallery.store import Gallery
 from reid.gallery.subset_choice import ComparedSubsets, plan
-from reid.labels import both, difference
 from reid.modality import Modality, Subset, canonical, parse_subset, subset_name
 from reid.retrieve.answers import FoundItem, NewItem, SearchQuery, SearchResult
 from reid.retrieve.auxiliary_inputs import CompletedRow, QueryInputs

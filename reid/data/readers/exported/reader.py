@@ -19,6 +19,7 @@ from pydantic import Field
 
 from reid import storage
 from reid.config import Plugin
+from reid.data.labels import Blanks, refuse_alike, tidy, whole_number
 from reid.data.readers import base
 from reid.data.readers.base import Record
 from reid.data.readers.exported.tables import (
@@ -36,7 +37,6 @@ from reid.data.readers.shared.folders import contents, expand
 from reid.data.readers.shared.keys import spellings
 from reid.data.shards.schema import SPLITS, Labels, Sample, SampleAttribute
 from reid.errors import DataError
-from reid.labels import Blanks, refuse_alike, tidy, whole_number
 from reid.modality import FILE_WORDS, VISUAL, Modality, Target
 
 _PROVENANCE = ("origin", "generator", "params_hash", "source_id")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reid import storage
+from reid.data.labels import Blanks
 from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.captions import is_writable, sentences
 from reid.data.readers.shared.file_index import FileIndex, FoundFile
@@ -15,7 +16,6 @@ from reid.data.readers.shared.keys import match_keys
 from reid.data.readers.shared.text_files import parse_json, read_json, read_text
 from reid.data.shards.schema import SampleAttribute
 from reid.errors import DataError
-from reid.labels import Blanks
 from reid.modality import Modality
 
 Line = dict[str, Any]

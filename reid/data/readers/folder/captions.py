@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from reid import storage
+from reid.data.labels import Blanks, alike, both, difference, tidy
 from reid.data.readers.folder.parts import FilePart, FolderSource
 from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.captions import sentences
@@ -14,7 +15,6 @@ from reid.data.readers.shared.folders import file_name
 from reid.data.readers.shared.keys import match_keys, spellings, unused
 from reid.data.readers.shared.text_files import read_json
 from reid.errors import DataError
-from reid.labels import Blanks, alike, both, difference, tidy
 from reid.modality import Modality
 
 

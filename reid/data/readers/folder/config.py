@@ -9,9 +9,9 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from reid.config import Plugin, Section
+from reid.data.labels import tidy
 from reid.data.readers.shared.text_files import AUTO
 from reid.data.shards.schema import ROLES, SPLITS
-from reid.labels import tidy
 from reid.modality import Modality, Target
 
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from reid import storage
+from reid.data.labels import tidy
 from reid.data.readers.folder.captions import caption_parts
 from reid.data.readers.folder.config import RoleRule
 from reid.data.readers.folder.parts import FilePart, FolderSource
 from reid.data.readers.folder.splits import split_folders
 from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.folders import file_name, some
-from reid.labels import tidy
 from reid.modality import Modality
 
 _NO_IDENTITIES = {*sample_tree.FOLDERS.values(), sample_tree.INFRARED, sample_tree.MASKS}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
+from reid.data.labels import Blanks, tidy
 from reid.data.readers.folder.config import Columns, Config, RoleRule
 from reid.data.readers.folder.parts import LAYOUT, FilePart, FolderSource
 from reid.data.readers.shared.file_index import FileIndex
 from reid.data.readers.shared.folders import file_name
 from reid.data.readers.shared.tables import ListedRow, TableFormat, read_table
 from reid.errors import DataError
-from reid.labels import Blanks, tidy
 from reid.modality import Modality, Target
 
 _CELLS = tuple(Columns.model_fields)

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from reid.data.labels import tidy
 from reid.data.readers.folder.config import Config
-from reid.labels import tidy
 from reid.modality import FILE_WORDS, SHORT_FILE_WORDS, Modality
 
 _AFFIXES = (r"(?P<rest>.+)[_.-](?P<word>[^_.-]+)", r"(?P<word>[^_.-]+)[_.-](?P<rest>.+)")

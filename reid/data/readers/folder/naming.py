@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+from reid.data.labels import both, is_nothing, tidy, whole_number
 from reid.data.readers.folder.parts import FilePart
-from reid.labels import both, is_nothing, tidy, whole_number
 
 _MOST_NOTES = 8
 _SHORTENED = re.compile(r"-?[0-9]([.,][0-9]+[eE]\+?|[eE]\+)[0-9]+")

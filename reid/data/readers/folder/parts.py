@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass, field
 
 from reid import storage
+from reid.data.labels import tidy
 from reid.data.readers.folder.config import KNOWN_ROLES, Config, RoleRule, spelled_role
 from reid.data.readers.folder.modality_words import ModalityWords
 from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.folders import contents, expand, fill_variables
 from reid.errors import DataError
-from reid.labels import tidy
 from reid.modality import Modality
 
 LAYOUT = """Expected one of

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from reid import storage
+from reid.data.labels import refuse_alike, whole_number
 from reid.data.readers import base
 from reid.data.readers.base import Record
 from reid.data.readers.folder.captions import identity_texts
@@ -21,7 +22,6 @@ from reid.data.readers.folder.parts import LAYOUT, FilePart, FolderSource
 from reid.data.readers.shared.folders import contents
 from reid.data.shards.schema import ROLES, Labels, Sample
 from reid.errors import DataError
-from reid.labels import refuse_alike, whole_number
 from reid.modality import VISUAL, Target
 
 _PID_DIGITS, _CAMID_DIGITS = 18, 9  # what int64 and int32 hold

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from reid import storage
+from reid.data.labels import tidy
 from reid.data.readers.folder.config import RoleRule, may_be_split
 from reid.data.readers.folder.parts import LAYOUT, FolderSource
 from reid.data.readers.shared.folders import file_name, some
 from reid.errors import DataError
-from reid.labels import tidy
 
 _MOST = 6
 """More folders of doubtful names are identities that are called so, not splits."""

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from reid import storage
 from reid.config import Section
+from reid.data.labels import is_nothing, tidy
 from reid.data.readers.base import Note, Record, unheard
 from reid.data.readers.shared.captions import is_writable
 from reid.data.readers.shared.file_index import FileIndex, FoundFile
@@ -26,7 +27,6 @@ from reid.data.readers.shared.folders import contents, expand, file_name
 from reid.data.readers.shared.text_files import read_json
 from reid.data.shards.schema import ROLES, SPLITS, Labels
 from reid.errors import DataError
-from reid.labels import is_nothing, tidy
 from reid.modality import Modality
 
 _PATH_KEYS = ("file_path", "img_path")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from reid.data.labels import Blanks
 from reid.errors import DataError
-from reid.labels import Blanks
 
 
 def sentences(value: Any, where: str, blanks: Blanks) -> list[dict[str, Any]]:

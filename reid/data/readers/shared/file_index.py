@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from reid import storage
+from reid.data.labels import alike, both, difference, tidy
 from reid.data.readers.shared.folders import file_name
-from reid.labels import alike, both, difference, tidy
 
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 

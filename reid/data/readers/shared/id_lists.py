@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reid import storage
+from reid.data.labels import tidy
 from reid.data.readers.base import Note, Record, unheard
 from reid.data.readers.shared.file_index import FileIndex
 from reid.data.readers.shared.folders import contents, file_name, some
 from reid.data.readers.shared.text_files import read_text
 from reid.data.shards.schema import Labels
 from reid.errors import DataError
-from reid.labels import tidy
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
+from reid.data.labels import both
 from reid.data.readers.shared import sample_tree
 from reid.errors import DataError
-from reid.labels import both
 
 Named = TypeVar("Named")
 _FOLDERS = {*sample_tree.FOLDERS.values(), sample_tree.INFRARED, sample_tree.MASKS}

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from reid.data.labels import alike, both, tidy
 from reid.data.readers.shared.text_files import AUTO, read_text
 from reid.errors import DataError
-from reid.labels import alike, both, tidy
 
 DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 SUFFIXES = (".csv", ".tsv", ".txt")

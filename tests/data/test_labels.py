@@ -6,8 +6,8 @@ import unicodedata
 
 import pytest
 
+from reid.data.labels import Blanks, alike, is_nothing, refuse_alike, tidy, whole_number
 from reid.errors import DataError
-from reid.labels import Blanks, alike, is_nothing, refuse_alike, tidy, whole_number
 
 WORDS = [
     *[
