@@ -37,7 +37,7 @@ def main_stats(
     from reid.dataset.report.statistics_page import render_statistics, text_lines
 
     shards = ShardSet.open(set_uri(given, config, preset))
-    total = sum(s.rows for s in shards.manifest.shards)
+    total = int(shards.stored.numbers("rows").sum())
     found = statistics(shards, watch=Progress("stats", total).add)
     folder = storage.absolute(out) if out else shards.root
     page, data = storage.join(folder, "stats.html"), storage.join(folder, "stats.json")

@@ -19,7 +19,7 @@ import typer
 
 import reid.errors
 from jobs.dry_run import with_value
-from jobs.interrupts import INTERRUPTED, TERMINATED, end_on_sigterm
+from jobs.interrupts import INTERRUPTED, TERMINATED, end_on_signals
 from reid.errors import AnyReIDError, UsageError
 
 if TYPE_CHECKING:
@@ -49,11 +49,14 @@ def run_verb(verb: Callable[..., None], program: str | None = None) -> None:
     Exit codes: 0 when fine, 1 for a failure, 2 for wrong usage, 130 and 143 after Ctrl-C and SIGTERM. No
     traceback without --debug. The help text is the docstring of the verb's module.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    os.environ.setdefault("LANCE_LOG", "error")  # it tells of a new table as of a fault
+    terminal = logging.StreamHandler()
+    terminal.setFormatter(_LogLine())
+    logging.basicConfig(level=logging.WARNING, handlers=[terminal])
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command(help=_help(sys.modules[verb.__module__].__doc__ or ""))(verb)
     debug = "--debug" in sys.argv
-    end_on_sigterm()
+    end_on_signals()
     try:
         app(with_value(sys.argv[1:]), prog_name=program)
     except AnyReIDError as error:
@@ -68,8 +71,39 @@ def run_verb(verb: Callable[..., None], program: str | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        print(f"error: {first_cause(error)} (--debug shows more)", file=sys.stderr)
+        if (refused := _refused(error)) is not None:
+            print(f"error: {refused}", file=sys.stderr)
+            sys.exit(1)
+        print(f"error: {first_cause(error)} (traceback: {_kept(verb.__name__, error)})", file=sys.stderr)
         sys.exit(1)
+
+
+class _LogLine(logging.Formatter):
+    """ "warning: …" of what we say; a library's name before what it says."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        ours = record.name.split(".")[0] in ("reid", "pipelines", "jobs")
+        return f"{record.levelname.lower()}: {'' if ours else f'{record.name}: '}{super().format(record)}"
+
+
+_outputs = "runs"
+"""The folder of outputs, beside which tracebacks are kept: that of the last configuration that was loaded."""
+
+
+def _refused(error: Exception) -> str | None:
+    """A full disk that a library met, with its remedy."""
+    from reid import storage
+
+    if not isinstance(error, OSError):
+        return None
+    told = storage.refusal(str(error.filename or _outputs), error)
+    return None if told is None else str(told)
+
+
+def _kept(verb: str, error: Exception) -> str:
+    from pipelines.tracebacks import write_traceback
+
+    return write_traceback(_outputs, verb, error)
 
 
 def _help(text: str) -> str:
@@ -104,6 +138,8 @@ def load_config(config: str | None, preset: str | None, overrides: list[str] | N
             "Give exactly one of --config FILE.yaml and --preset NAME (e.g. baseline/synthetic)."
         )
     settings = load(config or str(preset), overrides or [])
+    global _outputs
+    _outputs = settings.workdir
     if (
         IN_A_JOB in os.environ
         and not storage.is_remote(settings.workdir)
@@ -125,10 +161,12 @@ def start_ray(config: RayConfig, dashboard: bool = False) -> None:
     import ray
 
     from pipelines.context import configure_data_context
+    from pipelines.ray_messages import tell_plainly
 
     debug = "--debug" in sys.argv
     if not debug:
         _quiet()
+        tell_plainly()
     if not ray.is_initialized():
         if os.environ.get("RAY_ADDRESS"):
             ray.init(
@@ -147,7 +185,7 @@ def start_ray(config: RayConfig, dashboard: bool = False) -> None:
                 log_to_driver=debug,
                 runtime_env={"env_vars": worker_environment()},
             )
-    end_on_sigterm()  # Ray has put a handler of its own in place
+    end_on_signals()  # Ray has put a handler of its own in place
     configure_data_context(config.profile)
 
 
@@ -190,7 +228,7 @@ def run_uri_of(config: Config) -> str:
     """The run folder that `run=` names, or the one that this configuration trains."""
     if config.run:
         return config.run
-    from pipelines.train import resolve_run
+    from pipelines.training.train import resolve_run
 
     return resolve_run(config)[1]
 

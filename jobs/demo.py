@@ -1,7 +1,8 @@
 """Run everything once on rendered data: build, train, evaluate, tune, index, serve.
 
 Reads nothing; the pictures are rendered. Writes all that the single verbs write, to runs/. Takes some
-minutes on a laptop without a GPU. In the end it asks the endpoint three questions and prints the answers.
+minutes on a laptop without a GPU. In the end it asks the endpoint four questions, by captures drawn at
+random with the seed of the configuration, and prints the answers.
 --serve leaves the endpoint running with its page until Ctrl-C or SIGTERM, and then ends with code 0.
 
 Example:
@@ -21,13 +22,12 @@ import typer
 from jobs.common import DebugOption, OverridesArgument, run_verb, start_ray, stop_serving
 from jobs.interrupts import stop_asked
 from pipelines.progress import duration, say
-from reid.modality import Modality, subset_name
 
 if TYPE_CHECKING:
     from reid.config import Config
 
 PRESET = "baseline/demo"
-QUERIES = ((Modality.RGB,), (Modality.TEXT,), (Modality.NIR, Modality.TIR))
+QUERIES = ("rgb", "text", "sketch", "nir+tir")
 T = TypeVar("T")
 
 
@@ -39,11 +39,11 @@ def demo(
 ) -> None:
     """Run the main path end to end on rendered data and print a short summary."""
     from pipelines.dataset.build import build
-    from pipelines.devices import device_beside_actors
     from pipelines.evaluation.evaluate import evaluate_run
     from pipelines.index import index_run
+    from pipelines.placement.devices import device_beside_actors
     from pipelines.serve.app import run as deploy
-    from pipelines.train import train_run
+    from pipelines.training.train import train_run
     from pipelines.tune import tune_runs
     from reid.config import load
     from reid.runs.run import load_run
@@ -55,7 +55,7 @@ def demo(
     check_room(config)
     shards = timed("1 build", lambda: build(config)).shards
     trained = timed("2 train", lambda: train_run(config)).run
-    run = load_run(trained.uri, device_beside_actors(config))
+    run = load_run(trained.uri, device_beside_actors("demo", config))
     evaluated = timed("3 evaluate", lambda: evaluate_run(config, run))
     tuned = timed("4 tune", lambda: tune_runs(config))
     gallery = timed("5 index", lambda: index_run(config, run)).gallery
@@ -76,15 +76,17 @@ def check_room(config: Config) -> None:
     """Raise ConfigError before the first step for what a later one can never have on this cluster."""
     from pipelines.dataset.stages import build_requests
     from pipelines.embed import embed_requests
-    from pipelines.resources import check
+    from pipelines.placement.gpus import gpus_each
+    from pipelines.placement.resources import check
     from pipelines.serve.app import serve_requests
-    from pipelines.train import train_requests
+    from pipelines.training.requests import train_requests
     from pipelines.tune import tune_requests
 
-    embed = embed_requests(config.evaluate.actors, config.evaluate.gpus_per_actor)
-    steps = [*build_requests(config), *train_requests(config), *embed, *tune_requests(config)]
+    embed = embed_requests(config.evaluate.actors, gpus_each("embed", config))
+    steps = [*build_requests(config), *train_requests(config, gpus_each("train", config))]
+    steps += [*embed, *tune_requests(config, gpus_each("tune", config))]
     check(steps, together=False)
-    check(serve_requests(config.serve))
+    check(serve_requests(config.serve, gpus_each("serve", config)))
 
 
 def timed(name: str, step: Callable[[], T]) -> T:
@@ -97,17 +99,19 @@ def timed(name: str, step: Callable[[], T]) -> T:
 
 
 def ask(config: Config, url: str, shards: Any) -> list[dict[str, Any]]:
-    """Three searches over HTTP with captures of different identities, each by another modality subset."""
+    """One search over HTTP by each subset of QUERIES, with test captures drawn at random by the seed."""
+    import random
+
     import httpx
 
     from reid.data.batches.sample_rows import sample_part
+    from reid.modality import parse_subset, subset_name
 
     samples = [s for group in shards.groups("test") for s in shards.read_group(group)]
-    answers = []
+    draw, answers = random.Random(config.seed), []
     with httpx.Client(trust_env=False, timeout=60) as client:
-        for number, subset in enumerate(QUERIES):
-            able = [s for s in samples if set(subset) <= set(s.modalities)]
-            sample = able[(len(able) * (2 * number + 1)) // (2 * len(QUERIES))]
+        for subset in map(parse_subset, QUERIES):
+            sample = draw.choice([s for s in samples if set(subset) <= set(s.modalities)])
             files, fields = {}, {"top_k": "6"}
             for modality in subset:
                 content = sample_part(sample, modality).content
@@ -128,11 +132,12 @@ def ask(config: Config, url: str, shards: Any) -> list[dict[str, Any]]:
 def summary(evaluated: Any, tuned: Any, answers: list[dict[str, Any]], seconds: float) -> list[str]:
     """What a person wants to know, in a screenful."""
     gallery = evaluated.evaluation.results[0].gallery
-    title = f"query -> {gallery} gallery"
-    lines = ["", f"{title:<30}{'mAP':>6}{'R1':>7}   (chance mAP {_chance(evaluated):.3f})"]
+    title, chance = f"query -> {gallery} gallery", _chance(evaluated)
+    lines = ["", f"{title:<30}{'mAP':>6}{'R1':>7}{'x chance':>10}   (chance mAP {chance:.3f})"]
     for row in (*evaluated.evaluation.results, *evaluated.evaluation.baselines):
         name = row.name or row.query
-        lines.append(f"{name:<30}{row.metrics.mAP:6.3f}{row.metrics.cmc_at(1):7.3f}")
+        times = row.metrics.mAP / chance if chance > 0 else 0.0
+        lines.append(f"{name:<30}{row.metrics.mAP:6.3f}{row.metrics.cmc_at(1):7.3f}{times:10.1f}")
     best = tuned.trials[0]
     drawn = ", ".join(f"{k}={v:.3g}" for k, v in best["params"].items())
     lines += [
@@ -149,7 +154,9 @@ def summary(evaluated: Any, tuned: Any, answers: list[dict[str, Any]], seconds: 
         )
         if sample.captions and "text" in answer["subset"]:
             lines.append(f'    "{sample.captions[0].text}"')
-    lines.append("(the query's own capture is left out of the hits)")
+    lines.append(
+        "(captures drawn at random with the seed of the configuration; their own are left out of the hits)"
+    )
     return [*lines, "", f"report: {evaluated.files['report.html']}", f"all in {duration(seconds)}"]
 
 

@@ -35,9 +35,10 @@ def index(
     debug: DebugOption = False,
 ) -> None:
     """Embed the gallery side and add what is missing."""
-    from pipelines.devices import device_beside_actors
     from pipelines.index import index_run
+    from pipelines.placement.devices import device_beside_actors
     from pipelines.progress import say
+    from reid.gallery.outages import outlasting
     from reid.preflight import preflight
     from reid.runs.run import load_run
 
@@ -48,15 +49,16 @@ def index(
         return
     for line in preflight(settings, "index"):
         say(f"index: {line}")
-    run = load_run(run_uri_of(settings), device_beside_actors(settings))
+    run = load_run(run_uri_of(settings), device_beside_actors("index", settings))
     if settings.evaluate.actors:
         start_ray(settings.ray)
     result = index_run(settings, run)
     gallery = result.gallery
+    version = outlasting(gallery.uri, lambda: gallery.version)
     show(
         {
             "gallery": gallery.uri,
-            "version": gallery.version,
+            "version": version,
             "added": result.added,
             "already": result.already,
             "subsets": list(gallery.subsets),
@@ -64,7 +66,7 @@ def index(
         as_json,
         [
             gallery.uri,
-            f"  {result.added} items added, {result.already} were there; version {gallery.version}; "
+            f"  {result.added} items added, {result.already} were there; version {version}; "
             f"subsets {', '.join(gallery.subsets)}",
         ],
     )

@@ -13,14 +13,30 @@ TERMINATED = 128 + signal.SIGTERM
 """Exit code after SIGTERM."""
 
 
-def end_on_sigterm() -> None:
-    """From now on SIGTERM unwinds the main thread as Ctrl-C does, so that what is open gets closed."""
+def end_on_signals() -> None:
+    """From now on SIGTERM unwinds the main thread as Ctrl-C does, so that what is open gets closed.
+
+    Neither waits for a store that is out: what a thread still writes there is tried once.
+    """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _end)
+        signal.signal(signal.SIGINT, _interrupt)
 
 
 def _end(*_: Any) -> None:
+    _wait_no_more()
     sys.exit(TERMINATED)
+
+
+def _interrupt(*_: Any) -> None:
+    _wait_no_more()
+    raise KeyboardInterrupt
+
+
+def _wait_no_more() -> None:
+    # Not imported here: a handler may come in the middle of an import, and `--help` needs no storage.
+    if (retry := sys.modules.get("reid.storage.retry")) is not None:
+        retry.wait_no_more()
 
 
 def stop_asked() -> threading.Event:

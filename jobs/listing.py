@@ -9,7 +9,7 @@ FOLDER = Path(__file__).parent
 GROUPS = {
     "Data": ("doctor", "build", "translate"),
     "Models": ("train", "tune", "ablate", "convert", "describe"),
-    "Measurement": ("evaluate", "benchmark"),
+    "Measurement": ("runs", "evaluate", "leaderboard", "benchmark"),
     "Search": ("index", "search", "serve"),
     "All of it": ("demo",),
 }

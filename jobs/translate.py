@@ -23,6 +23,7 @@ def translate(
     debug: DebugOption = False,
 ) -> None:
     """Learn picture-to-picture translation; the fields are those of TranslateConfig."""
+    from pipelines.placement.devices import own_device
     from pipelines.progress import Progress, say
     from reid import storage
     from reid.train.translator.training import WEIGHTS, load_translate, train_translator
@@ -40,7 +41,7 @@ def translate(
             progress.total = total - int(metrics["epoch"]) + 1
         progress.add(1)
 
-    metrics = train_translator(settings, report)
+    metrics = train_translator(settings, report, own_device("translate", settings.device))
     weights = storage.join(settings.out, WEIGHTS)
     last = metrics[-1]
     told = f"  {int(last['epoch'])} epochs: l1 {last['l1']:.4f}, ssim {last['ssim']:.3f}"

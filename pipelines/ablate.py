@@ -12,19 +12,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines.devices import device_beside_actors
 from pipelines.embed import embed_requests
 from pipelines.evaluation.evaluate import evaluate_run
+from pipelines.placement.devices import device_beside_actors
+from pipelines.placement.gpus import gpus_each
 from pipelines.progress import Say, duration, say
-from pipelines.train import resolve_run, train_requests, train_run
+from pipelines.training.requests import train_requests
+from pipelines.training.train import resolve_run, train_run
 from reid import storage
 from reid.config import AUTO_PROTOCOL, Config, fingerprint, override
 from reid.config.addresses import run_fingerprint, shards_uri
+from reid.config.protocols.query_names import parse_query
 from reid.errors import AnyReIDError, ConfigError
 from reid.evaluate.plan import plan_evaluation
-from reid.evaluate.protocols.pairing_names import gallery_name, parse_gallery, split_pairing
+from reid.evaluate.protocols.pairing_names import gallery_name, parse_gallery, split_asked
 from reid.evaluate.protocols.protocol import get_protocol
-from reid.modality import canonical, parse_subset, subset_name
+from reid.modality import canonical, subset_name
 from reid.preflight import preflight
 from reid.preflight.pairings import choose_pairings
 from reid.runs.folder import RunFolder
@@ -148,7 +151,7 @@ def prepare(plan: AblationPlan, out: Say = say) -> Campaign:
             plan = replace(plan, config=override(plan.config, {"evaluate.protocol": known.protocol.name}))
         present = canonical(m for row in known.labels for m in row.modalities)
         pairings = choose_pairings(cell.config, untrained_model(cell.config), present)
-        _shown([(subset_name(p.query), p.gallery_name) for p in pairings], cell.config.ablate.subset)
+        _shown([(p.query_name, p.gallery_name) for p in pairings], cell.config.ablate.subset)
     config = plan.config
     shown = config.ablate.model_dump(mode="json", include={"metrics", "subset"})
     measured = [
@@ -200,18 +203,26 @@ def _check_room(campaign: Campaign) -> None:
     """Raise ConfigError for what some run will ask of the cluster and can never have."""
     if not campaign.needs_ray:
         return
-    from pipelines.resources import check
+    from pipelines.placement.resources import check
 
-    training = [request for cell, _ in campaign.unfinished for request in train_requests(cell.config)]
-    settings = [cell.config.evaluate for cell, _ in campaign.cells]
-    embedding = [request for s in settings for request in embed_requests(s.actors, s.gpus_per_actor)]
+    silent: Say = lambda _: None  # noqa: E731
+    training = [
+        request
+        for cell, _ in campaign.unfinished
+        for request in train_requests(cell.config, gpus_each("train", cell.config, silent))
+    ]
+    embedding = [
+        request
+        for config in (cell.config for cell, _ in campaign.cells)
+        for request in embed_requests(config.evaluate.actors, gpus_each("embed", config, silent))
+    ]
     check([*training, *embedding], together=False)
 
 
 def _measure(cell: Cell, out: Say) -> tuple[SeedResults, bool]:
     config = cell.config
     result = train_run(config, out)
-    run = load_run(result.run.uri, device_beside_actors(config))
+    run = load_run(result.run.uri, device_beside_actors("ablate", config))
     done = evaluate_run(config, run, lambda line: None if line.startswith("evaluate: ") else out(line))
     results = done.evaluation.results
     pairs = [(r.query, r.gallery) for r in results]
@@ -292,15 +303,18 @@ def _resolved(cell: Cell) -> tuple[Config, str]:
 def _shown(pairs: Sequence[tuple[str, str]], wanted: str | None) -> int:
     """Which pairing is shown: the wanted one, or the one with most query and then gallery modalities.
 
-    Pairings are given by name: query subset, and gallery ("rgb|nir" is a mixed one).
+    Pairings are given by name: query, and gallery ("rgb|nir" is a mixed one). A name without an anchor and
+    numbers of samples stands for the first pairing of its subset.
     """
     if wanted is None:
-        sizes = [(len(parse_subset(q)), sum(map(len, parse_gallery(g)))) for q, g in pairs]
+        sizes = [(len(parse_query(q).subset), sum(map(len, parse_gallery(g)))) for q, g in pairs]
         return max(range(len(pairs)), key=sizes.__getitem__)
-    query, gallery = split_pairing(wanted)
-    for i, (asked, found) in enumerate(pairs):
-        if asked == subset_name(query) and (gallery is None or found == gallery_name(gallery)):
-            return i
+    query, gallery = split_asked(wanted)
+    for plain in (False, True):
+        for i, (asked, found) in enumerate(pairs):
+            name = subset_name(parse_query(asked).subset) if plain else asked
+            if name == query.name and (gallery is None or found == gallery_name(gallery)):
+                return i
     names = ", ".join(f"{q}->{g}" for q, g in pairs)
     raise ConfigError(f"ablate.subset: {wanted!r} is not evaluated (evaluate.subsets): {names}.")
 

@@ -1,229 +1,185 @@
-"""Embed a worklist with Ray Data: one pass over the row groups, an actor pool, features in Parquet by key.
+"""Embed a worklist with Ray Data: an actor pool that reads row groups, and features in Arrow files by key.
 
-The unit of work is a row group with the vectors whose first part lies in it; parts from other groups are
-read where they are. A features set belongs to one model and one shard set, and is reused by key.
+A task is the vectors of some whole row groups; parts from other groups are read where they are. Actors write
+the vectors; only counts come back. A features set belongs to one model and one shard set, and is reused by
+key, so that a run that was interrupted embeds only what is missing.
 """
 
 from __future__ import annotations
 
-import io
-import json
-from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pipelines.cells import in_cell, of_cell
 from pipelines.context import map_blocks
-from pipelines.devices import device_here
+from pipelines.placement.devices import device_here
 from pipelines.progress import Progress, Say, say
 from reid import storage
 from reid.config import RayConfig
-from reid.data.batches.auxiliary_inputs import attach_auxiliary
 from reid.data.batches.batch_row import BatchRow
-from reid.data.batches.sample_rows import sample_part
-from reid.data.shards.schema import Sample
-from reid.data.shards.shard_set import GroupRef, ShardSet
-from reid.errors import DataError
-from reid.evaluate.evaluator import EmbeddingTask
-from reid.evaluate.protocols.items import QueryPart
-from reid.modality import Modality, canonical
+from reid.data.shards.group_samples import GroupSamples
+from reid.data.shards.shard_set import ShardSet
+from reid.evaluate.features.store import FeatureSet
+from reid.evaluate.features.table import FeatureTable, Keys, Vectors
+from reid.evaluate.features.work import parts_of, row_of, tasks_of, work_keys
 from reid.runs.run import Run, load_run
 
 if TYPE_CHECKING:
-    from pipelines.resources import Request
+    from pipelines.placement.resources import Request
 
-Vector = npt.NDArray[np.float32]
-FEATURE_SCHEMA = pa.schema([("key", pa.string()), ("side", pa.string()), ("vector", pa.list_(pa.float32()))])
-TASK_SCHEMA = pa.schema([("task", pa.string())])
+COUNTS = pa.schema([("vectors", pa.int64())])
+TASK_ROWS = 8192
+"""Vectors of a task, at most about: what an interruption costs an actor, and what a file holds at first."""
+TASKS_PER_ACTOR = 16
+"""Tasks that each actor gets at least, where there are row groups enough: the last ones end together."""
 
 
-class FeatureSet:
-    """Vectors by key in Parquet files below `<run>/features/<data fingerprint>`; files are only added.
-
-    Every file names the weights and the shard set that its vectors are of.
-    """
-
-    def __init__(self, run: Run, data_fingerprint: str) -> None:
-        self.uri = storage.join(run.uri, "features", data_fingerprint)
-        self.of = {"anyreid.model": run.fingerprint, "anyreid.data": data_fingerprint}
-
-    def read(self) -> dict[str, Vector]:
-        """Every stored vector. Raises DataError for a file that is of other weights or of other data."""
-        found: dict[str, Vector] = {}
-        for uri in storage.list_files(self.uri, ".parquet"):
-            table = pq.read_table(io.BytesIO(storage.read_bytes(uri)))
-            said = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-            stray = {name: said[name] for name in self.of if name in said and said[name] != self.of[name]}
-            if stray:
-                raise DataError(
-                    f"{uri}: vectors of {stray}, but this is {self.of}; they cannot be compared. Delete "
-                    f"{self.uri} to embed again."
-                )
-            keys = table["key"].to_pylist()
-            found |= dict(zip(keys, _matrix(table["vector"]), strict=True))
-        return found
-
-    def add(self, keys: Sequence[str], sides: Sequence[str], vectors: Vector) -> None:
-        """Append one file, named by its content."""
-        schema = FEATURE_SCHEMA.with_metadata(self.of)
-        table = pa.table({"key": list(keys), "side": list(sides), "vector": list(vectors)}, schema=schema)
-        stream = io.BytesIO()
-        pq.write_table(table, stream, compression="zstd")
-        name = storage.sha256("|".join(keys).encode())[:16]
-        storage.write_bytes(storage.join(self.uri, f"{name}.parquet"), stream.getvalue())
+def features_of(run: Run, shards: ShardSet) -> FeatureSet:
+    """Where the vectors of a run on a shard set are kept: below `<run>/features/<data fingerprint>`."""
+    uri = storage.join(run.uri, "features", shards.fingerprint)
+    return FeatureSet(uri, run.fingerprint, shards.fingerprint)
 
 
 def embed_work(
     run: Run,
     shards: ShardSet,
-    split: str,
-    work: Sequence[EmbeddingTask],
+    splits: Sequence[str],
+    work: pa.Table,
     *,
     actors: int,
     gpus_per_actor: float = 0,
     batch_size: int = 64,
     ray_config: RayConfig | None = None,
     out: Say = say,
-) -> dict[str, Vector]:
-    """Vectors of the worklist by key; stored ones are reused. `actors=0`: in this process."""
-    store = FeatureSet(run, shards.fingerprint)
+) -> FeatureTable:
+    """Every stored vector of the run and the set, with all those of the worklist: stored ones are reused.
+
+    Args:
+        run: the model.
+        shards: where the samples are.
+        splits: the splits over which the worklist numbers its row groups.
+        work: a table as `work_table` makes it.
+        actors: processes that embed; 0: this one.
+        gpus_per_actor: GPUs of each; fractions are allowed.
+        batch_size: captures embedded together.
+        ray_config: how long to wait for actors.
+        out: takes the lines for the user.
+    """
+    store = features_of(run, shards)
     features = store.read()
-    missing = [w for w in work if w.key not in features]
-    if not missing:
+    if earlier := store.earlier_files():
+        out(f"embed: {earlier} files of an earlier version in {store.uri} are not read; delete them.")
+    missing = work.filter(pa.array(features.find(work_keys(work)) < 0))
+    if not missing.num_rows:
         return features
-    tasks = _tasks(shards, split, missing)
-    progress = Progress("embed", len(missing), "vectors", out=out)
+    kept = work.num_rows - missing.num_rows
+    told = f" ({kept} of {work.num_rows} vectors are stored already)" if kept else ""
+    out(f"embed: {missing.num_rows} vectors to do{told}")
+    del features  # of a store, they are copies on this disk: let go before all are copied again
+    rows = max(1, min(TASK_ROWS, missing.num_rows // (TASKS_PER_ACTOR * max(1, actors))))
+    tasks = [in_cell(task) for task in tasks_of(missing, rows)]
+    parallel = min(actors, len(tasks))
+    progress = Progress("embed", missing.num_rows, "vectors", out=out, parallel=parallel)
     if actors == 0:
-        embedder = EmbeddingActor(run.uri, shards.root, split, batch_size, run=run)
+        embedder = EmbeddingActor(run.uri, shards.root, splits, batch_size, run=run)
         for task in tasks:
-            features |= _take(embedder(pa.table({"task": [task]}, schema=TASK_SCHEMA)), progress)
-        return features
-    import ray.data
+            progress.add(_count(embedder(task)))
+    else:
+        import ray.data
 
-    from pipelines.waiting import wait_for, watched
+        from pipelines.placement.waiting import wait_for, watched
 
-    settings = ray_config or RayConfig()
-    requests = embed_requests(actors, gpus_per_actor, len(tasks))
-    wait_for("embed", requests, settings, out)
-    tables = [pa.table({"task": [task]}, schema=TASK_SCHEMA) for task in tasks]
-    dataset = map_blocks(
-        ray.data.from_arrow(tables),
-        EmbeddingActor,
-        fn_constructor_kwargs={
-            "run_uri": run.uri,
-            "shards_uri": shards.root,
-            "split": split,
-            "batch_size": batch_size,
-            "gpus": gpus_per_actor,
-        },
-        batch_size=1,  # a task; with GPUs, Ray wants a number
-        num_gpus=gpus_per_actor or None,
-        num_cpus=None if gpus_per_actor else 1,
-        compute=ray.data.ActorPoolStrategy(size=min(actors, len(tasks))),
-    )
-    with watched("embed", requests, settings, out):
-        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-            features |= _take(batch, progress)
-    return features
+        settings = ray_config or RayConfig()
+        requests = embed_requests(actors, gpus_per_actor, len(tasks))
+        wait_for("embed", requests, settings, out)
+        dataset = map_blocks(
+            ray.data.from_arrow(tasks),
+            EmbeddingActor,
+            fn_constructor_kwargs={
+                "run_uri": run.uri,
+                "shards_uri": shards.root,
+                "splits": tuple(splits),
+                "batch_size": batch_size,
+                "gpus": gpus_per_actor,
+            },
+            batch_size=1,  # a task; with GPUs, Ray wants a number
+            num_gpus=gpus_per_actor or None,
+            num_cpus=None if gpus_per_actor else 1,
+            compute=ray.data.ActorPoolStrategy(size=parallel),
+        )
+        with watched("embed", requests, settings, out, store=run.uri):
+            for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+                progress.add(_count(batch))
+    store.compact()
+    return store.read()
 
 
 def embed_requests(actors: int, gpus_per_actor: float, tasks: int = 1) -> list[Request]:
     """What embedding asks of the cluster for so many tasks; nothing when it is done in this process."""
+    return actor_requests("embedding actor", actors, gpus_per_actor, tasks)
+
+
+def actor_requests(what: str, actors: int, gpus_per_actor: float, tasks: int) -> list[Request]:
+    """What a pool of actors asks of the cluster for so many tasks; `what` names one actor."""
     if actors == 0:
         return []
-    from pipelines.resources import Request
+    from pipelines.placement.resources import Request
 
     fields = {"evaluate.actors": actors, "evaluate.gpus_per_actor": gpus_per_actor}
     count = min(actors, tasks)
-    what = "embedding actor" if count == 1 else "embedding actors"
-    return [Request(what, count, {"CPU": 1, "GPU": gpus_per_actor}, fields, least=1)]
+    named = what if count == 1 else what.replace("actor", "actors", 1)
+    return [Request(named, count, {"CPU": 1, "GPU": gpus_per_actor}, fields, least=1)]
 
 
 class EmbeddingActor:
-    """Loads the model once; embeds one task (a row group's vectors) a call and stores them."""
+    """Loads the model once; embeds one task a call, writes its vectors as one file and returns their number.
+
+    A call gets one row of CELL with a table of WORK, and gives one of COUNTS.
+    """
 
     def __init__(
         self,
         run_uri: str,
         shards_uri: str,
-        split: str,
+        splits: Sequence[str],
         batch_size: int,
         gpus: float = 0,
         run: Run | None = None,
     ) -> None:
         self.run = run or load_run(run_uri, device_here(gpus, "evaluate.gpus_per_actor"))
-        self.shards = ShardSet.open(shards_uri)
-        self.store = FeatureSet(self.run, self.shards.fingerprint)
-        self.groups = self.shards.groups(split)
+        shards = ShardSet.at(shards_uri)
+        self.store = features_of(self.run, shards)
+        self.samples = GroupSamples(shards, splits)
         self.batch_size = batch_size
-        self._where: dict[str, GroupRef] | None = None
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """One row a task in; one row a vector out."""
-        tables = [self._embed(json.loads(text)) for text in batch["task"].to_pylist()]
-        return pa.concat_tables(tables)
+        """Embed a task, a row group after the other."""
+        found = [self._embed(group) for group in tasks_of(of_cell(batch), rows=1)]
+        keys, vectors = (np.concatenate(side) for side in zip(*found, strict=True))
+        self.store.add(keys, vectors)
+        return pa.table({"vectors": [len(keys)]}, schema=COUNTS)
 
-    def _embed(self, task: dict[str, Any]) -> pa.Table:
-        samples = {s.labels.sample_id: s for s in self.shards.read_group(self.groups[task["group"]])}
-        keys, sides, vectors = [], [], []
+    def _embed(self, work: pa.Table) -> tuple[Keys, Vectors]:
+        """The (n, 2) keys and (n, dim) vectors of one row group's items."""
+        keys, vectors = [], []
         for side in ("query", "gallery"):
-            items = [w for w in task["work"] if w["side"] == side]
-            if not items:
-                continue
-            rows = [self._row(w["parts"], samples) for w in items]
-            vectors.append(self.run.embed_rows(rows, side, self.batch_size))
-            keys += [w["key"] for w in items]
-            sides += [side] * len(items)
-        matrix = np.concatenate(vectors)
-        self.store.add(keys, sides, matrix)
-        return pa.table({"key": keys, "side": sides, "vector": list(matrix)}, schema=FEATURE_SCHEMA)
+            mine = work.filter(pa.compute.equal(work["side"], side))
+            if mine.num_rows:
+                rows = [self._row(cell) for cell in mine["parts"].to_pylist()]
+                keys.append(work_keys(mine))
+                vectors.append(self.run.embed_rows(rows, side, self.batch_size))
+        return np.concatenate(keys), np.concatenate(vectors)
 
-    def _row(self, parts: dict[str, list[Any]], samples: dict[str, Sample]) -> BatchRow:
-        found, holders = {}, {}
-        for name, (sample_id, caption) in parts.items():
-            sample = samples.get(sample_id) or self._foreign(sample_id)
-            holders[Modality(name)] = sample
-            found[Modality(name)] = sample_part(sample, Modality(name), caption or 0)
-        return attach_auxiliary(BatchRow(found), holders[canonical(holders)[0]])
-
-    def _foreign(self, sample_id: str) -> Sample:
-        """A sample of another row group."""
-        if self._where is None:
-            self._where = sample_groups(self.shards, self.groups)
-        group = self._where[sample_id]
-        return next(s for s in self.shards.read_group(group) if s.labels.sample_id == sample_id)
-
-
-def sample_groups(shards: ShardSet, groups: Sequence[GroupRef]) -> dict[str, GroupRef]:
-    """Which row group holds each sample (one cheap column read a group)."""
-    return {name: group for group in groups for name in shards.sample_ids(group)}
-
-
-def _tasks(shards: ShardSet, split: str, work: Sequence[EmbeddingTask]) -> list[str]:
-    """Worklist items grouped by the row group of their first part, as JSON."""
-    groups = shards.groups(split)
-    position = {id(g): i for i, g in enumerate(groups)}
-    where = sample_groups(shards, groups)
-    by_group: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for item in work:
-        first: QueryPart = next(iter(item.parts.values()))
-        parts = {m.value: [p.sample_id, p.caption_index] for m, p in item.parts.items()}
-        by_group[position[id(where[first.sample_id])]].append(
-            {"key": item.key, "side": item.side, "parts": parts}
+    def _row(self, cell: list[dict[str, object]]) -> BatchRow:
+        parts = parts_of(cell)
+        return row_of(
+            {m: part for m, (part, _) in parts.items()},
+            lambda m: self.samples.sample(parts[m][0].sample_id, parts[m][1]),
         )
-    return [json.dumps({"group": g, "work": items}) for g, items in sorted(by_group.items())]
 
 
-def _take(table: pa.Table, progress: Progress) -> dict[str, Vector]:
-    progress.add(table.num_rows)
-    return dict(zip(table["key"].to_pylist(), _matrix(table["vector"]), strict=True))
-
-
-def _matrix(column: pa.ChunkedArray) -> Vector:
-    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    matrix: Vector = flat.reshape(len(column), -1)
-    return matrix
+def _count(table: pa.Table) -> int:
+    return sum(table["vectors"].to_pylist())

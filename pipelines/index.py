@@ -1,33 +1,40 @@
 """Index: a split's gallery side -> vectors by subset (Ray Data) -> the durable gallery.
 
-Adding is an upsert by sample id in one atomic version a chunk; what is there already is not added again.
+Labels, pictures and rows pass through a row group or a chunk at a time. Adding is an upsert by sample id, one
+atomic version a chunk: what is there already is not added again, so that an interrupted index goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipelines.embed import Vector, embed_work
+import pyarrow as pa
+
+from pipelines.embed import embed_work
+from pipelines.gallery_rows import PLAIN, GalleryRows, key_column, wanted_tasks
+from pipelines.placement.gpus import gpus_each
 from pipelines.progress import Progress, Say, say
 from reid.config import Config
 from reid.config.addresses import gallery_name, gallery_uri, shards_uri
-from reid.data.images import thumbnail
 from reid.data.labels import alike, both, difference, tidy
-from reid.data.shards.schema import Sample
+from reid.data.shards.group_samples import GroupSamples
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
-from reid.evaluate.evaluator import EmbeddingTask
-from reid.evaluate.protocols.choice import sides_of
-from reid.evaluate.protocols.items import SampleLabels, parts_key
+from reid.evaluate.features.table import FeatureTable
+from reid.evaluate.features.work import work_table
+from reid.gallery.outages import outlasting
 from reid.gallery.places import place_for_gallery
 from reid.gallery.rows import Item
 from reid.gallery.store import Gallery
-from reid.modality import ORDER, Subset, canonical, subset_name
+from reid.modality import Subset, canonical, parse_subset
 from reid.preflight.gallery_subsets import choose_subsets
 from reid.runs.auxiliary_record import auxiliary_record
 from reid.runs.run import Run
 from reid.storage.latest import name_latest
+
+CHUNK = 2048
+"""Items that are added as one version of the gallery."""
 
 
 @dataclass(frozen=True)
@@ -40,50 +47,70 @@ class IndexResult:
 
 
 def index_run(config: Config, run: Run, out: Say = say) -> IndexResult:
-    """Bring the gallery of a run up to date with a split of the shard set."""
+    """Bring the gallery of a run up to date with a split of the shard set.
+
+    Raises DataError for a split without samples, and for an item that may be a stored one spelled otherwise.
+    """
     settings = config.index
     shards = ShardSet.open(shards_uri(config))
-    samples = shards.labels(settings.split)
-    if not samples:
+    if not shards.rows(settings.split):
         raise DataError(f"index.split: {shards.root} has no {settings.split!r} samples.")
-    labels = [SampleLabels.of(s) for s in samples]
-    present = canonical(m for row in labels for m in row.modalities)
-    subsets = choose_subsets(settings.subsets, run.model, present)
-    vectors_of = _vectors(config, labels, subsets)
+    subsets = choose_subsets(settings.subsets, run.model, _present(shards, settings.split))
     given = gallery_uri(config, run.fingerprint)
-    gallery = Gallery.ensure(
-        place_for_gallery(given, gallery_name(config, run.fingerprint), run.fingerprint),
-        run.model.dim,
-        subsets,
-        run.fingerprint,
-        run.uri,
-        {
-            "data_fingerprint": shards.fingerprint,
-            "split": settings.split,
-            "auxiliary": auxiliary_record(run.model.auxiliary, shards.manifest.generators),
-        },
+    place = place_for_gallery(given, gallery_name(config, run.fingerprint), run.fingerprint)
+    provenance = {
+        "data_fingerprint": shards.fingerprint,
+        "split": settings.split,
+        "auxiliary": auxiliary_record(run.model.auxiliary, shards.manifest.generators),
+    }
+    rule = run.model.comparison_rule
+    gallery = outlasting(
+        place,
+        lambda: Gallery.ensure(place, run.model.dim, subsets, run.fingerprint, run.uri, provenance, rule),
     )
     if settings.gallery is None:  # beside a place of the user's own choice nothing is written
         name_latest(gallery.uri)
-    known = set(gallery.snapshot().ids)
-    wanted = [name for name in vectors_of if tidy(name) not in known]
-    _refuse_respelled(known - {tidy(name) for name in vectors_of}, wanted, gallery.uri)
+    samples = GroupSamples(shards, [settings.split])
+    known = set(outlasting(gallery.uri, gallery.snapshot).ids)
+    others, wanted = set(known), []  # what the set lacks, what the gallery lacks
+
+    def new(name: str) -> bool:
+        others.discard(tidy(name))
+        if tidy(name) in known:
+            return False
+        wanted.append(name)
+        return True
+
+    tasks = wanted_tasks(config.evaluate.protocol, shards, settings.split, subsets, rule, new)
+    work = work_table(tasks, samples)
+    _refuse_respelled(others, wanted, gallery.uri)
     if not wanted:
         return IndexResult(gallery, 0, len(known))
-    work = {w.key: w for name in wanted for w in vectors_of[name].values()}
+    if known:
+        out(f"index: {len(known)} items are in the gallery already; {len(wanted)} to add")
     features = embed_work(
         run,
         shards,
-        settings.split,
-        list(work.values()),
+        [settings.split],
+        work,
         actors=config.evaluate.actors,
-        gpus_per_actor=config.evaluate.gpus_per_actor,
+        gpus_per_actor=gpus_each("embed", config, out),
         batch_size=settings.batch_size,
         ray_config=config.ray,
         out=out,
     )
-    _add(config, shards, gallery, {n: vectors_of[n] for n in wanted}, features, out)
+    groups = sorted(set(work["group"].to_pylist()))
+    makers = GalleryRows(
+        shards.root, settings.split, config.evaluate.protocol, subsets, rule, settings.thumbnail
+    )
+    rows = makers.stream(groups, config, out)
+    _add(rows, gallery, features, set(wanted), out)
     return IndexResult(gallery, len(wanted), len(known))
+
+
+def _present(shards: ShardSet, split: str) -> Subset:
+    """The modalities of a split's samples, as the manifest counts them."""
+    return canonical(m for one in shards.stored.modalities(split) for m in one)
 
 
 def _refuse_respelled(others: set[str], wanted: Sequence[str], uri: str) -> None:
@@ -97,56 +124,37 @@ def _refuse_respelled(others: set[str], wanted: Sequence[str], uri: str) -> None
             )
 
 
-def _vectors(
-    config: Config, labels: Sequence[SampleLabels], subsets: Sequence[Subset]
-) -> dict[str, dict[str, EmbeddingTask]]:
-    """{sample id: {subset: the vector to compute}} of the gallery side."""
-    protocol = sides_of(config.evaluate.protocol)
-    found: dict[str, dict[str, EmbeddingTask]] = {}
-    for subset in subsets:
-        for item in protocol.gallery(labels, subset).items:
-            sample = next(iter(item.parts.values())).sample_id
-            work = EmbeddingTask(parts_key(item.parts, "gallery"), "gallery", item.parts)
-            found.setdefault(sample, {}).setdefault(subset_name(subset), work)
-    return found
-
-
 def _add(
-    config: Config,
-    shards: ShardSet,
-    gallery: Gallery,
-    vectors_of: dict[str, dict[str, EmbeddingTask]],
-    features: dict[str, Vector],
-    out: Say,
+    rows: Iterator[pa.Table], gallery: Gallery, features: FeatureTable, wanted: set[str], out: Say
 ) -> None:
-    progress = Progress("index", len(vectors_of), "items", out=out)
+    """Put rows of the wanted samples into the gallery, CHUNK at a time, with their vectors."""
+    progress = Progress("index", len(wanted), "items", out=out)
     chunk: list[Item] = []
-    for group in shards.groups(config.index.split):
-        for sample in shards.read_group(group):
-            works = vectors_of.get(sample.labels.sample_id)
-            if works:
-                vectors = {subset: features[w.key] for subset, w in works.items()}
-                chunk.append(_item(sample, vectors, gallery, config.index.thumbnail))
-        if len(chunk) >= 2048:
-            gallery.add(chunk)
-            progress.add(len(chunk))
-            chunk = []
+    for table in rows:
+        chunk += [item for item in _items(table, gallery, features) if item.id in wanted]
+        while len(chunk) >= CHUNK:
+            _put(gallery, chunk[:CHUNK])
+            progress.add(CHUNK)
+            chunk = chunk[CHUNK:]
     if chunk:
-        gallery.add(chunk)
+        _put(gallery, chunk)
         progress.add(len(chunk))
 
 
-def _item(sample: Sample, vectors: dict[str, Vector], gallery: Gallery, longest: int) -> Item:
-    labels = sample.labels
-    shown = next((m for m in ORDER if m in sample.images), None)
-    return Item(
-        id=labels.sample_id,
-        vectors=vectors,
-        model_fingerprint=gallery.metadata.model_fingerprint,
-        modalities=sample.modalities,
-        pid=labels.pid,
-        camid=labels.camid,
-        timestamp=labels.timestamp,
-        thumbnail=None if shown is None else thumbnail(sample.images[shown].image, labels.sample_id, longest),
-        source=f"{labels.dataset}/{labels.sample_id}",
-    )
+def _put(gallery: Gallery, items: list[Item]) -> None:
+    outlasting(gallery.uri, lambda: gallery.add(items))
+
+
+def _items(table: pa.Table, gallery: Gallery, features: FeatureTable) -> Iterator[Item]:
+    columns = {
+        subset: table[key_column(subset)].to_pylist()
+        for subset in gallery.subsets
+        if key_column(subset) in table.column_names
+    }
+    for place, plain in enumerate(table.select(PLAIN.names).to_pylist()):
+        keys = {subset: keys[place] for subset, keys in columns.items() if keys[place] is not None}
+        yield Item(
+            vectors={subset: features[key.hex()] for subset, key in keys.items()},
+            model_fingerprint=gallery.metadata.model_fingerprint,
+            **{**plain, "modalities": parse_subset(plain["modalities"]) if plain["modalities"] else ()},
+        )

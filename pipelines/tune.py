@@ -15,20 +15,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.devices import device_here
-from pipelines.progress import Say, say
-from pipelines.resources import Request
+from pipelines.placement.devices import device_here
+from pipelines.placement.gpus import gpus_each
+from pipelines.placement.resources import Request
+from pipelines.placement.waiting import give_up, wait_for, watched
+from pipelines.progress import Say, say, short
 from pipelines.stopping import tune_stops
-from pipelines.train import resolve_run
-from pipelines.waiting import give_up, wait_for, watched
+from pipelines.training.train import resolve_run
 from reid import storage
 from reid.config import Config, load, override
 from reid.config.addresses import tune_uri
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, TrainingError
 from reid.preflight import preflight
-from reid.train.checks import validation_notes
-from reid.train.loop import EpochReport, train
+from reid.train.loop import train
+from reid.train.naming.numbers import code_fingerprint
+from reid.train.reports import EpochReport, TrainingObserver
+from reid.train.validation.checks import validation_notes
 
 STOPPING = "tune: stopping; finished trials are kept, a second Ctrl-C does not wait for the others"
 
@@ -54,6 +57,8 @@ def tune_runs(config: Config, out: Say = say, ready: Callable[[], None] = lambda
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
+    from pipelines.trial_lines import TrialLines
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for line in preflight(config, "tune"):
         out(f"tune: {line}")
@@ -61,19 +66,23 @@ def tune_runs(config: Config, out: Say = say, ready: Callable[[], None] = lambda
     settings = config.tune
     epochs = settings.epochs or config.train.epochs
     shards = ShardSet.open(str(config.data.shards))
-    uri = tune_uri(config, shards.fingerprint)
+    uri = tune_uri(config, shards.fingerprint, code_fingerprint(config))
     fs, path = storage.resolve(uri)
     storage.make_dir(uri)
     ready()
-    requests = tune_requests(config)
+    gpus = gpus_each("tune", config, out)
+    requests = tune_requests(config, gpus)
     wait_for("tune", requests, config.ray, out)
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus = int(resources.get("CPU", 1))
     # One CPU stays free for the driver; a trial trains in its own single worker.
-    concurrent = settings.concurrent or max(1, (cpus - 1) // config.train.cpus_per_worker)
+    fitting = (cpus - 1) // config.train.cpus_per_worker
+    if gpus:
+        fitting = min(fitting, int(resources.get("GPU", 0) / gpus + 1e-6))
+    concurrent = settings.concurrent or max(1, fitting)
     trainable = tune.with_resources(
-        tune.with_parameters(trial, tree=config.model_dump(mode="json"), epochs=epochs),
-        {"cpu": config.train.cpus_per_worker, "gpu": config.train.gpus_per_worker},
+        tune.with_parameters(trial, tree=config.model_dump(mode="json"), epochs=epochs, gpus=gpus),
+        {"cpu": config.train.cpus_per_worker, "gpu": gpus},
     )
     name = "campaign"
     experiment = storage.join(uri, name)
@@ -109,10 +118,11 @@ def tune_runs(config: Config, out: Say = say, ready: Callable[[], None] = lambda
                 storage_path=path,
                 storage_filesystem=fs,
                 verbose=0,
-                callbacks=[trial_lines(out, settings.trials)],
+                callbacks=[TrialLines(out, settings.trials, epochs, concurrent)],
             ),
         )
-    with watched("tune", requests, config.ray, out), tune_stops(lambda: out(STOPPING)):
+    out(f"tune: {settings.trials} trials of at most {epochs} epochs, {concurrent} at a time")
+    with watched("tune", requests, config.ray, out, store=uri), tune_stops(lambda: out(STOPPING)):
         try:
             grid = tuner.fit()
         except Exception:
@@ -133,14 +143,14 @@ def tune_runs(config: Config, out: Say = say, ready: Callable[[], None] = lambda
     return TuneResult(rows, uri, settings.metric)
 
 
-def tune_requests(config: Config) -> list[Request]:
+def tune_requests(config: Config, gpus: float) -> list[Request]:
     """What a search asks of the cluster to begin: room for one trial."""
-    needs = {"CPU": config.train.cpus_per_worker, "GPU": config.train.gpus_per_worker}
+    needs = {"CPU": config.train.cpus_per_worker, "GPU": gpus}
     fields = {f"train.{name}": getattr(config.train, name) for name in ("cpus_per_worker", "gpus_per_worker")}
     return [Request("trial", 1, needs, fields)]
 
 
-def trial(params: dict[str, Any], tree: dict[str, Any], epochs: int) -> None:
+def trial(params: dict[str, Any], tree: dict[str, Any], epochs: int, gpus: float) -> None:
     """One trial: train with the drawn fields, reporting the metric each validated epoch."""
     from ray import tune
 
@@ -152,18 +162,19 @@ def trial(params: dict[str, Any], tree: dict[str, Any], epochs: int) -> None:
     metric = config.tune.metric
     last: dict[str, float] = {}
 
-    def report(epoch: EpochReport) -> None:
-        last.update({k: float(v) for k, v in epoch.metrics.items() if isinstance(v, int | float)})
-        if metric not in last:
-            raise ConfigError(
-                f"tune.metric: {metric!r} is not reported; known: {', '.join(sorted(last))}. For val/ "
-                "set train.val.fraction above 0."
-            )
-        score = last[metric]
-        tune.report({"score": score if math.isfinite(score) else -1.0, "epoch": epoch.epoch, **last})
+    class Scores(TrainingObserver):
+        def epoch(self, report: EpochReport) -> None:
+            last.update({k: float(v) for k, v in report.metrics.items() if isinstance(v, int | float)})
+            if metric not in last:
+                raise ConfigError(
+                    f"tune.metric: {metric!r} is not reported; known: {', '.join(sorted(last))}. For val/ "
+                    "set train.val.fraction above 0."
+                )
+            score = last[metric]
+            tune.report({"score": score if math.isfinite(score) else -1.0, "epoch": report.epoch, **last})
 
-    device = device_here(config.train.gpus_per_worker, "train.gpus_per_worker")
-    train(config, "", device=device, report=report, finish=False)
+    device = device_here(gpus, "train.gpus_per_worker")
+    train(config, "", device=device, observer=Scores(), finish=False)
 
 
 def search_space(config: Config) -> dict[str, Any]:
@@ -181,25 +192,6 @@ def search_space(config: Config) -> dict[str, Any]:
         for field, entry in config.tune.space.items()
         for kind, values in entry.items()
     }
-
-
-def trial_lines(out: Say, total: int) -> Any:
-    """A Tune callback that prints one line per finished trial."""
-    from ray.tune import Callback
-
-    class Lines(Callback):
-        def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
-            give_up()
-
-        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            done = 1 + sum(other.is_finished() for other in trials if other is not trial)
-            last = trial.last_result or {}
-            drawn = ", ".join(f"{k}={_short(v)}" for k, v in trial.config.items())
-            score = last.get("score")
-            shown = "no score" if score is None else f"score {score:.3f} after {last.get('epoch'):g} epochs"
-            out(f"tune: trial {done}/{total}: {shown} ({drawn})")
-
-    return Lines()
 
 
 def ranked(trials: Sequence[dict[str, Any]], mode: str) -> list[dict[str, Any]]:
@@ -238,17 +230,13 @@ def _write_tables(uri: str, rows: list[dict[str, Any]], metric: str) -> None:
     writer.writerow(["rank", metric, "epochs", "identities", *fields, "error"])
     lines = [f"| rank | {metric} | epochs | {' | '.join(fields)} |", "|---:" * (3 + len(fields)) + "|"]
     for rank, row in enumerate(rows, 1):
-        values = [_short(row["params"].get(f)) for f in fields]
+        values = [short(row["params"].get(f)) for f in fields]
         score = "failed" if row["score"] is None else f"{row['score']:.4f}"
         writer.writerow([rank, score, row["epochs"], row["identities"], *values, row["error"] or ""])
         lines.append(f"| {rank} | {score} | {row['epochs']} | {' | '.join(values)} |")
     storage.write_bytes(storage.join(uri, "results.csv"), stream.getvalue().encode())
     lines += ["", *notes] if (notes := score_notes(rows, metric)) else []
     storage.write_bytes(storage.join(uri, "results.md"), ("\n".join(lines) + "\n").encode())
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def score_notes(rows: Sequence[dict[str, Any]], metric: str) -> list[str]:
@@ -262,8 +250,8 @@ def result_lines(result: TuneResult) -> list[str]:
     lines = [f"{'rank':<5}{result.metric:>10}{'epochs':>8}  fields"]
     for rank, row in enumerate(result.trials[:10], 1):
         score = "failed" if row["score"] is None else f"{row['score']:.3f}"
-        fields = ", ".join(f"{k}={_short(v)}" for k, v in row["params"].items())
+        fields = ", ".join(f"{k}={short(v)}" for k, v in row["params"].items())
         lines.append(f"{rank:<5}{score:>10}{row['epochs'] or 0:>8g}  {fields}")
-    best = " ".join(f"{k}={_short(v)}" for k, v in result.trials[0]["params"].items())
+    best = " ".join(f"{k}={short(v)}" for k, v in result.trials[0]["params"].items())
     notes = score_notes(result.trials, result.metric)
     return [*lines, *notes, f"best: {best}", f"tables: {result.uri}/results.md"]

@@ -31,6 +31,10 @@ class StorageError(AnyReIDError):
     """A path or object store cannot be reached, read or written."""
 
 
+class StorageRefusal(StorageError):
+    """A storage has no room, or refuses the key or the clock: trying again does not mend it."""
+
+
 class WeightsError(AnyReIDError):
     """Model weights are missing or do not fit the model."""
 

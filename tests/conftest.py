@@ -39,6 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         slow = item.get_closest_marker("slow") or "aws" in getattr(item, "fixturenames", ())
         if slow and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
+    # A cluster of several nodes in this process leaves Ray unfit for the tests that share one: it comes last.
+    items.sort(key=lambda item: item.path.name == "test_nodes.py")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -148,3 +150,13 @@ def relay(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
     monkeypatch.setenv("AWS_ENDPOINT_URL", way.endpoint)
     yield way
     way.close()
+
+
+@pytest.fixture
+def own_server(aws: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """An S3 server with s3://bucket, which this test alone may stop; the AWS variables lead to it."""
+    with S3Server(tmp_path / "server") as server:
+        for name, value in server.aws.items():
+            monkeypatch.setenv(name, value)
+        server.client().create_bucket(Bucket="bucket")
+        yield server

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.architecture import arrows, circles, house, safety
+from tests.support.architecture import arrows, circles, house, safety, spelled
 from tests.support.architecture.safety import no_foreign_places
 from tests.support.architecture.source import Module, Rule, every_module, parse
 from tests.support.places import ROOT
@@ -34,6 +34,7 @@ RULES: dict[str, Rule] = {
     "ray-init": safety.ray_starts_in_jobs,
     "torch-load": safety.torch_load_is_safe,
     "foreign-code": safety.nothing_runs_foreign_code,
+    "spelled-modalities": spelled.spelled_modalities,
 }
 
 PLANTED: list[tuple[str, dict[str, str]]] = [
@@ -49,8 +50,8 @@ PLANTED: list[tuple[str, dict[str, str]]] = [
     ("arrows", {"reid.config.x": "from reid.data import shards"}),
     ("arrows", {"reid.errors": "from reid import storage"}),
     ("arrows", {"reid.config.typed": "def f():\n    import reid.models.base"}),
-    ("arrows", {"reid.train.x": "import pipelines.train"}),
-    ("arrows", {"pipelines.train": "from jobs.train import main"}),
+    ("arrows", {"reid.train.x": "import pipelines.training.train"}),
+    ("arrows", {"pipelines.training.train": "from jobs.train import main"}),
     ("arrows", {"pipelines.embed": "from pipelines import index"}),
     ("arrows", {"jobs.x": "import reid.nn.towers"}),
     ("arrows", {"reid.newcomer.x": ""}),
@@ -86,7 +87,7 @@ PLANTED: list[tuple[str, dict[str, str]]] = [
     ("crowded-folders", {f"reid.data.m{n}": "" for n in range(16)}),
     ("crowded-folders", {f"tests.data.test_m{n}": "" for n in range(16)}),
     ("top-of-reid", {"reid.helpers": ""}),
-    ("top-of-reid", {f"reid.room{n}.x": "" for n in range(19)}),
+    ("top-of-reid", {f"reid.room{n}.x": "" for n in range(20)}),
     ("long-files", {"reid.data.x": "\n" * 401}),
     ("long-files", {"tests.data.test_x": "\n" * 401}),
     ("private-names", {"pipelines.x": "def f(log):\n    return log._lines"}),
@@ -108,6 +109,10 @@ PLANTED: list[tuple[str, dict[str, str]]] = [
     ("foreign-code", {"tests.x": "eval('1')"}),
     ("foreign-code", {"reid.x": "import pickle as p\np.loads(b'')"}),
     ("foreign-code", {"reid.x": "import numpy as np\nnp.load('x', allow_pickle=True)"}),
+    ("spelled-modalities", {"reid.dataset.x": "from reid.modality import Target as T\nreid.Target.NIR"}),
+    ("spelled-modalities", {"pipelines.x": "order = ['tir']"}),
+    ("spelled-modalities", {"jobs.x": "f('nir->rgb|nir')"}),
+    ("spelled-modalities", {"reid.data.readers.folder.x": "names = {'sketch': 1}"}),
 ]
 
 PASSING: list[tuple[str, dict[str, str]]] = [
@@ -132,6 +137,8 @@ PASSING: list[tuple[str, dict[str, str]]] = [
     ("ray-init", {"jobs.x": "import ray\nray.init()"}),
     ("torch-load", {"reid.x": "import torch\ntorch.load('x', weights_only=True)"}),
     ("foreign-code", {"reid.x": "model.eval()", "tests.x": "import pickle\npickle.loads(b'')"}),
+    ("spelled-modalities", {"reid.models.x.model": "'rgb+nir'", "reid.data.readers.rgbnt100": "'tir'"}),
+    ("spelled-modalities", {"reid.dataset.x": "Modality.TEXT\nf('give rgb or nir', 'text')"}),
 ]
 
 

@@ -7,31 +7,35 @@ manifest publishes all of them at once, so that a build that was killed anywhere
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from pipelines.dataset.stages import run_shards
+import numpy as np
+
+from pipelines.dataset.stages import run_shards, shards_at_once
 from pipelines.progress import Progress, Say, say
 from reid import storage
 from reid.config import Config
 from reid.config.addresses import shards_folder, shards_uri
 from reid.data.images import SensorSettings
 from reid.data.readers.base import open_reader
-from reid.data.shards.manifest import Shard
 from reid.data.shards.places import find_set
 from reid.data.shards.shard_set import ShardSet
+from reid.dataset.built_shards import BuiltShards
 from reid.dataset.cleaning import clean
-from reid.dataset.inventory import find_donors, listing, read_statistics
-from reid.dataset.publishing import publish_build
+from reid.dataset.inventory import find_donors, iter_statistics, listing
+from reid.dataset.planning.plan_table import PlanTable, published_plans
+from reid.dataset.planning.shard_plan import plan_build
+from reid.dataset.planning.shard_task import TaskTable
+from reid.dataset.publishing import kept_names, publish_build
 from reid.dataset.recipe import Recipe, check_masks, make_recipe
-from reid.dataset.report.summary import refreshed, refreshed_line, throughput, throughput_line
-from reid.dataset.shard_plan import ShardPlan, plan_shards
-from reid.dataset.shard_task import ShardTask
+from reid.dataset.report.summary import BuildWork
 from reid.dataset.stages.running import Runner
-from reid.errors import ConfigError, DataError
+from reid.errors import ConfigError, DataError, StorageError
 from reid.storage.latest import name_latest
 
 
@@ -43,8 +47,8 @@ class BuildResult:
     built: int
     reused: int
     warnings: list[str]
-    made: list[Shard] = field(default_factory=list)
-    """The statistics of the shards that this call built."""
+    work: BuildWork = field(default_factory=BuildWork)
+    """What the shards that this call built add up to."""
     cleaned: list[str] = field(default_factory=list)
     """Leftovers that were deleted."""
     notes: list[str] = field(default_factory=list)
@@ -53,34 +57,35 @@ class BuildResult:
     @property
     def throughput(self) -> dict[str, float]:
         """Rows a second of one worker, by stage, over what this call built."""
-        return throughput(self.made)
+        return self.work.throughput
 
     @property
     def refreshed(self) -> dict[str, dict[str, int]]:
         """Targets that were made anew and kept in shards that took their rows from earlier ones."""
-        return {name: dict(counts) for name, counts in refreshed(self.made).items()}
+        return {"made": dict(self.work.regenerated), "kept": dict(self.work.kept)}
 
     def lines(self) -> list[str]:
         """What was done, for a terminal."""
-        return [line for line in (refreshed_line(self.made), throughput_line(self.throughput)) if line]
+        return self.work.lines()
 
 
 @dataclass(frozen=True)
 class _BuildPlan:
     root: str
     recipe: Recipe
-    plans: list[ShardPlan]
-    finished: dict[str, Shard]
+    plans: PlanTable
+    finished: BuiltShards
     notes: list[str]
 
-    def tasks(self, config: Config) -> list[ShardTask]:
+    def tasks(self, config: Config) -> TaskTable:
         """What is missing, each with the earlier shard that it can be made from."""
-        missing = [plan for plan in self.plans if plan.key not in self.finished]
-        if not missing:
-            return []
+        missing = self.plans.take(
+            np.array([place for place, key in enumerate(self.plans.keys()) if key not in self.finished], int)
+        )
+        if not len(missing):
+            return TaskTable.of(missing, {})
         folders = storage.list_folders(shards_folder(config))
-        donors = find_donors(self.root, folders, missing, self.recipe)
-        return [ShardTask(plan, donors.get(plan.key)) for plan in missing]
+        return TaskTable.of(missing, find_donors(self.root, folders, missing, self.recipe))
 
 
 def build(
@@ -93,35 +98,40 @@ def build(
     missing. Raises DataError when too many rows are bad; nothing is published then.
     """
     planned = _plan(config)
-    plans, finished, root = planned.plans, dict(planned.finished), planned.root
-    tasks, made = planned.tasks(config), []
+    plans, finished, root = planned.plans, planned.finished, planned.root
+    tasks = planned.tasks(config)
+    work = BuildWork()
     there = len(plans) - len(tasks)
-    if tasks:
-        total = sum(len(task.plan.records) for task in tasks)
-        given = sum(task.donor is not None for task in tasks)
-        taken = f" ({given} from earlier shards)" if given else ""
+    if len(tasks):
+        total = tasks.plans.rows
+        taken = f" ({tasks.given} from earlier shards)" if tasks.given else ""
         out(f"build: {len(plans)} shards, {there} already there, {total} rows to do{taken}")
         ready()
-        progress = Progress("build", total, out=out)
-        for shard in (run or partial(run_shards, out=out))(config, root, tasks):
-            finished[shard.key] = shard
-            made.append(shard)
-            progress.add(shard.rows + len(shard.quarantined))
-    shards = [finished[plan.key] for plan in plans]
+        # Below the set's folder, where workers on other machines read them.
+        tasks = tasks.moved(published_plans(tasks.plans, root))
+        parallel = 1 if run else shards_at_once(config, len(tasks))
+        progress = Progress("build", total, out=out, parallel=parallel)
+        try:
+            for shard in (run or partial(run_shards, out=out))(config, root, tasks):
+                finished.add(shard)
+                work.add(shard)
+                progress.add(shard.rows + len(shard.quarantined))
+        finally:
+            _delete_plans(tasks)
     try:
-        manifest, warnings = publish_build(config, root, planned.recipe, plans, shards)
+        manifest, warnings = publish_build(config, root, planned.recipe, plans, finished)
     except DataError:
         for note in planned.notes:  # they may say why so many rows are bad
             out(f"note: {note}")
         raise
     cleaned: list[str] = []
     if config.build.clean != "never":
-        needed = {plan.key for plan in plans} | {shard.key for shard in manifest.shards}
+        needed = {*plans.keys()} | kept_names(manifest)
         superseded = config.build.clean == "superseded"
         cleaned = clean(root, needed, superseded, config.build.clean_after_s)
     if config.data.shards is None:  # beside a place of the user's own choice nothing is written
         name_latest(root)
-    return BuildResult(ShardSet.at(root), len(tasks), there, warnings, made, cleaned, planned.notes)
+    return BuildResult(ShardSet.at(root), len(tasks), there, warnings, work, cleaned, planned.notes)
 
 
 def describe_build(config: Config) -> dict[str, Any]:
@@ -129,17 +139,16 @@ def describe_build(config: Config) -> dict[str, Any]:
     planned = _plan(config)
     tasks = planned.tasks(config)
     again: Counter[str] = Counter()
-    for task in tasks:
-        if task.donor is not None:
-            again.update(s.target.value for s in planned.recipe.steps if s.target not in task.donor.kept)
+    for donor in tasks.donors():
+        again.update(step.target.value for step in planned.recipe.steps if step.target not in donor.kept)
     return {
         "shards": planned.root,
         "planned": len(planned.plans),
         "finished": len(planned.finished),
-        "from_earlier": sum(task.donor is not None for task in tasks),
+        "from_earlier": tasks.given,
         "regenerate": dict(again),
         "stages": [[step.target.value for step in group] for group in planned.recipe.groups()],
-        "rows": dict(Counter(plan.split for plan in planned.plans for _ in plan.records)),
+        "rows": planned.plans.rows_by_split(),
         "notes": planned.notes,
     }
 
@@ -147,10 +156,18 @@ def describe_build(config: Config) -> dict[str, Any]:
 def _plan(config: Config) -> _BuildPlan:
     root, recipe = _own_root(config), make_recipe(config)
     reader = open_reader(config.data.reader, config.data.name, SensorSettings.of(config.data))
-    plans = plan_shards(reader, recipe.source, config.build.rows_per_shard, recipe.made)
-    check_masks(recipe, reader, (record for plan in plans for record in plan.records))
-    finished = read_statistics(root, listing(root), [plan.key for plan in plans])
+    planned = plan_build(reader, recipe.source, config.build.rows_per_shard, recipe.made)
+    plans = planned.plans
+    check_masks(recipe, reader, planned.masks)
+    finished = BuiltShards.of(iter_statistics(root, listing(root), plans.keys()))
     return _BuildPlan(root, recipe, plans, finished, reader.notes)
+
+
+def _delete_plans(tasks: TaskTable) -> None:
+    """Delete the plan files of this build; one that a store does not delete now goes after a week."""
+    with contextlib.suppress(StorageError), storage.tried_once():
+        for uri in tasks.plans.files:
+            storage.delete_file(uri)
 
 
 def _own_root(config: Config) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pyarrow as pa
-import ray.data
 
 from pipelines.context import map_blocks
+from pipelines.placement.resources import Request, at_once
+from pipelines.placement.waiting import wait_for, watched
 from pipelines.progress import Progress, Say, say
-from pipelines.resources import Request
-from pipelines.waiting import wait_for, watched
+from pipelines.task_blocks import task_blocks
 from reid import storage
 from reid.config import RayConfig
 from reid.data.shards.manifest import Shard
@@ -33,7 +33,8 @@ def compact(
     root = storage.absolute(to)
     check_target(shards, root)
     plans = plan_compaction(shards, rows_per_shard, rows_per_group)
-    progress = Progress("compact", sum(p.rows for p in plans), out=out)
+    workers = at_once(len(plans)) if parallel and plans else 1
+    progress = Progress("compact", sum(p.rows for p in plans), out=out, parallel=workers)
     made = []
     written: Iterator[Shard] = (
         _parallel(shards, plans, root, rows_per_group, out)
@@ -66,13 +67,9 @@ def _parallel(
         return
     requests = [Request("task", 1, {"CPU": 1}, {"--workers": "0 (this process)"})]
     wait_for("compact", requests, RayConfig(), out)
-    dataset = map_blocks(
-        ray.data.from_arrow([pa.table({"plan": [p.model_dump_json()]}) for p in plans]),
-        compact_stage,
-        fn_kwargs={"source": shards.root, "root": root, "rows_per_group": rows_per_group},
-        batch_size=None,
-        num_cpus=1,
-    )
-    with watched("compact", requests, RayConfig(), out):
-        for row in dataset.iter_rows():
-            yield Shard.model_validate_json(row["shard"])
+    given = {"source": shards.root, "root": root, "rows_per_group": rows_per_group}
+    with watched("compact", requests, RayConfig(), out, store=root):
+        for tasks in task_blocks((plan.model_dump_json() for plan in plans), "plan"):
+            written = map_blocks(tasks, compact_stage, fn_kwargs=given, batch_size=None, num_cpus=1)
+            for row in written.iter_rows():
+                yield Shard.model_validate_json(row["shard"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,20 +18,20 @@ import ray.data
 
 from pipelines.cells import in_cell, of_cell
 from pipelines.context import map_blocks
-from pipelines.devices import device_here
+from pipelines.placement.devices import device_here
+from pipelines.placement.resources import Request, at_once
+from pipelines.placement.waiting import wait_for, watched
 from pipelines.progress import Say, say
-from pipelines.resources import Request
-from pipelines.waiting import wait_for, watched
+from pipelines.task_blocks import task_blocks
 from reid.config import Config, load
 from reid.config.sections.build import StageConfig
 from reid.data.shards.manifest import Shard
+from reid.dataset.planning.shard_task import ShardTask
 from reid.dataset.recipe import Recipe, Step, make_recipe
 from reid.dataset.rows import READ, WRITE, pack, unpack
-from reid.dataset.shard_task import ShardTask
 from reid.dataset.stages.running import Stages
 from reid.modality import Target
 
-TASKS = pa.schema([("task", pa.string())])
 DONE = pa.schema([("shard", pa.string())])
 Part = tuple[str, ...]
 """("read",), ("write",), or the targets of a group of generators."""
@@ -49,14 +49,24 @@ class Segment:
 
 
 def run_shards(config: Config, root: str, tasks: Sequence[ShardTask], out: Say = say) -> Iterator[Shard]:
-    """Stream tasks through the stages; yields each shard as it is written."""
+    """Stream tasks through the stages, some thousand at a time; yields each shard as it is written."""
     requests = build_requests(config)
     wait_for("build", requests, config.ray, out, together=False)  # stages take turns where room is short
-    tables = [pa.table({"task": [task.to_json()]}, schema=TASKS) for task in tasks]
-    dataset: ray.data.Dataset = ray.data.from_arrow(tables)
-    text, run = config.model_dump_json(), uuid.uuid4().hex
-    for segment in segments(config, make_recipe(config)):
-        given: dict[str, Any] = {"config": text, "root": root, "parts": segment.parts}
+    planned = segments(config, make_recipe(config))
+    given = {"config": config.model_dump_json(), "root": root}
+    run = uuid.uuid4().hex
+    with watched("build", requests, config.ray, out, store=root):
+        for dataset in task_blocks((task.to_json() for task in tasks), "task"):
+            for row in _staged(dataset, planned, given, run).iter_rows():
+                yield Shard.model_validate_json(row["shard"])
+
+
+def _staged(
+    dataset: ray.data.Dataset, planned: Sequence[Segment], common: Mapping[str, Any], run: str
+) -> ray.data.Dataset:
+    """Tasks through all segments."""
+    for segment in planned:
+        given: dict[str, Any] = {**common, "parts": segment.parts}
         options: dict[str, Any] = {"batch_size": 1, "num_cpus": segment.cpus}
         if segment.actors:
             compute: Any = ray.data.ActorPoolStrategy(size=segment.concurrency or 1)
@@ -66,9 +76,17 @@ def run_shards(config: Config, root: str, tasks: Sequence[ShardTask], out: Say =
             compute = ray.data.TaskPoolStrategy(size=segment.concurrency)
             given["run"] = run
             dataset = map_blocks(dataset, segment_task, compute=compute, fn_kwargs=given, **options)
-    with watched("build", requests, config.ray, out):
-        for row in dataset.iter_rows():
-            yield Shard.model_validate_json(row["shard"])
+    return dataset
+
+
+def shards_at_once(config: Config, tasks: int) -> int:
+    """How many of the shards are worked on side by side in the stage that takes the fewest."""
+    return min(
+        min(tasks, segment.concurrency or 1)
+        if segment.actors
+        else at_once(min(tasks, segment.concurrency or tasks), segment.cpus)
+        for segment in segments(config, make_recipe(config))
+    )
 
 
 def build_requests(config: Config) -> list[Request]:
@@ -132,7 +150,7 @@ class SegmentActor:
 @lru_cache(maxsize=4)
 def _stages(config: str, root: str, run: str) -> Stages:
     """Kept by a worker from one shard of a run to the next; another run may find other files and code."""
-    return Stages(load_text(config), root)
+    return Stages(load_text(config), root, _device)
 
 
 def load_text(config: str) -> Config:

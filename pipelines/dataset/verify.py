@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pyarrow as pa
-import ray.data
 
 from pipelines.context import map_blocks
+from pipelines.placement.resources import Request, at_once
+from pipelines.placement.waiting import wait_for, watched
 from pipelines.progress import Progress, Say, say
-from pipelines.resources import Request
-from pipelines.waiting import wait_for, watched
+from pipelines.task_blocks import task_blocks
 from reid.config import RayConfig
 from reid.data.shards.manifest import Shard
 from reid.data.shards.shard_set import ShardSet
@@ -19,8 +19,10 @@ from reid.dataset.verify import SetVerdict, ShardCheck, check_shard, judge_shard
 
 def verify(shards: ShardSet, share: float = 1.0, parallel: bool = True, out: Say = say) -> SetVerdict:
     """Check every shard, in Ray tasks or in this process; a share of the rows has its pictures decoded."""
-    progress = Progress("verify", sum(s.rows for s in shards.manifest.shards), out=out)
-    sizes = {s.key: s.rows for s in shards.manifest.shards}
+    stored = shards.stored
+    sizes = dict(zip(stored.column("key"), stored.column("rows"), strict=True))
+    workers = at_once(len(sizes)) if parallel and sizes else 1
+    progress = Progress("verify", sum(sizes.values()), out=out, parallel=workers)
 
     def counted(checks: Iterator[ShardCheck]) -> Iterator[ShardCheck]:
         for check in checks:
@@ -42,18 +44,13 @@ def _here(shards: ShardSet, share: float) -> Iterator[ShardCheck]:
 
 
 def _parallel(shards: ShardSet, share: float, out: Say) -> Iterator[ShardCheck]:
-    tables = [pa.table({"shard": [s.model_dump_json()]}) for s in shards.manifest.shards]
-    if not tables:
+    if not len(shards.stored):
         return
     requests = [Request("task", 1, {"CPU": 1}, {"--workers": "0 (this process)"})]
     wait_for("verify", requests, RayConfig(), out)
-    dataset = map_blocks(
-        ray.data.from_arrow(tables),
-        check_stage,
-        fn_kwargs={"root": shards.root, "share": share},
-        batch_size=None,
-        num_cpus=1,
-    )
-    with watched("verify", requests, RayConfig(), out):
-        for row in dataset.iter_rows():
-            yield ShardCheck.model_validate_json(row["check"])
+    given = {"root": shards.root, "share": share}
+    with watched("verify", requests, RayConfig(), out, store=shards.root):
+        for tasks in task_blocks((shard.model_dump_json() for shard in shards.stored), "shard"):
+            checked = map_blocks(tasks, check_stage, fn_kwargs=given, batch_size=None, num_cpus=1)
+            for row in checked.iter_rows():
+                yield ShardCheck.model_validate_json(row["check"])

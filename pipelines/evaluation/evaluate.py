@@ -5,36 +5,47 @@ Vectors are stored by key in the run folder, so a new protocol or subset costs o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.embed import Vector, embed_work
+from pipelines.embed import embed_work, features_of
 from pipelines.evaluation.figures import all_similarities, best_projection, routing_maps
 from pipelines.evaluation.ranked_lists import Pictures, ranked_lists
+from pipelines.evaluation.scoring import scorer
+from pipelines.placement.gpus import gpus_each
 from pipelines.progress import Say, say
 from reid import storage
+from reid.comparison.mixed import uncalibrated
 from reid.config import Config, fingerprint
 from reid.config.addresses import evaluation_uri
 from reid.data.images import decode_rgb
 from reid.data.shards.shard_set import ShardSet
-from reid.evaluate.evaluator import EmbeddingTask, PairingScores, embedding_tasks, score_pairing
+from reid.evaluate.evaluator import PairingScores, embedding_tasks, score_pairing, select_items
+from reid.evaluate.features.table import Vector
+from reid.evaluate.features.work import work_table
+from reid.evaluate.gathered_rows import check_companions
 from reid.evaluate.metrics.colour_histogram import colour_histogram
+from reid.evaluate.metrics.identity_scores import IdentityScores
+from reid.evaluate.metrics.reranking import check_size
 from reid.evaluate.metrics.retrieval import RetrievalMetrics, bootstrap_map
 from reid.evaluate.metrics.trials import TrialMetrics
 from reid.evaluate.plan import EvaluationPlan, plan_evaluation
 from reid.evaluate.protocols.choice import ProtocolChoice
-from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.companion_lists import CompanionList
+from reid.evaluate.protocols.label_table import LabelTable
 from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.protocols.protocol import Protocol, get_protocol
 from reid.evaluate.report.published import published_rows
 from reid.evaluate.report.rendering import write_report
-from reid.evaluate.report.results import Evaluation, SubsetResult
+from reid.evaluate.report.results import Evaluation, RowAverage, SubsetResult
+from reid.evaluate.row_groups import resolved_groups
 from reid.evaluate.support import check_support
-from reid.modality import Modality, Subset, canonical, subset_name
+from reid.modality import PHOTO, Subset
 from reid.preflight.pairings import measured_pairings
 from reid.runs.run import Run
 
-RGB = (Modality.RGB,)
+ALONE = (PHOTO,)
+COMPANIONS = "companions.json"
 
 
 @dataclass(frozen=True)
@@ -59,15 +70,39 @@ def evaluate_run(
     settings = config.evaluate
     for line in plan.lines:
         out(f"evaluate: {line}")
-    present = canonical(m for row in labels for m in row.modalities)
-    pairings, empty = measured_pairings(config, run.model, protocol, labels)
+    present = labels.modalities
+    pairings, empty = measured_pairings(
+        config, run.model, protocol, labels, run.calibration.has if run.calibration else uncalibrated
+    )
+    groups = resolved_groups(protocol.config.averages, [*pairings, *empty])
+    companions = check_companions(protocol, labels, pairings)
     check_support(ProtocolChoice(protocol), labels, pairings, what=f"the {settings.split} split")
-    features = _embed(config, run, shards, embedding_tasks(protocol, labels, pairings), labels, out)
-    scored = [score_pairing(protocol, labels, pairing, features, settings.rerank) for pairing in pairings]
+    if settings.rerank:  # before anything is embedded
+        for pairing in pairings:
+            sides = select_items(protocol, labels, pairing)
+            check_size(sum(len(side.items) for side in sides), run.model.dim, settings.rerank)
+    pictures = Pictures(shards, protocol.splits)
+    features = embed_work(
+        run,
+        shards,
+        protocol.splits,
+        work_table(embedding_tasks(protocol, labels, pairings), pictures.samples),
+        actors=settings.actors,
+        gpus_per_actor=gpus_each("embed", config, out),
+        batch_size=settings.batch_size,
+        ray_config=config.ray,
+        out=out,
+    )
+    measure = scorer(features_of(run, shards), settings.actors, config.ray, out)
+    rankings = run.calibration.ranking if run.calibration else None
+    scored = [
+        score_pairing(protocol, labels, pairing, features, settings.rerank, measure, rankings)
+        for pairing in pairings
+    ]
     for one in scored:
         out(f"evaluate: {one.pairing.name}: {_short(one.metrics)}")
-    pictures = Pictures(shards, protocol.splits)
     results = tuple(_result(s) for s in scored)
+    averages, unmade = _averages(groups, scored, results)
     reranked = ["Re-ranked by k-reciprocal neighbours."] if settings.rerank else []
     evaluation = Evaluation(
         run=f"{run.config.name} ({run.folder.info['steps']} steps)",
@@ -80,19 +115,31 @@ def evaluate_run(
         data_fingerprint=shards.fingerprint,
         results=results,
         baselines=_baselines(config, protocol, labels, present, pictures),
-        warnings=(*_warnings(scored, empty), *protocol.warnings(labels), *_data_warnings(shards, run)),
-        ranked=ranked_lists(config, protocol, labels, scored, pictures),
+        warnings=(
+            *_warnings(scored, empty),
+            *unmade,
+            *protocol.warnings(labels),
+            *_data_warnings(shards, run),
+        ),
+        ranked=ranked_lists(config, protocol, scored, pictures),
         settings=protocol.config.model_dump(mode="json"),
         sampling=_sampling(protocol),
         rerank=settings.rerank.model_dump() if settings.rerank else None,
+        averages=averages,
+        companions=companions.sha256 if companions else None,
         missing=settings.missing,
         published=published_rows(run.config.model.name, config.data.name, protocol.name),
-        similarities=all_similarities(protocol, labels, scored, results),
-        projection=best_projection(scored, results, features, config.seed),
+        similarities=all_similarities(protocol, scored, results),
+        projection=best_projection(scored, results, config.seed),
         routing=routing_maps(config, run, scored, pictures),
     )
-    where = evaluation_uri(run.uri, f"{protocol.name}-{settings.split}-{_key(config, shards)}")
-    return EvaluationResult(evaluation, write_report(evaluation, where))
+    where = evaluation_uri(run.uri, f"{protocol.name}-{settings.split}-{_key(config, shards, companions)}")
+    if companions is not None:  # before the report, which names it
+        storage.write_bytes(storage.join(where, COMPANIONS), companions.to_json())
+    files = write_report(evaluation, where)
+    if companions is not None:
+        files[COMPANIONS] = storage.join(where, COMPANIONS)
+    return EvaluationResult(evaluation, files)
 
 
 def _sampling(protocol: Protocol) -> str | None:
@@ -104,40 +151,9 @@ def _sampling(protocol: Protocol) -> str | None:
     return f"{protocol.sampling} SHA-256 {digest}."
 
 
-def _embed(
-    config: Config,
-    run: Run,
-    shards: ShardSet,
-    work: Sequence[EmbeddingTask],
-    labels: Sequence[SampleLabels],
-    out: Say,
-) -> dict[str, Vector]:
-    """Vectors by key; the two sides may be of different splits."""
-    settings = config.evaluate
-    split_of = {row.sample_id: row.split for row in labels}
-    by_split: dict[str, list[EmbeddingTask]] = {}
-    for one in work:
-        split = split_of[next(iter(one.parts.values())).sample_id]
-        by_split.setdefault(split, []).append(one)
-    features: dict[str, Vector] = {}
-    for split, part in by_split.items():
-        features |= embed_work(
-            run,
-            shards,
-            split,
-            part,
-            actors=settings.actors,
-            gpus_per_actor=settings.gpus_per_actor,
-            batch_size=settings.batch_size,
-            ray_config=config.ray,
-            out=out,
-        )
-    return features
-
-
 def _result(scored: PairingScores) -> SubsetResult:
     return SubsetResult(
-        query=subset_name(scored.pairing.query),
+        query=scored.pairing.query_name,
         gallery=scored.pairing.gallery_name,
         metrics=scored.metrics,
         gallery_size=len(scored.draws[0]),
@@ -145,23 +161,42 @@ def _result(scored: PairingScores) -> SubsetResult:
         lacking_gallery=scored.gallery.lacking,
         interval=bootstrap_map(scored.metrics, scored.query_pids) if scored.metrics.queries else None,
         without_source=scored.without_source,
+        identities=IdentityScores.of(scored.metrics, scored.query_pids) if scored.metrics.queries else None,
     )
 
 
+def _averages(
+    groups: Mapping[str, Sequence[Pairing]], scored: Sequence[PairingScores], results: Sequence[SubsetResult]
+) -> tuple[tuple[RowAverage, ...], list[str]]:
+    """The means of the groups, and what a reader should know of them."""
+    of = {one.pairing: row for one, row in zip(scored, results, strict=True)}
+    found, notes = [], []
+    for name, pairings in groups.items():
+        rows = [of[pairing] for pairing in pairings if pairing in of]
+        if len(rows) < len(pairings):
+            lacking = ", ".join(p.name for p in pairings if p not in of)
+            notes.append(f"The mean of {name} is without rows that were not measured: {lacking}.")
+        if rows:
+            found.append(RowAverage.of(name, rows))
+        else:
+            notes.append(f"There is no mean of {name}: none of its rows was measured.")
+    return tuple(found), notes
+
+
 def _baselines(
-    config: Config, protocol: Protocol, labels: Sequence[SampleLabels], present: Subset, pictures: Pictures
+    config: Config, protocol: Protocol, labels: LabelTable, present: Subset, pictures: Pictures
 ) -> tuple[SubsetResult, ...]:
-    """RGB ranked by colour histogram: what no learning gives. Only where RGB may be asked of RGB."""
+    """Photos ranked by colour histogram: what no learning gives. Only where photos may ask for photos."""
     free = protocol.config.asked == "model" and not protocol.config.gallery.mixed
-    if not config.evaluate.histogram or Modality.RGB not in present or not free:
+    if not config.evaluate.histogram or PHOTO not in present or not free:
         return ()
-    pairing = Pairing(RGB, RGB, RGB, RGB)
+    pairing = Pairing(ALONE, ALONE, ALONE, ALONE)
     features: dict[str, Vector] = {}
     known: dict[str, Vector] = {}
     for work in embedding_tasks(protocol, labels, [pairing]):
-        name = work.parts[Modality.RGB].sample_id
+        name = work.parts[PHOTO].sample_id
         if name not in known:
-            pixels = decode_rgb(pictures.sample(name).images[Modality.RGB].image, name)
+            pixels = decode_rgb(pictures.sample(name).images[PHOTO].image, name)
             known[name] = colour_histogram(pixels).numpy()
         features[work.key] = known[name]
     result = _result(score_pairing(protocol, labels, pairing, features))
@@ -191,12 +226,16 @@ def _data_warnings(shards: ShardSet, run: Run) -> list[str]:
     return found
 
 
-def _key(config: Config, shards: ShardSet) -> str:
+def _key(config: Config, shards: ShardSet, companions: CompanionList | None) -> str:
     settings = config.evaluate
     rerank = settings.rerank.model_dump() if settings.rerank else None
-    named = get_protocol(settings.protocol).config
+    named = get_protocol(settings.protocol).config.model_dump(mode="json")
+    for field in ("companions", "averages"):  # what says nothing changes no name of before
+        if not named[field]:
+            del named[field]
+    lists = [] if companions is None else [companions.sha256]
     return fingerprint(
-        shards.fingerprint, settings.subsets, settings.gallery, named, rerank, settings.missing
+        shards.fingerprint, settings.subsets, settings.gallery, named, rerank, settings.missing, *lists
     )
 
 
@@ -228,6 +267,10 @@ def report_lines(result: EvaluationResult) -> list[str]:
                 f"{'  without the described image':<34}{strict.mAP:7.3f}{strict.cmc_at(1):7.3f}"
                 f"{strict.cmc_at(5):7.3f}{strict.mINP:7.3f}"
             )
+    for average in evaluation.averages:
+        known = {name: average.numbers.get(name) for name in ("mAP", "R1", "R5", "mINP")}
+        cells = (f"{'–':>7}" if value is None else f"{value:7.3f}" for value in known.values())
+        lines.append(f"{average.label:<34}" + "".join(cells))
     if evaluation.missing:
         mean = evaluation.missing_summary()
         lines.append(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 
-from pipelines.embed import Vector
 from pipelines.evaluation.ranked_lists import Pictures
 from reid.config import Config
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.sample_rows import sample_part
-from reid.evaluate.evaluator import PairingScores, stack_features
-from reid.evaluate.protocols.items import ProtocolQuery, SampleLabels
+from reid.evaluate.evaluator import PairingScores
+from reid.evaluate.protocols.items import ProtocolQuery
 from reid.evaluate.protocols.protocol import Protocol
 from reid.evaluate.report.projection import Projection, project
 from reid.evaluate.report.results import SubsetResult
@@ -25,27 +24,23 @@ ROUTED = 6
 
 
 def all_similarities(
-    protocol: Protocol,
-    labels: Sequence[SampleLabels],
-    scored: Sequence[PairingScores],
-    rows: Sequence[SubsetResult],
+    protocol: Protocol, scored: Sequence[PairingScores], rows: Sequence[SubsetResult]
 ) -> tuple[Similarities, ...]:
     """One histogram a pairing."""
-    return tuple(similarities(protocol, labels, s, r.label) for s, r in zip(scored, rows, strict=True))
+    return tuple(similarities(protocol, s, r.label) for s, r in zip(scored, rows, strict=True))
 
 
 def best_projection(
-    scored: Sequence[PairingScores], rows: Sequence[SubsetResult], features: Mapping[str, Vector], seed: int
+    scored: Sequence[PairingScores], rows: Sequence[SubsetResult], seed: int
 ) -> Projection | None:
     """Vectors of the pairing with the highest mAP; None if no query counts."""
     counted = [i for i, one in enumerate(scored) if one.metrics.queries]
     if not counted:
         return None
     best = max(counted, key=lambda i: scored[i].metrics.mAP)
-    queries, gallery = scored[best].queries.items, scored[best].first_gallery
-    vectors = stack_features(queries, "query", features), stack_features(gallery, "gallery", features)
-    pids = [q.pid for q in queries], [g.pid for g in gallery]
-    return project(*vectors, *pids, label=rows[best].label, seed=seed)
+    shown, trial = scored[best], scored[best].first
+    pids = shown.queries.items.pids, shown.first_gallery.pids
+    return project(trial.q, trial.g, *pids, label=rows[best].label, seed=seed)
 
 
 def routing_maps(

@@ -6,39 +6,34 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from pipelines.embed import sample_groups
 from reid.config import Config
 from reid.data.batches.sample_rows import sample_part
 from reid.data.images import thumbnail
+from reid.data.shards.group_samples import GroupSamples
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.evaluate.evaluator import PairingScores
 from reid.evaluate.metrics.ranking import top_ranked
-from reid.evaluate.protocols.items import SampleLabels
-from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.protocol import Protocol
 from reid.evaluate.report.results import RankedItem, RankedList
-from reid.modality import Modality
+from reid.modality import PHOTO, Modality
 
+Ints = npt.NDArray[np.int64]
 THUMBNAIL = 160
 
 
 class Pictures:
-    """Encoded samples by id, read a row group at a time and kept."""
+    """Encoded samples by id, read a row group at a time; the last few row groups are kept."""
 
     def __init__(self, shards: ShardSet, splits: Sequence[str]) -> None:
-        self.shards = shards
-        self.where = sample_groups(shards, [group for split in splits for group in shards.groups(split)])
-        self._kept: dict[str, Sample] = {}
+        self.samples = GroupSamples(shards, splits)
 
     def sample(self, sample_id: str) -> Sample:
         """The full sample."""
-        if sample_id not in self._kept:
-            for sample in self.shards.read_group(self.where[sample_id]):
-                self._kept[sample.labels.sample_id] = sample
-        return self._kept[sample_id]
+        return self.samples.sample(sample_id)
 
     def shown(self, sample_id: str, modality: Modality, caption: int | None) -> bytes | str:
         """A thumbnail or a sentence."""
@@ -49,7 +44,6 @@ class Pictures:
 def ranked_lists(
     config: Config,
     protocol: Protocol,
-    labels: Sequence[SampleLabels],
     scored: Sequence[PairingScores],
     pictures: Pictures,
 ) -> tuple[RankedList, ...]:
@@ -67,7 +61,7 @@ def ranked_lists(
         for i in np.linspace(0, len(shown) - 1, count).round().astype(int).tolist():
             position = _pick(kind, orders[i], taken[i], rng)
             taken[i].add(position)
-            found = _ranked_list(shown[i], position, protocol, labels, pictures, settings.ranks_shown)
+            found = _ranked_list(shown[i], position, protocol, pictures, settings.ranks_shown)
             lists.append(replace(found, kind=kind, ap=float(shown[i].metrics.ap[position])))
     return tuple(lists)
 
@@ -77,55 +71,59 @@ def thirds(count: int) -> dict[str, int]:
     return {"best": (count + 1) // 3, "worst": count // 3, "random": (count + 2) // 3}
 
 
-def _order(scored: PairingScores, rng: np.random.Generator) -> list[int]:
+def _order(scored: PairingScores, rng: np.random.Generator) -> Ints:
     """Queries that count, best average precision first; equal ones in seeded order."""
-    usable = rng.permutation(torch.nonzero(scored.metrics.valid).flatten().numpy()).tolist()
-    return sorted(usable, key=lambda i: -float(scored.metrics.ap[i]))
+    usable = rng.permutation(torch.nonzero(scored.metrics.valid).flatten().numpy())
+    order: Ints = usable[np.argsort(-scored.metrics.ap.numpy()[usable], kind="stable")]
+    return order
 
 
-def _pick(kind: str, order: list[int], taken: set[int], rng: np.random.Generator) -> int:
+def _pick(kind: str, order: Ints, taken: set[int], rng: np.random.Generator) -> int:
     """A query's position: the best or worst that is left, or any of those left."""
-    left = [i for i in order if i not in taken] or order
+    left = order[~np.isin(order, list(taken))]
+    left = left if len(left) else order
     if kind == "random":
         return int(rng.choice(left))
-    return left[0] if kind == "best" else left[-1]
+    return int(left[0] if kind == "best" else left[-1])
 
 
 def _ranked_list(
     scored: PairingScores,
     position: int,
     protocol: Protocol,
-    labels: Sequence[SampleLabels],
     pictures: Pictures,
     length: int,
 ) -> RankedList:
-    query, gallery = scored.queries.items[position], scored.first_gallery
-    q_meta, g_meta = label_arrays_of([query], gallery, labels)
+    query, gallery, trial = scored.queries.items[position], scored.first_gallery, scored.first
+    rows = slice(position, position + 1)
+    q_meta, g_meta = trial.q_meta[rows], trial.g_meta
     drop = protocol.exclude(q_meta, g_meta)
-    similarity = scored.compare(slice(position, position + 1))  # (1, G)
-    order = [i for i in top_ranked(similarity, len(gallery), drop)[0].tolist() if i >= 0]
-    right = (q_meta.pid[0] == g_meta.pid).tolist()
+    similarity = trial.compare(rows)  # (1, G)
+    order = top_ranked(similarity, len(gallery), drop)[0]
+    order = order[order >= 0]
+    right = q_meta.pid[0] == g_meta.pid
+    hits = torch.nonzero(right[order]).flatten()
     results = []
-    for i in order[:length]:
+    for i in order[:length].tolist():
         item = gallery[i]
-        modality = Modality.RGB if Modality.RGB in item.parts else next(iter(item.parts))
+        modality = PHOTO if PHOTO in item.parts else next(iter(item.parts))
         part = item.parts[modality]
         results.append(
             RankedItem(
                 shown=pictures.shown(part.sample_id, modality, part.caption_index),
                 pid=item.pid,
                 score=float(similarity[0, i]),
-                right=right[i],
+                right=bool(right[i]),
                 camid=item.camid,
                 item_id=item.item_id,
             )
         )
     return RankedList(
-        query=tuple((m, pictures.shown(p.sample_id, m, p.caption_index)) for m, p in query.parts.items()),
+        query=tuple((m, pictures.shown(p.sample_id, m, p.caption_index)) for m, p in query.listed),
         pid=query.pid,
         results=tuple(results),
         gallery=scored.pairing.gallery_name,
         camid=query.camid,
         query_id=query.query_id,
-        first_hit=next((rank for rank, i in enumerate(order, 1) if right[i]), None),
+        first_hit=int(hits[0]) + 1 if len(hits) else None,
     )

@@ -37,7 +37,7 @@ from pipelines.serve.limits import (
 from reid.config import ServeConfig
 from reid.data.labels import is_nothing, tidy
 from reid.errors import AnyReIDError, DataError, GalleryError, ServiceError, UsageError
-from reid.modality import parse_subset, subset_name
+from reid.modality import VISUAL, Modality, parse_subset, subset_name
 from reid.retrieve.answers import FoundItem, NewItem, SearchQuery, SearchResult
 
 audit = logging.getLogger("anyreid.audit")
@@ -114,6 +114,8 @@ def make_api(core: Core, config: ServeConfig) -> FastAPI:
             entry |= {
                 "query_subset": result.query_subset,
                 "gallery_subset": result.gallery_subset,
+                "ranked_by": result.ranked_by,
+                "left_out": dict(result.left_out),
                 "gallery_version": result.gallery_version,
                 "hits": [h.id for h in result.hits],
                 "nothing_confident": result.nothing_confident,
@@ -172,15 +174,15 @@ def _query(form: Form, config: ServeConfig) -> SearchQuery:
         raise ApiError(
             422,
             "An empty query.",
-            remedy="Send at least one of the fields rgb, nir, tir, sketch (files) or text.",
+            remedy=f"Send at least one of the fields {', '.join(VISUAL)} (files) or {Modality.TEXT}.",
         )
     k = whole_number(form.values, "top_k", 1, config.max_top_k)
     wanted = form.values.get("gallery")
     if wanted is not None:
         try:
-            wanted = subset_name(parse_subset(wanted))
+            wanted = "|".join(subset_name(parse_subset(kind)) for kind in wanted.split("|"))
         except UsageError as error:
-            raise ApiError(422, str(error), "gallery", "Spell it as in rgb+nir.") from None
+            raise ApiError(422, str(error), "gallery", "Spell it as in rgb+nir, or rgb|nir.") from None
     return SearchQuery(
         form.parts,
         min(DEFAULT_TOP_K, config.max_top_k) if k is None else k,

@@ -26,14 +26,15 @@ from ray.serve import Application
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from pipelines.devices import device_here
+from pipelines.placement.devices import device_here
+from pipelines.placement.gpus import gpus_each, share_of
+from pipelines.placement.resources import Request, check, look
+from pipelines.placement.waiting import wait_for, watched
 from pipelines.progress import Say, say
-from pipelines.resources import Request, check, look
 from pipelines.serve.api import audit, make_api
 from pipelines.serve.core import HandleCore, describe
 from pipelines.serve.gate import Gate, Gated
 from pipelines.serve.headers import IMPORT_PATH, TIMEOUT_HEADER, VARIABLE
-from pipelines.waiting import wait_for, watched
 from reid.config import Config, ServeConfig
 from reid.errors import AnyReIDError, ServiceError
 from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
@@ -68,7 +69,8 @@ class RetrievalReplica:
         from reid.runs.run import load_run
 
         checked = ServeArgs.model_validate(args)
-        run = load_run(checked.run, device_here(checked.serve.gpus_per_replica, "serve.gpus_per_replica"))
+        gpus = float(checked.serve.gpus_per_replica)  # `build` has put a number in place of auto
+        run = load_run(checked.run, device_here(gpus, "serve.gpus_per_replica"))
         gallery = Gallery.open(checked.gallery)
         self.retriever = Retriever(run, gallery, checked.search, checked.serve.prior)
         self.retriever.warm()
@@ -150,6 +152,11 @@ def build(args: dict[str, Any]) -> Application:
     """The application for `ServeArgs`-shaped arguments: {run, gallery, search, serve: {…}}."""
     checked = ServeArgs.model_validate(args)
     config = checked.serve
+    gpus = config.gpus_per_replica
+    if gpus == "auto":  # as in a Serve config file; `run` has decided and told it
+        gpus = share_of(look().total("GPU"), config.replicas)
+        config = config.model_copy(update={"gpus_per_replica": gpus})
+        checked = checked.model_copy(update={"serve": config})
     # A batch cannot grow beyond the requests that a replica holds, at either of the two stations. Full
     # replicas are worse than a long queue in one: the routers then wait longer and longer between tries.
     ongoing = max(config.max_ongoing_requests, 2 * config.batch_size)
@@ -167,7 +174,7 @@ def build(args: dict[str, Any]) -> Application:
         health_check_period_s=5,
         health_check_timeout_s=30,
         max_constructor_retry_count=2,
-        ray_actor_options={"num_cpus": 1, "num_gpus": config.gpus_per_replica},
+        ray_actor_options={"num_cpus": 1, "num_gpus": gpus},
     )
     ingress = deployment(Ingress).options(
         name="Ingress",
@@ -211,18 +218,19 @@ def run(
     gallery.check_model(folder.fingerprint)
     settings = config.serve
     port = _free_port(settings.host, settings.port)
+    gpus = gpus_each("serve", config, out)
     args = ServeArgs(
         run=folder.uri,
         gallery=gallery.uri,
         search=config.index.search,
-        serve=settings,
+        serve=settings.model_copy(update={"gpus_per_replica": gpus}),
     )
     options = {
         "host": settings.host,
         "port": port,
         "request_timeout_s": settings.request_timeout_s,
     }
-    requests = serve_requests(settings)
+    requests = serve_requests(settings, gpus)
     replaces = APP_NAME in serve.status().applications
     if replaces:
         check(requests)  # what runs already gives its room to what replaces it
@@ -262,10 +270,10 @@ def run(
     return url
 
 
-def serve_requests(settings: ServeConfig) -> list[Request]:
+def serve_requests(settings: ServeConfig, gpus: float) -> list[Request]:
     """What the endpoint asks of the cluster, all at the same time."""
     fields = {f"serve.{name}": getattr(settings, name) for name in ("replicas", "gpus_per_replica")}
-    needs = {"CPU": 1, "GPU": settings.gpus_per_replica}
+    needs = {"CPU": 1, "GPU": gpus}
     return [
         Request("embedder" if settings.replicas == 1 else "embedders", settings.replicas, needs, fields),
         Request("HTTP replica", settings.replicas, {"CPU": _INGRESS_CPUS}, fields),

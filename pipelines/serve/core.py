@@ -99,6 +99,7 @@ def describe(retriever: Retriever) -> dict[str, Any]:
             "fingerprint": retriever.run.fingerprint,
             "regime": model.regime.value,
             "query_modalities": subset_name(model.query_modalities).split("+"),
+            "labels": {m.value: m.entry.title for m in model.query_modalities},
             "auxiliary": {
                 name: None if made_by is None else made_by.get("generator")
                 for name, made_by in retriever.inputs.record.items()

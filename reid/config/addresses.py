@@ -9,18 +9,7 @@ from pathlib import Path
 
 from reid import storage
 from reid.config import Config, fingerprint
-
-_PLACEMENT = {
-    "workers",
-    "gpus_per_worker",
-    "cpus_per_worker",
-    "loader_threads",
-    "checkpoint_every",
-    "max_failures",
-}
-"""Train fields that say where and how safely, not what: they do not change a run's name."""
-_NOT_SEEN = {"shards", "cache_mib", "reader", "range", "fourth_band"}
-"""Data fields that say where pictures are and how they are kept; `sensors()` adds the last two if set."""
+from reid.config.results import result_settings
 
 
 @lru_cache
@@ -50,23 +39,39 @@ def shards_folder(config: Config) -> str:
     return storage.join(storage.absolute(config.workdir), "shards", config.data.name)
 
 
-def run_fingerprint(config: Config, data_fingerprint: str) -> str:
-    """The name of a training run, from everything that its weights depend on."""
+def run_fingerprint(config: Config, data_fingerprint: str, code: str = "") -> str:
+    """The name of a training run, from everything that its weights depend on.
+
+    `code` stands for the code that trains, see `reid.train.naming.numbers`; without it the fingerprint
+    compares configurations, and names no folder.
+    What follows from the number of workers, P and the learning rates, counts as it comes out; an elastic
+    training's as it is written, with the range.
+    """
+    train, workers = config.train, config.train.workers
+    rules: list[object] = []
+    if isinstance(workers, int):
+        train = train.for_ranks(max(1, workers))
+    elif not isinstance(train.batch.identities, int):
+        rules = [workers]
     return fingerprint(
         config.seed,
-        config.data.model_dump(mode="json", exclude=_NOT_SEEN),
-        *([sensors] if (sensors := config.data.sensors()) else []),
-        config.model,
-        config.train.model_dump(mode="json", exclude=_PLACEMENT),
+        result_settings(config.data),
+        result_settings(config.model),
+        result_settings(train),
         data_fingerprint,
-        source_hash(f"reid.models.{config.model.name}", "reid.nn", "reid.train"),
+        code,
+        *rules,
     )
 
 
-def run_uri(config: Config, data_fingerprint: str) -> str:
+def run_uri(config: Config, data_fingerprint: str, code: str) -> str:
     """The run folder that this config trains into."""
-    key = run_fingerprint(config, data_fingerprint)
-    return storage.join(storage.absolute(config.workdir), "train", config.name, key)
+    return storage.join(runs_folder(config), run_fingerprint(config, data_fingerprint, code))
+
+
+def runs_folder(config: Config) -> str:
+    """The folder of all runs of an experiment's name in this working folder, whatever the settings."""
+    return storage.join(storage.absolute(config.workdir), "train", config.name)
 
 
 def gallery_uri(config: Config, run: str) -> str:
@@ -86,9 +91,7 @@ def evaluation_uri(run: str, key: str) -> str:
     return storage.join(run, "evaluate", key)
 
 
-def tune_uri(config: Config, data_fingerprint: str) -> str:
+def tune_uri(config: Config, data_fingerprint: str, code: str) -> str:
     """The folder of a search campaign."""
-    key = fingerprint(
-        run_fingerprint(config, data_fingerprint), config.tune.model_dump(exclude={"concurrent"})
-    )
+    key = fingerprint(run_fingerprint(config, data_fingerprint, code), result_settings(config.tune))
     return storage.join(storage.absolute(config.workdir), "tune", config.name, key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Sequence
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from reid.config.schema import Config
 from reid.config.typed import check, did_you_mean
 from reid.errors import ConfigError, UsageError
 
-PRESETS = "reid.config.presets"
 _YAML = (".yaml", ".yml")
 
 
@@ -30,7 +30,7 @@ def presets() -> list[str]:
     >>> "baseline/synthetic" in presets()
     True
     """
-    root = importlib.resources.files(PRESETS)
+    root = _presets_folder()
     return sorted(
         f"{system.name}/{Path(entry.name).stem}"
         for system in root.iterdir()
@@ -117,7 +117,7 @@ def _read(source: str) -> dict[str, Any]:
         if source not in presets():
             raise UsageError(f"Unknown preset {source!r}.{did_you_mean(source, presets())}")
         system, name = source.split("/")
-        text = (importlib.resources.files(PRESETS) / system / f"{name}.yaml").read_text(encoding="utf-8")
+        text = (_presets_folder() / system / f"{name}.yaml").read_text(encoding="utf-8")
     try:
         tree = strict_yaml.parse(text)
     except yaml.YAMLError as error:
@@ -148,3 +148,11 @@ def override(config: Config, values: dict[str, Any]) -> Config:
 def _config(tree: dict[str, Any]) -> Config:
     config: Config = check(Config, tree)
     return config
+
+
+def _presets_folder() -> Traversable:
+    """Where the shipped presets lie.
+
+    The folder is no package: importing one would put a module in the place of the function `presets`.
+    """
+    return importlib.resources.files("reid.config") / "presets"

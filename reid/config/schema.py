@@ -7,10 +7,10 @@ from pydantic import Field
 from reid.config.sections.build import BuildConfig
 from reid.config.sections.data import DataConfig
 from reid.config.sections.evaluate import EvaluateConfig
-from reid.config.sections.field_types import ModelSection
+from reid.config.sections.field_types import Device, ModelSection
 from reid.config.sections.search import AblateConfig, TuneConfig
 from reid.config.sections.serve import IndexConfig, RayConfig, ServeConfig
-from reid.config.sections.train import TrainConfig
+from reid.config.sections.training.train import TrainConfig
 from reid.config.typed import Section
 
 
@@ -24,6 +24,12 @@ class Config(Section):
         None,
         description="run folder to evaluate, index or serve, or a folder of runs (its newest); default: the "
         "run that this configuration trains",
+    )
+    device: Device = Field(
+        "auto",
+        description="where models compute: auto: on GPUs where there are any; cpu; cuda: on GPUs, which must "
+        "be there. It decides for this process, and for Ray's workers whose number of GPUs is auto; a "
+        "number that contradicts it is refused",
     )
     data: DataConfig = Field(description="the data set and what the model sees of it")
     build: BuildConfig = Field(BuildConfig(), description="how the data set becomes a shard set")

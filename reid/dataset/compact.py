@@ -7,13 +7,12 @@ groups. Rows do not change; only the layout does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 from pydantic import BaseModel
 
 from reid import storage
 from reid.config import fingerprint
-from reid.data.shards.manifest import Manifest, Shard
+from reid.data.shards.manifest import Shard
 from reid.data.shards.shard_set import GroupRef, ShardSet, publish, write_shard
 from reid.dataset.stages.writing import data_uri
 from reid.errors import DataError
@@ -35,12 +34,11 @@ def plan_compaction(shards: ShardSet, rows_per_shard: int, rows_per_group: int) 
     A file is larger only if one identity, or one row group of the old set, already is.
     """
     plans: list[NewShard] = []
-    sums = {s.file: s.sha256 for s in shards.manifest.shards}
-    splits = dict.fromkeys(s.split for s in shards.manifest.shards)
-    for split in splits:
-        units = list(_units(shards.groups(split)))
+    stored = shards.stored
+    sums = dict(zip(stored.column("file"), stored.column("sha256"), strict=True))
+    for split in stored.splits:
         filled: list[list[GroupRef]] = []
-        for unit in units:
+        for unit in _units(shards.groups(split)):
             size = sum(g.rows for g in unit)
             if filled and sum(g.rows for g in filled[-1]) + size <= rows_per_shard:
                 filled[-1] += unit
@@ -58,8 +56,7 @@ def write_compacted(shards: ShardSet, plan: NewShard, root: str, rows_per_group:
     statistics = data_uri(root, f"{plan.key}.json")
     if storage.exists(statistics):
         return Shard.model_validate(storage.read_json(statistics))
-    wanted = set(plan.groups)
-    refs = [g for g in shards.groups(plan.split) if (_name(g.file), g.index) in wanted]
+    refs = [GroupRef(data_uri(shards.root, file), index, 0, ()) for file, index in plan.groups]
     samples = [s for ref in refs for s in shards.read_group(ref)]
     if len(samples) != plan.rows:
         raise DataError(
@@ -67,7 +64,7 @@ def write_compacted(shards: ShardSet, plan: NewShard, root: str, rows_per_group:
             f"`python -m jobs.build verify {shards.root}`."
         )
     shard = write_shard(samples, data_uri(root, f"{plan.key}.parquet"), plan.key, rows_per_group, [])
-    old = next(s for s in shards.manifest.shards if s.file == plan.groups[0][0])
+    old = shards.stored[shards.stored.column("file").index(plan.groups[0][0])]
     shard = shard.model_copy(update={"made": old.made})
     storage.write_json(statistics, shard.model_dump(mode="json"))
     return shard
@@ -76,11 +73,10 @@ def write_compacted(shards: ShardSet, plan: NewShard, root: str, rows_per_group:
 def publish_compacted(shards: ShardSet, root: str, made: Sequence[Shard], rows_per_group: int) -> ShardSet:
     """Publish the new set's manifest: the old set's counts and lineage with the new files."""
     old = shards.manifest
-    manifest = Manifest.model_validate(
-        {
-            **old.model_dump(mode="json"),
+    manifest = old.model_copy(
+        update={
             "fingerprint": fingerprint("compact", [s.key for s in made]),
-            "shards": [s.model_dump(mode="json") for s in made],
+            "shards": made,
             "lineage": {**old.lineage, "compacted_from": shards.root, "rows_per_group": rows_per_group},
         }
     )
@@ -101,15 +97,14 @@ def check_target(shards: ShardSet, root: str) -> None:
 
 def _units(groups: Sequence[GroupRef]) -> Iterator[list[GroupRef]]:
     """Row groups that must stay together: those that one large identity fills."""
-    for _, same in groupby(enumerate(groups), key=lambda item: _start(groups, item[0])):
-        yield [g for _, g in same]
-
-
-def _start(groups: Sequence[GroupRef], index: int) -> int:
-    """The first of the consecutive row groups that share identities with their neighbours."""
-    while index and set(_identities(groups[index])) & set(_identities(groups[index - 1])):
-        index -= 1
-    return index
+    unit: list[GroupRef] = []
+    for group in groups:
+        if unit and not set(_identities(group)) & set(_identities(unit[-1])):
+            yield unit
+            unit = []
+        unit.append(group)
+    if unit:
+        yield unit
 
 
 def _identities(group: GroupRef) -> list[tuple[str, int]]:

@@ -6,7 +6,8 @@ opening a file. Only the statistics of these candidates are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,14 +16,15 @@ from pydantic import ValidationError
 
 from reid import storage
 from reid.data.shards.manifest import MadeBy, Shard
+from reid.dataset.planning.plan_table import PlanTable
+from reid.dataset.planning.shard_task import Donor
 from reid.dataset.recipe import Recipe
-from reid.dataset.shard_plan import ShardPlan
-from reid.dataset.shard_task import Donor
 from reid.dataset.stages.writing import data_uri
 from reid.errors import StorageError
 from reid.modality import Target
 
 _READERS = 16
+_AHEAD = 64
 _CANDIDATES = 8
 """Donors looked at for a shard, newest first."""
 
@@ -55,27 +57,29 @@ def list_folder(uri: str) -> Listing:
 
 def read_statistics(root: str, files: Listing, keys: Iterable[str]) -> dict[str, Shard]:
     """The complete shards with these keys and statistics of this version."""
+    return {shard.key: shard for shard in iter_statistics(root, files, keys)}
+
+
+def iter_statistics(root: str, files: Listing, keys: Iterable[str]) -> Iterator[Shard]:
+    """The same one by one, in this order; some are read ahead."""
     there = [k for k in keys if f"{k}.json" in files and f"{k}.parquet" in files]
     if not there:
-        return {}
+        return
     with ThreadPoolExecutor(min(_READERS, len(there))) as pool:
-        shards = pool.map(lambda key: _shard(root, key), there)
-        return {
-            key: shard
-            for key, shard in zip(there, shards, strict=True)
-            if shard is not None and files[f"{key}.parquet"].size == shard.bytes
-        }
+        for start in range(0, len(there), _AHEAD):
+            part = there[start : start + _AHEAD]
+            for key, shard in zip(part, pool.map(lambda key: _shard(root, key), part), strict=True):
+                if shard is not None and files[f"{key}.parquet"].size == shard.bytes:
+                    yield shard
 
 
-def find_donors(
-    root: str, folders: Sequence[str], plans: Sequence[ShardPlan], recipe: Recipe
-) -> dict[str, Donor]:
-    """Key of a plan -> the finished shard of the same source with the most of what the plan needs.
+def find_donors(root: str, folders: Sequence[str], plans: PlanTable, recipe: Recipe) -> dict[str, str]:
+    """Source key -> the JSON of the donor's `tree`: the finished shard with the most of what its plan needs.
 
     `folders` are other sets that are searched besides `root`.
     """
-    wanted = {plan.source_key for plan in plans}
-    found: dict[str, list[tuple[tuple[int, bool, float], Donor]]] = {}
+    wanted = set(plans.sources())
+    best: dict[str, tuple[tuple[int, bool, float], str]] = {}
     for folder in dict.fromkeys([root, *folders]):
         files = listing(folder)
         newest = sorted(files, key=lambda name: -files[name].modified)
@@ -85,14 +89,15 @@ def find_donors(
             if source in wanted and rest and name.endswith(".json"):
                 taken.setdefault(source, []).append(f"{source}-{rest}")
         keys = [key for own in taken.values() for key in own[:_CANDIDATES]]
-        for key, shard in read_statistics(folder, files, keys).items():
+        for shard in iter_statistics(folder, files, keys):
             kept = _kept(shard, recipe)
             if kept is not None:
-                rank = (len(kept), folder == root, files[f"{key}.json"].modified)
-                donor = Donor(data_uri(folder, shard.file), shard, kept)
-                found.setdefault(shard.source_key, []).append((rank, donor))
-    best = {source: max(given, key=lambda one: one[0])[1] for source, given in found.items()}
-    return {plan.key: best[plan.source_key] for plan in plans if plan.source_key in best}
+                rank = (len(kept), folder == root, files[f"{shard.key}.json"].modified)
+                known = best.get(shard.source_key)
+                if known is None or rank > known[0]:
+                    donor = Donor(data_uri(folder, shard.file), shard, kept)
+                    best[shard.source_key] = rank, json.dumps(donor.tree())
+    return {source: text for source, (_, text) in best.items()}
 
 
 def _kept(shard: Shard, recipe: Recipe) -> tuple[Target, ...] | None:

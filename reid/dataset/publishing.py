@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from reid import __version__
 from reid.config import Config, fingerprint
 from reid.config.addresses import source_hash
 from reid.data.images.notes import SUMMARIES
 from reid.data.shards.manifest import Manifest, NotedPictures, Shard
+from reid.data.shards.manifest_files import ManifestFile, write_tables
+from reid.data.shards.published import QuarantineTable
 from reid.data.shards.schema import SCHEMA_VERSION
 from reid.data.shards.shard_set import ShardSet, publish
-from reid.dataset.conflicts import ConflictingRow, conflicting_rows, without_conflicts
+from reid.data.shards.shard_table import ShardTable, ShardTableBuilder
+from reid.dataset.built_shards import BuiltShards, CollectedShards, aside_table, in_order, renumbered
+from reid.dataset.conflicts import ConflictingRow, conflict_copies, conflicting_rows
 from reid.dataset.duplicates import find_duplicates
+from reid.dataset.planning.plan_table import PlanTable
 from reid.dataset.recipe import Recipe, reader_code
 from reid.dataset.report.summary import first_bad, reason_lines, reason_table
-from reid.dataset.shard_plan import ShardPlan
-from reid.errors import DataError
+from reid.errors import DataError, StorageError
 
 _LISTED = 100
 """Conflicts named in the manifest when they are only warned of."""
@@ -29,7 +35,7 @@ _SHOWN = 5
 
 
 def publish_build(
-    config: Config, root: str, recipe: Recipe, plans: Sequence[ShardPlan], shards: Sequence[Shard]
+    config: Config, root: str, recipe: Recipe, plans: PlanTable, built: BuiltShards
 ) -> tuple[Manifest, list[str]]:
     """Write the manifest of a complete build if anything changed; return it and the warnings.
 
@@ -37,23 +43,31 @@ def publish_build(
     rejected; then nothing is published.
     """
     policy = config.build.duplicates
+    shards = built.collected(list(plans.keys()))
     found = find_duplicates(shards)
     groups: list[list[ConflictingRow]] = []
     if policy != "keep":
-        groups = conflicting_rows(root, shards, found, None if policy == "quarantine" else _LISTED)
-    served = list(shards)
+        groups = conflicting_rows(root, shards.table, found, None if policy == "quarantine" else _LISTED)
+    copies: dict[int, Shard] = {}
     if policy == "quarantine":
-        served = without_conflicts(root, shards, groups, config.build.rows_per_group)
+        copies = conflict_copies(root, shards.table, groups, config.build.rows_per_group)
     conflicts = _conflict_warnings(groups, len(found.conflicts), policy == "quarantine")
-    manifest = _manifest(config, recipe, plans, served).model_copy(
+    manifest = _manifest(config, recipe, plans, shards, copies).model_copy(
         update={"duplicates": found.counts(), "warnings": conflicts}
     )
     warnings = [*_check(plans, manifest, config.build.max_bad_fraction), *conflicts[: _SHOWN + 1]]
+    tables = write_tables(root, ShardTable.of(manifest.shards))
     old = _published(root)
-    if old is not None and _content(old) == _content(manifest):
+    if old is not None and _same(root, old, manifest, tables):
         return old, warnings
-    publish(root, manifest)
-    return manifest, warnings
+    publish(root, manifest, tables)
+    return ShardSet.at(root).manifest, warnings
+
+
+def kept_names(manifest: Manifest) -> set[str]:
+    """What a published manifest needs in its folder: keys of shards, and names of tables."""
+    tables = (str(table["file"]).rsplit("/", 1)[-1] for table in manifest.tables.values())
+    return {*ShardTable.of(manifest.shards).column("key"), *tables}
 
 
 def lineage(config: Config, recipe: Recipe) -> dict[str, Any]:
@@ -94,56 +108,75 @@ def _generators(config: Config, recipe: Recipe) -> dict[str, dict[str, Any]]:
 
 
 def _manifest(
-    config: Config, recipe: Recipe, plans: Sequence[ShardPlan], shards: Sequence[Shard]
+    config: Config,
+    recipe: Recipe,
+    plans: PlanTable,
+    shards: CollectedShards,
+    copies: Mapping[int, Shard],
 ) -> Manifest:
-    counts: dict[str, dict[str, int]] = {}
-    for split in dict.fromkeys(s.split for s in shards if s.rows):
-        mine = [s for s in shards if s.split == split]
-        rows: Counter[tuple[str, int]] = Counter()
-        for shard in mine:
-            for group in shard.row_groups:
-                for dataset, pid, count in group.identities:
-                    rows[dataset, pid] += count
-        counts[split] = {
-            "rows": sum(s.rows for s in mine),
-            "identities": len(rows),
-            "single_image_identities": sum(n == 1 for n in rows.values()),
-        }
-    keys = [plan.key for plan in plans]
-    withheld = [shard.key for shard in shards if shard.base is not None]
-    seconds: Counter[str] = Counter()
-    worked: Counter[str] = Counter()
-    captions: Counter[str] = Counter()
+    table, aside = shards.table, shards.aside
+    if copies:
+        table = ShardTableBuilder.of(copies.get(place, one) for place, one in enumerate(table)).table()
+        whole = np.arange(len(table))
+        whole[list(copies)] = -1
+        own = aside_table({place: copy.quarantined for place, copy in copies.items()})
+        aside = in_order(pa.concat_tables([renumbered(aside, whole), own]))
+    filled = np.flatnonzero(table.numbers("rows") > 0)
+    served = table if len(filled) == len(table) else table.take(filled.tolist())
+    keys = list(plans.keys())
+    withheld = [copies[place].key for place in sorted(copies)]
     notes: dict[str, NotedPictures] = {}
-    for shard in shards:
-        for kind, noted in shard.notes.items():
+    for _, told in sorted(shards.notes.items()):
+        for kind, noted in told.items():
             known = notes.get(kind, NotedPictures(count=0, first=noted.first))
             notes[kind] = NotedPictures(count=known.count + noted.count, first=known.first)
-        seconds.update(shard.seconds)
-        worked.update(shard.worked)
-        captions.update(shard.captions)
     return Manifest(
         schema_version=SCHEMA_VERSION,
         dataset=config.data.name,
         fingerprint=fingerprint(keys, __version__, *([withheld] if withheld else [])),
         source=fingerprint(config.data.reader),
         generators=_generators(config, recipe),
-        shards=[s.model_copy(update={"digests": ""}) for s in shards if s.rows],
-        counts=counts,
-        quarantined=sum(len(s.quarantined) for s in shards),
-        quarantine_rows=[row for s in shards for row in s.quarantined],
+        shards=served,
+        counts=_counts(served),
+        quarantined=aside.num_rows,
+        quarantine_rows=QuarantineTable(aside.drop_columns(["shard"])),
         config={"build": config.build.content(), "data": config.data.sensors()},
-        seconds={name: round(value, 3) for name, value in sorted(seconds.items())},
-        worked=dict(sorted(worked.items())),
-        captions=dict(sorted(captions.items())),
+        seconds=shards.sums.seconds,
+        worked=dict(sorted(shards.sums.worked.items())),
+        captions=dict(sorted(shards.sums.captions.items())),
         notes=dict(sorted(notes.items())),
         lineage=lineage(config, recipe),
     )
 
 
-def _content(manifest: Manifest) -> Manifest:
-    """All but when and with which versions it was published: the same rows keep their manifest."""
-    return manifest.model_copy(update={"lineage": {}})
+def _counts(shards: ShardTable) -> dict[str, dict[str, int]]:
+    """Split -> its rows, identities, and identities of a single row."""
+    found: dict[str, dict[str, int]] = {}
+    for split in shards.splits:
+        mine = np.zeros(len(shards), bool)
+        mine[shards.of_split(split)] = True
+        identities = shards.identities.take(np.flatnonzero(mine[shards.identities.shard])).by_identity()
+        found[split] = {
+            "rows": int(shards.numbers("rows")[mine].sum()),
+            "identities": len(identities),
+            "single_image_identities": int((identities.numbers == 1).sum()),
+        }
+    return found
+
+
+def _same(root: str, old: Manifest, new: Manifest, tables: Mapping[str, ManifestFile]) -> bool:
+    """Whether all but when and with which versions it was published is equal: the same rows keep their
+    manifest. A lost or damaged file of rejected rows makes a difference, so that it is written anew.
+    """
+    headings = ({**one.heading(), "lineage": {}} for one in (old, new))
+    named = {name: table.model_dump() for name, table in tables.items()}
+    first, second = headings
+    if first != second or old.tables != named:
+        return False
+    try:
+        return QuarantineTable.at(root) == new.quarantine_rows
+    except (StorageError, pa.ArrowException):
+        return False
 
 
 def _published(root: str) -> Manifest | None:
@@ -153,8 +186,8 @@ def _published(root: str) -> Manifest | None:
         return None
 
 
-def _check(plans: Sequence[ShardPlan], manifest: Manifest, most_bad: float) -> list[str]:
-    total = sum(len(p.records) for p in plans)
+def _check(plans: PlanTable, manifest: Manifest, most_bad: float) -> list[str]:
+    total = plans.rows
     bad, rows = manifest.quarantined, manifest.quarantine_rows
     if bad == total:
         raise DataError(f"All {total} rows are bad, nothing is published. First: {first_bad(rows)}")

@@ -6,14 +6,14 @@ the generator, its parameters and its inputs (one key each). Resources and speed
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from reid.config import Config, GenerateConfig, fingerprint
 from reid.config.addresses import source_hash
-from reid.data.readers.base import Reader, Record
+from reid.data.readers.base import Reader
 from reid.data.shards.manifest import MadeBy
 from reid.data.shards.schema import SCHEMA_VERSION
 from reid.errors import ConfigError
@@ -131,13 +131,14 @@ def reader_code(config: Config) -> str:
     )
 
 
-def check_masks(recipe: Recipe, reader: Reader, records: Iterable[Record]) -> None:
+def check_masks(recipe: Recipe, reader: Reader, masks: bool) -> None:
     """Raise ConfigError when a generator needs a mask and neither a generator nor the data can provide one.
 
-    If the data may have masks (files, or a reader that makes them), rows without one are rejected one by one.
+    `masks`: whether a record names one. If the data may have masks (files, or a reader that makes them), rows
+    without one are rejected one by one.
     """
     wanting = [s for s in recipe.steps if s.bound.entry.needs_mask and Target.MASK not in recipe.by_target]
-    if not wanting or type(reader).load is not Reader.load or any(r.mask for r in records):
+    if not wanting or type(reader).load is not Reader.load or masks:
         return
     step = wanting[0]
     raise ConfigError(

@@ -15,8 +15,8 @@ import pyarrow as pa
 from reid.data.readers.base import Record
 from reid.data.shards import schema
 from reid.data.shards.manifest import NotedPictures
-from reid.data.shards.schema import Labels, Sample, SampleAttribute
-from reid.modality import Modality, Target
+from reid.data.shards.schema import Sample
+from reid.modality import Target
 
 READ = "read"
 WRITE = "write"
@@ -149,21 +149,6 @@ def quarantine_row(row: BuildRow) -> dict[str, Any]:
     }
 
 
-def record_json(record: Record) -> dict[str, Any]:
-    """A reader's record as JSON-able values."""
-    return {**vars(record), "labels": _labels_json(record.labels)}
-
-
-def record_of(tree: dict[str, Any]) -> Record:
-    """The inverse of `record_json`."""
-    given = {
-        "labels": _labels(tree["labels"]),
-        "images": {Modality(m): uri for m, uri in tree["images"].items()},
-        "captions": tuple(tree["captions"]),
-    }
-    return Record(**{**tree, **given})
-
-
 def files_of(record: Record) -> tuple[str, ...]:
     """The files that a record is read from; one strip may hold every modality."""
     return tuple(dict.fromkeys([*record.images.values(), *([record.mask] if record.mask else [])]))
@@ -189,15 +174,3 @@ def _work(head: str) -> ShardRows:
     clock = StageTimes(tree["seconds"], tree["worked"], Counter(tree["captions"]), notes)
     kept = tuple(Target(t) for t in tree["kept"])
     return ShardRows(tree["source_key"], tree["key"], [], clock, tree["donor"], kept)
-
-
-def _labels_json(labels: Labels) -> dict[str, Any]:
-    return {**vars(labels), "attributes": [vars(a) for a in labels.attributes]}
-
-
-def _labels(tree: dict[str, Any]) -> Labels:
-    given = {
-        "roles": None if tree["roles"] is None else tuple(tree["roles"]),
-        "attributes": tuple(SampleAttribute(**a) for a in tree["attributes"]),
-    }
-    return Labels(**{**tree, **given})

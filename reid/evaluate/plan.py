@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reid.config import AUTO_PROTOCOL, Config, override
 from reid.config.addresses import shards_uri
-from reid.data.shards.schema import Sample
+from reid.data.shards.schema import SPLITS
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError
 from reid.evaluate.protocols.choice import ProtocolChoice, choose_protocol
 from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.label_columns import LabelColumns
+from reid.evaluate.protocols.label_table import LabelTable
 from reid.evaluate.protocols.protocol import Protocol, get_protocol
 from reid.evaluate.support import check_support
 
@@ -26,7 +28,7 @@ class EvaluationPlan:
     config: Config  # as given, but never with `auto`
     shards: ShardSet
     protocol: Protocol  # within the evaluated split
-    labels: Sequence[SampleLabels]
+    labels: LabelTable
     note: str | None  # why `auto` chose it, where that is worth a word
 
     @property
@@ -41,7 +43,7 @@ def plan_evaluation(config: Config) -> EvaluationPlan:
     Raises DataError for a split without samples, ConfigError when no query has a match.
     """
     shards = ShardSet.open(shards_uri(config))
-    labels = [SampleLabels.of(s) for split in evaluated_splits(config) for s in _samples(shards, split)]
+    labels = read_labels(shards, evaluated_splits(config))
     chosen = choose_evaluation(config, labels)
     if config.evaluate.protocol == AUTO_PROTOCOL:
         config = override(config, {"evaluate.protocol": chosen.protocol.name})
@@ -65,11 +67,17 @@ def choose_evaluation(config: Config, labels: Sequence[SampleLabels]) -> Protoco
     return chosen
 
 
-def _samples(shards: ShardSet, split: str) -> list[Sample]:
-    samples = shards.labels(split)
-    if not samples:
-        raise no_rows("evaluate.split", shards.root, split, list(shards.manifest.counts))
-    return samples
+def read_labels(shards: ShardSet, splits: Iterable[str], field: str = "evaluate.split") -> LabelTable:
+    """The labels of some splits, read by column. Raises DataError for one without samples."""
+    columns = LabelColumns()
+    for split in splits:
+        rows = 0
+        for table in shards.label_tables(split):
+            columns.add(table)
+            rows += table.num_rows
+        if not rows:
+            raise no_rows(field, shards.root, split, [s for s in SPLITS if any(shards.label_tables(s))])
+    return columns.table()
 
 
 def no_rows(field: str, where: str, split: str, have: Sequence[str]) -> DataError:

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
+from reid.comparison.mixed import ComparedGroup, Stored
+from reid.comparison.one_vector import StoredForm
 from reid.errors import GalleryError
 from reid.gallery.rows import Vectors
 from reid.gallery.snapshot import Rows, Snapshot
+from reid.modality import parse_subset, subset_name
 
 Mode = Literal["exact", "ann"]
 
@@ -25,22 +29,26 @@ _RECALL_NOISE = 0.3
 # FAISS wants at least this many training vectors a cell, and gains nothing from many more.
 _VECTORS_PER_CELL = 40
 _MOST_VECTORS_PER_CELL = 128
+# Masks of groups that are remembered: a bit an item each.
+_MASKS = 256
 # A gallery that has outgrown the cells it was divided into by this factor is divided anew.
 _OUTGROWN = 2
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A found item: its id, its cosine similarity in -1..1, and its row in the snapshot."""
+    """A found item: its id, its score, its row in the snapshot, and the subset that it was compared by."""
 
     id: str
     score: float
     row: int
+    subset: str = ""
 
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """One searchable subset. `recall_at_10` is measured against exact search, which has 1."""
+    """One index: the subset of its vectors, or several joined by "|", one of each item. `recall_at_10` is
+    measured against exact search, which has 1."""
 
     subset: str
     mode: Mode
@@ -53,6 +61,9 @@ class _Index:
     faiss_index: Any
     vectors: Vectors
     rows: Rows
+    subset: npt.NDArray[np.int8]
+    """(n,) place in `stored` of each vector's subset."""
+    stored: Stored
     info: IndexInfo
     cells: Any = None
     """The quantiser of an approximate index: FAISS does not keep it alive, and a later index reuses it."""
@@ -60,7 +71,10 @@ class _Index:
 
 
 class Searcher:
-    """Nearest neighbours in one snapshot. A subset's index is built at its first use, or by `warm`.
+    """Nearest neighbours in one snapshot. An index is built at its first use, or by `warm`.
+
+    An index has one vector an item, in the form in which an inner product with a query is the score: of the
+    first of some subsets that is stored of the item. A group of items is searched in it by a mask.
 
     `mode="ann"` divides the vectors into cells (IVF) and searches as many as bring recall@10 to
     `target_recall`. `previous`, a searcher of an earlier snapshot, lends its cells, which saves most of the
@@ -81,23 +95,32 @@ class Searcher:
         self._target = target_recall
         self._earlier = dict(previous._indexes) if previous else {}
         self._indexes: dict[str, _Index] = {}
+        self._masks: dict[tuple[str, str, frozenset[Stored]], tuple[Any, int]] = {}
         self._lock = threading.Lock()
 
     @property
     def built(self) -> list[str]:
         """Subsets whose index is there."""
-        return list(self._indexes)
+        return [index.info.subset for index in self._indexes.values()]
 
-    def warm(self, subsets: Sequence[str] | None = None) -> list[IndexInfo]:
-        """Build the indexes of the given (default: all) subsets now and say what they are."""
-        return [self._index(s).info for s in (self.snapshot.subsets if subsets is None else subsets)]
+    def warm(self, groups: Sequence[str | ComparedGroup] | None = None) -> list[IndexInfo]:
+        """Build the indexes of groups, or of subsets (default: of each), now, and say what they are."""
+        wanted = self.snapshot.subsets if groups is None else groups
+        return list(dict.fromkeys(self._index(self._group(one)).info for one in wanted))
 
-    def search(self, vectors: Vectors, subset: str, k: int) -> list[list[Hit]]:
-        """For each of the (n, dim) unit vectors the k best items that have `subset`, best first.
+    def search(self, vectors: Vectors, within: str | ComparedGroup, k: int) -> list[list[Hit]]:
+        """For each query the k best items, best first.
 
-        Equal scores are ordered by id; fewer than k come back when the gallery has fewer. Raises
-        GalleryError for a subset that is not indexed, a wrong shape, a non-finite value, or k < 1.
+        Args:
+            vectors: (n, dim) unit vectors of queries, as embedded.
+            within: a group of the snapshot's items with its comparison; or a subset: all items that have a
+                vector of it, by cosine.
+            k: number of hits.
+
+        Equal scores are ordered by id; fewer than k come back when there are fewer items. Raises GalleryError
+        for a subset that is not indexed, a wrong shape, a non-finite value, or k < 1.
         """
+        group = self._group(within)
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
         if queries.ndim != 2 or queries.shape[1] != self.snapshot.dim:
             raise GalleryError(f"Query vectors of shape {queries.shape}, expected (n, {self.snapshot.dim}).")
@@ -105,50 +128,109 @@ class Searcher:
             raise GalleryError("Query vectors hold a non-finite value.")
         if k < 1:
             raise GalleryError(f"k is {k}; ask for at least one hit.")
-        index = self._index(subset)
-        total = index.info.items
+        queries = np.ascontiguousarray(group.form.asked(queries, group.query))
+        index = self._index(group)
+        among, total = self._among(index, group)
         if total == 0 or len(queries) == 0:
             return [[] for _ in queries]
         width = min(total, k + _MARGIN)
-        scores, found = index.faiss_index.search(queries, width)
+        scores, found = index.faiss_index.search(queries, width, params=among)
         while width < total and (scores[:, width - 1] >= scores[:, min(k, width) - 1] - _SCORE_NOISE).any():
             width = min(total, width * 2)
-            scores, found = index.faiss_index.search(queries, width)
+            scores, found = index.faiss_index.search(queries, width, params=among)
         return [self._ranked(index, query, places, k) for query, places in zip(queries, found, strict=True)]
 
     def _ranked(self, index: _Index, query: Vectors, places: Rows, k: int) -> list[Hit]:
-        places = places[places >= 0]
+        places = places[places >= 0]  # FAISS fills up with -1
         # The same sum for every row, unlike a blocked matrix product: equal vectors score equally.
         scores = np.einsum("nd,d->n", index.vectors[places], query)
         rows = index.rows[places]
         best = np.lexsort((rows, -scores))[:k]
         ids = self.snapshot.labels["id"]
-        return [Hit(ids[int(rows[i])].as_py(), float(scores[i]), int(rows[i])) for i in best]
+        names = [subset_name(s) for s in index.stored]
+        of = index.subset[places]
+        return [
+            Hit(ids[int(rows[i])].as_py(), float(scores[i]), int(rows[i]), names[int(of[i])]) for i in best
+        ]
 
-    def _index(self, subset: str) -> _Index:
+    def _group(self, within: str | ComparedGroup) -> ComparedGroup:
+        """A group as given, or all items that have a vector of a subset, by cosine."""
+        if isinstance(within, ComparedGroup):
+            return within
+        if within not in self.snapshot.subsets:
+            raise self.snapshot.not_indexed(within)
+        subset = parse_subset(within)
+        kinds = frozenset(kind for kind in self.snapshot.kinds if subset in kind)
+        return ComparedGroup(subset, (subset,), kinds, within, StoredForm("vector", plain=True))
+
+    def _index(self, group: ComparedGroup) -> _Index:
+        key = f"{group.gallery_name}#{group.form.key}"
         with self._lock:
-            if subset not in self._indexes:
-                self._indexes[subset] = self._build(subset)
-            return self._indexes[subset]
+            if key not in self._indexes:
+                self._indexes[key] = self._build(key, group)
+            return self._indexes[key]
 
-    def _build(self, subset: str) -> _Index:
+    def _among(self, index: _Index, group: ComparedGroup) -> tuple[Any, int]:
+        """What keeps a search of an index within a group, if anything has to; the size of the group."""
+        key = group.gallery_name, group.form.key, group.kinds
+        found = self._masks.get(key)
+        if found is None:
+            if len(self._masks) >= _MASKS:
+                self._masks.clear()
+            self._masks[key] = found = self._mask(index, group)
+        return found
+
+    def _mask(self, index: _Index, group: ComparedGroup) -> tuple[Any, int]:
+        import faiss as library
+
+        faiss: Any = library  # its stubs do not know these constructors
+        inside = self.snapshot.of_kinds(group.kinds)[index.rows]
+        total = int(inside.sum())
+        if total == len(inside):
+            return None, total
+        mask = faiss.IDSelectorBitmap(np.packbits(inside, bitorder="little"))
+        if index.info.mode == "exact":
+            return faiss.SearchParameters(sel=mask), total
+        return faiss.SearchParametersIVF(sel=mask, nprobe=index.faiss_index.nprobe), total
+
+    def _stored(self, group: ComparedGroup) -> tuple[Vectors, Rows, npt.NDArray[np.int8]]:
+        """(n, d) what is stored of items, by ascending row; their rows; the place of their subset."""
+        taken = np.zeros(len(self.snapshot), bool)
+        parts = []
+        for place, subset in enumerate(group.stored):
+            vectors, rows = self.snapshot.vectors(subset_name(subset))
+            new = ~taken[rows]
+            if not new.all():
+                vectors, rows = vectors[new], rows[new]
+            taken[rows] = True
+            parts.append((group.form.stored(vectors, subset), rows, np.full(len(rows), place, np.int8)))
+        if len(parts) == 1:
+            return parts[0]
+        made, rows, subset_of = (np.concatenate(column) for column in zip(*parts, strict=True))
+        order = np.argsort(rows)
+        return np.ascontiguousarray(made[order]), rows[order], subset_of[order]
+
+    def _build(self, key: str, group: ComparedGroup) -> _Index:
         import faiss
 
-        vectors, rows = self.snapshot.vectors(subset)
-        earlier = self._earlier.pop(subset, None)
-        exact = faiss.IndexFlatIP(self.snapshot.dim)
+        vectors, rows, subset_of = self._stored(group)
+        count, width = vectors.shape
+        earlier = self._earlier.pop(key, None)
+        exact = faiss.IndexFlatIP(width)
         exact.add(vectors)
-        if self.mode == "exact" or len(vectors) == 0:
-            return _Index(exact, vectors, rows, IndexInfo(subset, "exact", len(vectors), 1.0))
+        name = group.gallery_name
+        if self.mode == "exact" or count == 0:
+            info = IndexInfo(name, "exact", count, 1.0)
+            return _Index(exact, vectors, rows, subset_of, group.stored, info)
         divided_at = len(vectors)
         if earlier and earlier.cells is not None and divided_at <= _OUTGROWN * earlier.divided_at:
             cells, divided_at = earlier.cells, earlier.divided_at
         else:
             cells = self._divide(vectors)
-        index = faiss.IndexIVFFlat(cells, self.snapshot.dim, cells.ntotal, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.IndexIVFFlat(cells, width, cells.ntotal, faiss.METRIC_INNER_PRODUCT)
         index.add(vectors)
-        info = IndexInfo(subset, "ann", len(vectors), self._tune(index, exact, vectors))
-        return _Index(index, vectors, rows, info, cells, divided_at)
+        info = IndexInfo(name, "ann", count, self._tune(index, exact, vectors))
+        return _Index(index, vectors, rows, subset_of, group.stored, info, cells, divided_at)
 
     def _divide(self, vectors: Vectors) -> Any:
         """An inner-product index of the centres of k-means cells."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -11,10 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reid import storage
+from reid.comparison.mixed import Stored
 from reid.errors import GalleryError
 from reid.gallery import rows
 from reid.gallery.ids import Ids, bare_ids, near_id
 from reid.gallery.rows import Vectors
+from reid.modality import parse_subset
 
 Rows = npt.NDArray[np.int64]
 _T = TypeVar("_T")
@@ -68,17 +71,20 @@ class Snapshot:
         """A stored id that may be this one in another spelling; None where it is stored itself."""
         return near_id(self.labels["id"], item_id, self._bare_ids)
 
+    def not_indexed(self, subset: str) -> GalleryError:
+        """The error for a subset that the gallery has no vectors of."""
+        return GalleryError(
+            f"Subset {subset!r} is not indexed; this gallery has {', '.join(self.subsets)}. Add it to "
+            "index.subsets and index anew."
+        )
+
     def vectors(self, subset: str) -> tuple[Vectors, Rows]:
         """(n, dim) vectors of the items that have this subset; their (n,) ascending row numbers.
 
         Raises GalleryError for a subset that is not indexed, VersionGone if the version was purged.
         """
         if subset not in self.subsets:
-            raise GalleryError(
-                f"Subset {subset!r} is not indexed; this gallery has {', '.join(self.subsets)}. "
-                "Add it to "
-                "index.subsets and index anew."
-            )
+            raise self.not_indexed(subset)
         name = rows.vector_column(subset)
         column = self._guard(lambda: self._dataset.to_table(columns=[name]))[name]
         matrix, offsets = rows.to_matrix(column, self.dim)
@@ -88,10 +94,32 @@ class Snapshot:
         order = np.argsort(found)
         return np.ascontiguousarray(matrix[order]), found[order]
 
-    def coverage(self, subset: str) -> int:
-        """How many items have a vector of this subset."""
-        name = rows.vector_column(subset)
-        return int(self._guard(lambda: self._dataset.count_rows(f"{name} IS NOT NULL")))
+    @cached_property
+    def _presence(self) -> tuple[Rows, list[Stored]]:
+        """(n,) number of each item's kind, by row; the kinds: the subsets that are stored of an item."""
+        columns = {s: f"{rows.vector_column(s)} IS NOT NULL" for s in self.subsets}
+        table = self._guard(lambda: self._dataset.to_table(columns={"id": "id", **columns}))
+        codes = np.zeros(len(self), np.int64)
+        for place, subset in enumerate(self.subsets):
+            codes |= table[subset].to_numpy().astype(np.int64) << place
+        found, kind = np.unique(codes[self._offset_of_row], return_inverse=True)
+        parsed = [parse_subset(s) for s in self.subsets]
+        return kind.astype(np.int64), [
+            tuple(s for place, s in enumerate(parsed) if code >> place & 1) for code in found.tolist()
+        ]
+
+    @property
+    def kinds(self) -> dict[Stored, int]:
+        """What is stored of items -> how many items. Raises VersionGone if the version was purged."""
+        kind, names = self._presence
+        return dict(zip(names, np.bincount(kind, minlength=len(names)).tolist(), strict=True))
+
+    def of_kinds(self, kinds: Iterable[Stored]) -> npt.NDArray[np.bool_]:
+        """(n,) bool: the rows whose items are of these kinds."""
+        wanted = set(kinds)
+        kind, names = self._presence
+        found: npt.NDArray[np.bool_] = np.array([name in wanted for name in names], bool)[kind]
+        return found
 
     def thumbnails(self, wanted: Sequence[int]) -> list[bytes | None]:
         """The JPEG thumbnails of the given rows. Raises VersionGone if the version was purged."""
@@ -115,4 +143,6 @@ class Snapshot:
                     f"{self._uri}: this version of the gallery was purged after a deletion; take "
                     "a new snapshot."
                 ) from error
+            if (told := storage.refusal(self._uri, error)) is not None:
+                raise told from error
             raise GalleryError(f"{self._uri}: cannot be read ({str(error).splitlines()[0]}).") from error

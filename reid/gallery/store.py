@@ -1,6 +1,6 @@
 """The durable gallery: a versioned Lance table with a JSON note of what its vectors are.
 
-    <uri>/gallery.json     dim, subsets, model fingerprint, run: the commit point of `create`
+    <uri>/gallery.json     dim, subsets, model, run, how items are compared: the commit point of `create`
     <uri>/rows.lance/      one row an item; each add or delete is one atomic new version
 
 A writer killed at any point leaves the last committed version. Readers hold a `Snapshot` of one
@@ -24,8 +24,9 @@ from typing import Any
 import pyarrow as pa
 
 from reid import storage
+from reid.comparison.rule import ComparisonRule
 from reid.data.labels import tidy
-from reid.errors import GalleryError, StorageError
+from reid.errors import GalleryError, StorageError, UsageError
 from reid.gallery import rows
 from reid.gallery.places import NOTE, find_gallery
 from reid.gallery.rows import Item
@@ -50,6 +51,8 @@ class Metadata:
     run: str
     created: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    comparison: Mapping[str, Any] | None = None
+    """The rule by which its items are compared, as a record; galleries of before have none."""
 
 
 class Gallery:
@@ -76,11 +79,12 @@ class Gallery:
         model_fingerprint: str,
         run: str,
         provenance: Mapping[str, Any] | None = None,
+        rule: ComparisonRule | None = None,
     ) -> Gallery:
         """Make an empty gallery for (dim,) vectors of the given subsets, computed by one model.
 
-        `provenance` is any JSON worth keeping (data fingerprint, auxiliary generators). Raises
-        GalleryError when a gallery is already there or no subset is named.
+        `provenance` is any JSON worth keeping (data fingerprint, auxiliary generators), `rule` how the model
+        compares. Raises GalleryError when a gallery is already there or no subset is named.
         """
         import lance
 
@@ -93,7 +97,8 @@ class Gallery:
         if not names or dim < 1:
             raise GalleryError("A gallery needs at least one subset (index.subsets) and a dimension above 0.")
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        metadata = Metadata(dim, names, model_fingerprint, run, created, dict(provenance or {}))
+        terms = None if rule is None else rule.as_json()
+        metadata = Metadata(dim, names, model_fingerprint, run, created, dict(provenance or {}), terms)
         storage.make_dir(uri)
         with _readable_errors(uri):
             # Without a note, a table is the remains of a create that was killed.
@@ -138,12 +143,15 @@ class Gallery:
         model_fingerprint: str,
         run: str,
         provenance: Mapping[str, Any] | None = None,
+        rule: ComparisonRule | None = None,
     ) -> Gallery:
-        """Open the gallery, or create it. GalleryError if it is of another model or shape."""
+        """Open the gallery, or create it. GalleryError if it is of another model, of other terms or shape."""
         if not storage.exists(_note(storage.absolute(uri))):
-            return cls.create(uri, dim, subsets, model_fingerprint, run, provenance)
+            return cls.create(uri, dim, subsets, model_fingerprint, run, provenance, rule)
         gallery = cls.open(uri)
         gallery.check_model(model_fingerprint)
+        if rule is not None:
+            gallery.check_terms(rule)
         missing = set(rows.canonical_names(subsets)) - set(gallery.subsets)
         if missing or gallery.dim != dim:
             raise GalleryError(
@@ -177,6 +185,21 @@ class Gallery:
                 f"{self.metadata.run}), not of {fingerprint}; vectors of two models cannot be "
                 "compared. "
                 "Use that run, or index anew with this one into another index.gallery."
+            )
+
+    def check_terms(self, rule: ComparisonRule) -> None:
+        """Raise GalleryError unless its items are compared by this rule; older galleries have none."""
+        if self.metadata.comparison is None:
+            return
+        remedy = "Index anew with this run into another index.gallery, or use the version that made it."
+        try:
+            own = ComparisonRule.from_json(self.metadata.comparison)
+        except UsageError as error:
+            raise GalleryError(f"{_note(self.uri)}: comparison: {error} {remedy}") from None
+        if own != rule:
+            raise GalleryError(
+                f"{self.uri}: its items are compared by other terms ({own.summary}) than the model's "
+                f"({rule.summary}). {remedy}"
             )
 
     def add(self, items: Iterable[Item]) -> int:
@@ -301,5 +324,7 @@ def _readable_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
+        if (told := storage.refusal(uri, error)) is not None:
+            raise told from error
         first = str(error).splitlines()[0].split(", /")[0] if str(error) else type(error).__name__
         raise StorageError(f"{uri}: the gallery cannot be read or written ({first}).") from error

@@ -24,7 +24,7 @@ from reid.data.images import Pixels
 from reid.data.shards.schema import SampleAttribute
 from reid.errors import AnyReIDError, ConfigError, DataError
 from reid.generate import fingerprints
-from reid.modality import Modality, Target
+from reid.modality import PHOTO, Modality, Target
 
 MaskArray = npt.NDArray[np.bool_]
 STACK_PIXELS = 32 * 1024
@@ -98,7 +98,7 @@ class Generator:
     kind: Literal["function", "class"]
     needs_mask: bool = False
     needs_weights: bool = False
-    reads: tuple[Modality, ...] = (Modality.RGB,)
+    reads: tuple[Modality, ...] = (PHOTO,)
     license_note: str = ""
     takes_mask: bool = False
     """Whether a mask changes what it makes: then the mask is to be made before."""
@@ -124,7 +124,7 @@ def generator(
     name: str,
     *targets: Target,
     needs_mask: bool = False,
-    reads: Modality = Modality.RGB,
+    reads: Modality = PHOTO,
     license_note: str = "no data or weights of others",
 ) -> Callable[[T], T]:
     """Decorator: register a function over stacks of pixels as a generator.
@@ -158,7 +158,7 @@ def learned_generator(
     license_note: str,
     needs_mask: bool = False,
     takes_mask: bool = False,
-    reads: Iterable[Modality] = (Modality.RGB,),
+    reads: Iterable[Modality] = (PHOTO,),
 ) -> Callable[[T], T]:
     """Decorator: register a class, which loads a network once in each process, as a generator.
 

@@ -1,4 +1,4 @@
-"""The model interface and its two regimes.
+"""The model interface.
 
 A system is one folder (or file) of this package that gives `Config` (a reid.config.Plugin) and `Model` (a
 ReIDModel built as `Model(config, context)`); `reid.models.registry` finds it by name.
@@ -10,29 +10,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from reid.comparison.regimes import Regime
+from reid.comparison.rule import ComparisonRule
+from reid.comparison.terms import FeatureBlock, PairComparison, RefusedPair
 from reid.data.batches.batch import Batch
 from reid.errors import UnsupportedPairing
-from reid.modality import Modality, Subset, all_subsets, canonical, subset_name
+from reid.modality import Modality, Subset, all_subsets, canonical
 from reid.models.registry import suggest_systems
+from reid.nn.towers.clip import ImageTowerConfig, TextTowerConfig
 
 Side = Literal["query", "gallery"]
-
-
-class Regime(StrEnum):
-    """How vectors of different modality subsets relate to each other.
-
-    >>> Regime("matched") is Regime.MATCHED
-    True
-    """
-
-    MATCHED = "matched"
-    """One layout; both sides are compared on their common modalities."""
-    ANY_TO_ANY = "any_to_any"
-    """Every supported subset lands in one shared space."""
+SMALL_TOWER: dict[str, Any] = {"arch": None, "patch": 4, "width": 32, "layers": 2, "heads": 2, "dim": 16}
+SMALL_TEXT: dict[str, Any] = {"width": 16, "layers": 1, "heads": 1, "vocab": 64, "context": 12}
 
 
 class Auxiliary(StrEnum):
@@ -113,11 +106,19 @@ class ReIDModel(nn.Module, ABC):
     dim: int
     """Length of a vector."""
     feature_blocks: dict[str, slice]
-    """Name -> part of the vector; in matched models the parts of a missing modality are zero."""
+    """Name -> part of the vector; in matched models the parts of a missing modality are zero.
+
+    A block speaks for the modality that its name is or ends with ("nir", "interaction_nir"), or for all."""
+    shared_blocks: frozenset[str] = frozenset()
+    """Of a decoupled model, the blocks that are compared with those of all modalities."""
     completes: bool = False
     """Whether a matched model fills in missing modalities, so that every vector has all blocks."""
     needs_whole_rows: bool = False
     """Whether each row of a training batch must have every modality of the data."""
+    mixes_rows: str = "it does not say that its encoder treats rows independently"
+    """Why an encoder cannot take a training batch in parts (`train.compute.accumulate`); "": it can.
+
+    One that can encodes with `reid.nn.towers`' transformers or `reid.nn.blockwise.in_parts`."""
     prune: bool = True
     """Skip computations that cannot change an embedding. False runs the whole network, e.g. to count it."""
 
@@ -172,7 +173,7 @@ class ReIDModel(nn.Module, ABC):
 
         Systems override this to encode each image once for all subsets. Raises DataError like `embed`.
 
-        >>> from reid.modality import parse_subset
+        >>> from reid.modality import parse_subset, subset_name
         >>> model = reid.load("runs/train/mine").model
         >>> batch = next(reid.open_shards("runs/shards/mine").batches(run))
         >>> found = model.embed_many(batch, [parse_subset("rgb"), parse_subset("rgb+nir")], "gallery")
@@ -224,55 +225,103 @@ class ReIDModel(nn.Module, ABC):
         """
         return None
 
+    @classmethod
+    def smaller(cls, section: Any) -> dict[str, Any]:
+        """Fields that make any model of this system so small that it runs within a moment.
+
+        Args:
+            section: a `Config` of this system.
+
+        Returns:
+            Names of fields and values; by default towers with few and narrow layers. Numbers of so small a
+            model tell whether a change of the source changes what is learnt (`reid.train.naming.numbers`).
+
+        >>> from reid.models.baseline import Config, Model
+        >>> sorted(Model.smaller(Config()))
+        ['text', 'tower']
+        """
+        small = {ImageTowerConfig: SMALL_TOWER, TextTowerConfig: SMALL_TEXT}
+        fields = type(section).model_fields.items()
+        return {name: small[kind] for name, field in fields if (kind := field.annotation) in small}
+
     def supported(self, side: Side) -> list[Subset]:
         """Every non-empty subset of modalities that one side may have, smallest first.
 
         Args:
             side: "query" or "gallery".
 
+        >>> from reid.modality import subset_name
         >>> subsets = reid.load("runs/train/mine").model.supported("query")
         >>> len(subsets), [subset_name(s) for s in subsets[:3]], subset_name(subsets[-1])
         (15, ['rgb', 'nir', 'sketch'], 'rgb+nir+sketch+text')
         """
         return all_subsets(self.query_modalities if side == "query" else self.gallery_modalities)
 
-    def pairing(self, query: Iterable[Modality], gallery: Iterable[Modality]) -> tuple[Subset, Subset]:
-        """The subsets to embed on each side in order to compare `query` with `gallery`.
+    @property
+    def comparison_rule(self) -> ComparisonRule:
+        """What this model says of every pair of subsets, by its regime and blocks.
+
+        >>> reid.load("runs/train/mine").model.comparison_rule.regime.value
+        'any_to_any'
+        """
+        known = self.query_modalities | self.gallery_modalities
+        one_space = self.regime is Regime.ANY_TO_ANY
+        blocks = [
+            FeatureBlock(
+                name,
+                place.start,
+                place.stop,
+                "" if one_space else _modality_of(name, known),
+                name in self.shared_blocks,
+            )
+            for name, place in self.feature_blocks.items()
+        ]
+        sides = canonical(self.query_modalities), canonical(self.gallery_modalities)
+        return ComparisonRule(self.regime, tuple(blocks), *sides, self.completes)
+
+    def comparison(
+        self, query: Iterable[Modality], gallery: Iterable[Modality]
+    ) -> PairComparison | RefusedPair:
+        """How this model compares a query subset with a gallery subset: terms and a normaliser, or why not.
 
         Args:
             query, gallery: the modalities of each side, in any order.
 
         Returns:
-            Two subsets in canonical order. Any-to-any models embed both sides as they are. Matched models
-            embed the common modalities; those that complete missing ones embed all that they know.
+            A comparison that names the subsets to embed: any-to-any and decoupled models embed both sides as
+            they are, matched models the common modalities, or all if they complete missing ones. Or a refusal
+            with the systems that can compare these subsets.
+
+        >>> model = reid.load("runs/train/mine").model  # any-to-any
+        >>> model.comparison({Modality.TEXT}, {Modality.NIR, Modality.RGB}).name
+        'text->rgb+nir'
+        """
+        q, g = canonical(query), canonical(gallery)
+        found = self.comparison_rule.between(q, g)
+        if isinstance(found, RefusedPair) and q and g:
+            return RefusedPair(found.reason, suggest_systems(q, g).strip())
+        return found
+
+    def pairing(self, query: Iterable[Modality], gallery: Iterable[Modality]) -> tuple[Subset, Subset]:
+        """The subsets to embed on each side in order to compare `query` with `gallery`: see `comparison`.
+
+        Args:
+            query, gallery: the modalities of each side, in any order.
 
         Raises UnsupportedPairing with the reason and the systems that can compare these subsets.
 
+        >>> from reid.modality import subset_name
         >>> model = reid.load("runs/train/mine").model  # any-to-any
         >>> [subset_name(s) for s in model.pairing({Modality.TEXT}, {Modality.NIR, Modality.RGB})]
         ['text', 'rgb+nir']
         """
-        q, g = canonical(query), canonical(gallery)
-        if not q or not g:
-            raise UnsupportedPairing("Empty modality subset: both sides need at least one modality.")
-        for side, subset, known in (
-            ("query", q, self.query_modalities),
-            ("gallery", g, self.gallery_modalities),
-        ):
-            stray = [m for m in subset if m not in known]
-            if stray and not (self.regime is Regime.MATCHED and set(subset) & known):
-                raise UnsupportedPairing(
-                    f"This model cannot take {subset_name(stray)} on the {side} side; it takes any subset of "
-                    f"{subset_name(known)}.{suggest_systems(q, g)}"
-                )
-        if self.regime is Regime.ANY_TO_ANY:
-            return q, g
-        if self.completes:
-            return canonical(set(q) & self.query_modalities), canonical(set(g) & self.gallery_modalities)
-        common = canonical(set(q) & set(g) & self.query_modalities & self.gallery_modalities)
-        if not common:
-            raise UnsupportedPairing(
-                f"A matched model compares common modalities, and query {subset_name(q)!r} shares none with "
-                f"gallery {subset_name(g)!r}.{suggest_systems(q, g)}"
-            )
-        return common, common
+        found = self.comparison(query, gallery)
+        if isinstance(found, RefusedPair):
+            raise UnsupportedPairing(found.message)
+        return found.query, found.gallery
+
+
+def _modality_of(block: str, known: Iterable[Modality]) -> str:
+    """The modality that a block's name is or ends with; "" for none."""
+    names = [m.value for m in known if block == m.value or block.endswith(f"_{m.value}")]
+    return max(names, key=len, default="")

@@ -8,13 +8,17 @@ the joined batch.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from reid.errors import AnyReIDError
+
+T = TypeVar("T")
 
 
 def world_size() -> int:
@@ -38,6 +42,11 @@ def local_statistics() -> Iterator[None]:
         yield
     finally:
         _LOCAL.reset(token)
+
+
+def statistics_are_local() -> bool:
+    """Whether `local_statistics()` is active."""
+    return _LOCAL.get()
 
 
 def shares_statistics() -> bool:
@@ -68,13 +77,11 @@ def gather_rows(x: Tensor) -> Tensor:
 
     Outside a process group, or within `local_statistics()`, returns `x` itself. A rank without rows must call
     it, too: its empty `x` must require a gradient if those of other ranks do, or the backward pass never
-    ends.
+    ends. The numbers of rows are exchanged in main memory: no rank waits for its device.
     """
     if world_size() == 1 or _LOCAL.get():
         return x
-    counts = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(world_size())]
-    dist.all_gather(counts, torch.tensor([x.shape[0]], device=x.device))
-    sizes = [int(c) for c in counts]
+    sizes = _sizes(x.shape[0])
     most = max(sizes)
     if most == 0:
         return x
@@ -82,9 +89,54 @@ def gather_rows(x: Tensor) -> Tensor:
         padding = x.new_zeros((most - x.shape[0], *x.shape[1:]))
         x = torch.cat([x, padding])
     gathered: Tensor = _AllGather.apply(x) if x.is_floating_point() else _gather_plain(x)
+    return _without_padding(gathered, sizes)
+
+
+def gather_host_rows(x: Tensor) -> Tensor:
+    """The same for labels in main memory, without gradient: what a step's shapes follow from on every rank.
+
+    >>> gather_host_rows(torch.tensor([True, False]))
+    tensor([ True, False])
+    """
+    if world_size() == 1 or _LOCAL.get():
+        return x
+    sizes = _sizes(x.shape[0])
+    padded = torch.cat([x, x.new_zeros((max(sizes) - x.shape[0], *x.shape[1:]))])
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded.contiguous(), group=_host_group())
+    return _without_padding(torch.cat(parts), sizes)
+
+
+def _sizes(rows: int) -> list[int]:
+    """How many rows every rank has."""
+    counts = [torch.zeros(1, dtype=torch.int64) for _ in range(world_size())]
+    dist.all_gather(counts, torch.tensor([rows]), group=_host_group())
+    return [int(count) for count in counts]
+
+
+def _without_padding(rows: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Rows of all ranks, each padded to the largest of `sizes`, without the padding."""
+    most = max(sizes)
     if min(sizes) == most:
-        return gathered
-    return torch.cat([gathered[r * most : r * most + n] for r, n in enumerate(sizes)])
+        return rows
+    return torch.cat([rows[r * most : r * most + n] for r, n in enumerate(sizes)])
+
+
+_host: tuple[Any, Any] = (None, None)
+"""A default process group, and the one of main memory beside it."""
+
+
+def _host_group() -> Any:
+    """A group of all ranks that takes tensors of main memory: the default one, unless it is NCCL's.
+
+    Made at its first use, which all ranks reach together, as every call of this module is a collective one.
+    """
+    global _host
+    if dist.get_backend() != "nccl":
+        return None
+    if _host[0] is not dist.group.WORLD:
+        _host = dist.group.WORLD, dist.new_group(backend="gloo")
+    return _host[1]
 
 
 def _gather_plain(x: Tensor) -> Tensor:
@@ -118,3 +170,28 @@ def sum_over_ranks(x: Tensor) -> Tensor:
         return x
     total: Tensor = _AllReduce.apply(x)
     return total
+
+
+def of_rank_zero(make: Callable[[], T], device: torch.device) -> T:
+    """What `make` returns on rank 0, on every rank; an error of the product is raised on every rank.
+
+    Args:
+        make: called on rank 0 only.
+        device: where collectives of this process group take place.
+
+    >>> of_rank_zero(lambda: 7, torch.device("cpu"))
+    7
+    """
+    if world_size() == 1:
+        return make()
+    found: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            found[0] = make()
+        except AnyReIDError as error:
+            found[1] = error
+    dist.broadcast_object_list(found, src=0, device=device)
+    if found[1] is not None:
+        raise found[1]
+    value: T = found[0]
+    return value

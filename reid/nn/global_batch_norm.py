@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid.nn.blockwise import computed_again
 from reid.nn.distributed import shares_statistics, world_size
 from reid.nn.precision import full_precision
 
@@ -27,12 +29,21 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         if not shares_statistics():
-            return super().forward(x) if len(x) else x * self.weight[:, None, None] + self.bias[:, None, None]
+            return self._of_this_rank(x)
         with torch.no_grad():
             mean, var, count = _statistics(x)
-            self._remember(mean, var, count)
+            if not computed_again():
+                self._remember(mean, var, count)
         out: Tensor = _Normalise.apply(x, self.weight, self.bias, mean, (var + self.eps).rsqrt(), count)
         return out
+
+    def _of_this_rank(self, x: Tensor) -> Tensor:
+        if not len(x):
+            return x * self.weight[:, None, None] + self.bias[:, None, None]
+        if not computed_again() or self.running_mean is None or self.running_var is None:
+            return super().forward(x)
+        spare = self.running_mean.clone(), self.running_var.clone()  # the real ones have seen this batch
+        return F.batch_norm(x, *spare, self.weight, self.bias, training=True, eps=self.eps)
 
     def _remember(self, mean: Tensor, var: Tensor, count: Tensor) -> None:
         """Running statistics, the variance unbiased, as torch keeps them."""
@@ -59,7 +70,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     dist.all_gather(parts, own)
     means, squares, counts = torch.stack(parts).split([channels, channels, 1], dim=1)  # (world, .) each
     count = counts.sum()
-    if not count:
+    if count.device.type == "cpu" and not count:  # a GPU would have to be waited for
         raise ValueError("No rank has an image here: there is nothing to normalise.")
     mean = (counts * means).sum(0) / count
     return mean, (squares + counts * (means - mean).square()).sum(0) / count, count

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reid.modality import Modality, Subset, all_subsets, canonical, parse_subset
-from reid.models.base import Regime, ReIDModel
+from reid.modality import PHOTO, Subset, all_subsets, canonical, parse_subset
+from reid.models.base import ReIDModel
 
 
 def choose_subsets(asked: Sequence[str] | None, model: ReIDModel, present: Subset) -> list[Subset]:
-    """The gallery subsets to embed: as configured, or RGB (any-to-any), or every subset (matched).
+    """The gallery subsets to embed: as configured, or RGB where all others find it, or every subset.
 
     Raises UnsupportedPairing for a configured subset that the model does not take.
     """
@@ -19,6 +19,6 @@ def choose_subsets(asked: Sequence[str] | None, model: ReIDModel, present: Subse
             model.pairing(subset, subset)
         return subsets
     side = canonical(set(present) & model.gallery_modalities)
-    if model.regime is Regime.ANY_TO_ANY and Modality.RGB in side:
-        return [(Modality.RGB,)]
+    if model.comparison_rule.crosses and PHOTO in side:
+        return [(PHOTO,)]
     return all_subsets(side)

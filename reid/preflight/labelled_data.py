@@ -7,14 +7,20 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from reid.config import Config
 from reid.data.batches.row_group_index import identity_subsets
-from reid.data.batches.samplers import Counts
+from reid.data.images import SensorSettings
+from reid.data.shards.identity_captures import IdentityCaptures
+from reid.data.shards.identity_list import Identity, IdentityList
 from reid.data.shards.schema import SPLITS
-from reid.data.shards.shard_set import Identity, ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.evaluate.protocols.items import Provenance, SampleLabels
+from reid.evaluate.protocols.label_columns import LabelColumns
+from reid.evaluate.protocols.label_table import LabelTable
 from reid.generate.registry import bind
-from reid.modality import Modality, Subset, Target, canonical
+from reid.modality import PHOTO, Subset, Target, canonical
 
 
 class LabelledData(ABC):
@@ -24,11 +30,11 @@ class LabelledData(ABC):
     """What messages call it."""
 
     @abstractmethod
-    def counts(self, split: str) -> dict[Identity, Counts]:
+    def counts(self, split: str) -> IdentityCaptures:
         """Captures of each identity of a split by the modalities that they have; empty without the split."""
 
     @abstractmethod
-    def labels(self, split: str, who: Container[Identity] | None = None) -> list[SampleLabels]:
+    def labels(self, split: str, who: Container[Identity] | None = None) -> Sequence[SampleLabels]:
         """The rows of a split, or those of some of its identities."""
 
     def set_aside(self) -> Counter[str]:
@@ -40,13 +46,13 @@ class LabelledData(ABC):
         """The splits that have rows."""
         return [split for split in SPLITS if self.counts(split)]
 
-    def identities(self, split: str) -> list[Identity]:
+    def identities(self, split: str) -> IdentityList:
         """The sorted identities of a split."""
-        return sorted(self.counts(split))
+        return self.counts(split).identities
 
     def modalities(self, split: str) -> Subset:
         """What any row of a split has, in canonical order."""
-        return canonical({m for counts in self.counts(split).values() for subset in counts for m in subset})
+        return canonical({m for counts, _, _ in self.counts(split).used for subset in counts for m in subset})
 
 
 class BuiltData(LabelledData):
@@ -54,15 +60,24 @@ class BuiltData(LabelledData):
 
     def __init__(self, shards: ShardSet) -> None:
         self.shards, self.where = shards, shards.root
-        self._counts: dict[str, dict[Identity, Counts]] = {}
+        self._counts: dict[str, IdentityCaptures] = {}
 
-    def counts(self, split: str) -> dict[Identity, Counts]:
+    def counts(self, split: str) -> IdentityCaptures:
         if split not in self._counts:
             self._counts[split] = identity_subsets(self.shards, split)
         return self._counts[split]
 
-    def labels(self, split: str, who: Container[Identity] | None = None) -> list[SampleLabels]:
-        return [SampleLabels.of(s) for s in self.shards.light(split) if who is None or s.identity in who]
+    def labels(self, split: str, who: Container[Identity] | None = None) -> LabelTable:
+        columns = LabelColumns()
+        for table in self.shards.label_tables(split):
+            columns.add(table)
+        found = columns.table()
+        if who is None:
+            return found
+        _, first, number = np.unique(found.identity, return_index=True, return_inverse=True)
+        asked = [found.dataset.values[found.dataset.codes[i]] for i in first]
+        kept = np.array([(d, int(p)) in who for d, p in zip(asked, found.pid[first], strict=True)], bool)
+        return found.take(np.flatnonzero(kept[number]))
 
     def set_aside(self) -> Counter[str]:
         return Counter(str(row.get("reason")) for row in self.shards.manifest.quarantine_rows)
@@ -74,7 +89,7 @@ class ListedData(LabelledData):
     >>> rows = [SampleLabels("0001", "mine", pid=7, split="train", captions=(Provenance(),))]
     >>> data = ListedData("mine", rows)
     >>> data.identities("train"), data.modalities("train")
-    ([('mine', 7)], (<Modality.TEXT: 'text'>,))
+    (<1 identities: ('mine', 7)>, (<Modality.TEXT: 'text'>,))
     """
 
     def __init__(self, where: str, rows: Sequence[SampleLabels]) -> None:
@@ -88,11 +103,11 @@ class ListedData(LabelledData):
         """
         return ListedData(where, [_as_built(row, config) for row in rows])
 
-    def counts(self, split: str) -> dict[Identity, Counts]:
+    def counts(self, split: str) -> IdentityCaptures:
         found: dict[Identity, Counter[Subset]] = defaultdict(Counter)
         for row in self.labels(split):
             found[row.dataset, row.pid][row.modalities] += 1
-        return dict(found)
+        return IdentityCaptures.of(found)
 
     def labels(self, split: str, who: Container[Identity] | None = None) -> list[SampleLabels]:
         rows = (row for row in self.rows if row.split == split)
@@ -104,8 +119,9 @@ def _as_built(row: SampleLabels, config: Config) -> SampleLabels:
     fails on it.
     """
     images, captions = dict(row.images or {}), row.captions
-    if config.data.fourth_band == "nir" and Modality.RGB in images:  # only decoding tells
-        images.setdefault(Modality.NIR, images[Modality.RGB])
+    fourth = SensorSettings.of(config.data).fourth
+    if fourth is not None and PHOTO in images:  # only decoding tells
+        images.setdefault(fourth, images[PHOTO])
     for target, section in config.build.generate.items():
         reads = bind(target, section).entry.reads
         modality, made = target.modality, Provenance("generated", row.sample_id)

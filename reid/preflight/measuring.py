@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
+from reid.comparison.mixed import Calibrated, uncalibrated
 from reid.config import AUTO_PROTOCOL, Config, override
 from reid.errors import DataError
 from reid.evaluate.plan import choose_evaluation, evaluated_splits, no_rows
 from reid.evaluate.protocols.choice import ProtocolChoice, sides_of
+from reid.evaluate.protocols.label_columns import label_table_of
 from reid.evaluate.support import check_support
 from reid.modality import canonical, subset_name
 from reid.models.base import ReIDModel
@@ -24,22 +28,33 @@ def measured_model(config: Config) -> ReIDModel:
     return untrained_model(RunFolder.open(config.run).config if config.run else config)
 
 
+def _calibrated(config: Config) -> Calibrated:
+    """Which pairs of subsets the run has likelihood ratios of; before it is there, those that it may have."""
+    if not config.run:
+        return lambda query, gallery: config.train.val.calibrate
+    found = RunFolder.open(config.run).calibration()
+    return uncalibrated if found is None else found.has
+
+
 def check_evaluation(config: Config, data: LabelledData) -> list[str]:
     """Check an evaluation against the labels. Returns lines for the user.
 
     Raises DataError for a split without samples, ConfigError when no query has a right answer,
     UnsupportedPairing for what the model cannot compare.
     """
-    labels = []
+    parts = []
     for split in evaluated_splits(config):
         rows = data.labels(split)
         if not rows:
             raise no_rows("evaluate.split", data.where, split, data.splits)
-        labels += rows
+        parts.append(rows)
+    labels = label_table_of(parts[0] if len(parts) == 1 else chain.from_iterable(parts))
     chosen = choose_evaluation(config, labels)
     if config.evaluate.protocol == AUTO_PROTOCOL:
         config = override(config, {"evaluate.protocol": chosen.protocol.name})
-    pairings, _ = measured_pairings(config, measured_model(config), chosen.protocol, labels)
+    pairings, _ = measured_pairings(
+        config, measured_model(config), chosen.protocol, labels, _calibrated(config)
+    )
     check_support(
         ProtocolChoice(chosen.protocol), labels, pairings, what=f"the {config.evaluate.split} split"
     )
@@ -49,10 +64,10 @@ def check_evaluation(config: Config, data: LabelledData) -> list[str]:
 def check_index(config: Config, data: LabelledData) -> list[str]:
     """Check that there is something to index. Raises DataError, or UnsupportedPairing for `index.subsets`."""
     settings = config.index
-    labels = data.labels(settings.split)
+    labels = label_table_of(data.labels(settings.split))
     if not labels:
         raise no_rows("index.split", data.where, settings.split, data.splits)
-    present = canonical(m for row in labels for m in row.modalities)
+    present = labels.modalities
     model = measured_model(config)
     subsets = choose_subsets(settings.subsets, model, present)
     protocol = sides_of(config.evaluate.protocol)

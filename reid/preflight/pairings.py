@@ -4,47 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reid.comparison.mixed import Calibrated, uncalibrated
 from reid.config import Config
 from reid.config.protocols.spec import ProtocolConfig
 from reid.errors import ConfigError, DataError
-from reid.evaluate.evaluator import select_items
+from reid.evaluate.evaluator import check_reranking, select_items
+from reid.evaluate.gathered_rows import check_companions
 from reid.evaluate.protocols.choice import sides_of
 from reid.evaluate.protocols.items import SampleLabels
-from reid.evaluate.protocols.pairing import Pairing, make_pairing, parse_pairing
+from reid.evaluate.protocols.label_columns import label_table_of
+from reid.evaluate.protocols.pairing import Pairing, anchored, make_pairing, parse_pairing
 from reid.evaluate.protocols.pairing_names import Kinds, parse_gallery
 from reid.evaluate.protocols.protocol import Protocol
-from reid.modality import CAMERA, Modality, Subset, all_subsets, canonical, subset_name
-from reid.models.base import Regime, ReIDModel
+from reid.evaluate.row_groups import resolved_groups
+from reid.modality import CAMERA, PHOTO, Subset, all_subsets, canonical, subset_name
+from reid.models.base import ReIDModel
 
-RGB = (Modality.RGB,)
+ALONE = (PHOTO,)
 
 
 def measured_pairings(
-    config: Config, model: ReIDModel, protocol: Protocol, labels: Sequence[SampleLabels]
+    config: Config,
+    model: ReIDModel,
+    protocol: Protocol,
+    labels: Sequence[SampleLabels],
+    calibrated: Calibrated = uncalibrated,
 ) -> tuple[list[Pairing], list[Pairing]]:
     """The chosen pairings that have queries and gallery items, and those that have none.
 
     Configured pairings are all among the first, and are an error later if empty. Raises what
-    `choose_pairings` does.
+    `choose_pairings` does, and UsageError where re-ranking does not apply.
     """
-    present = canonical(m for row in labels for m in row.modalities)
-    pairings = choose_pairings(config, model, present)
+    labels = label_table_of(labels)
+    present = labels.modalities
+    pairings = choose_pairings(config, model, present, calibrated)
+    if config.evaluate.rerank:
+        for pairing in pairings:
+            check_reranking(pairing)
+    check_companions(protocol, labels, pairings)
+    resolved_groups(protocol.config.averages, pairings)
     if config.evaluate.subsets is not None:
         return pairings, []
     full: list[Pairing] = []
     empty: list[Pairing] = []
     for pairing in pairings:
         queries, gallery = select_items(protocol, labels, pairing)
-        (full if queries.items and gallery.items else empty).append(pairing)
+        (full if len(queries.items) and len(gallery.items) else empty).append(pairing)
     return full or pairings, empty if full else []
 
 
-def choose_pairings(config: Config, model: ReIDModel, present: Subset) -> list[Pairing]:
+def choose_pairings(
+    config: Config, model: ReIDModel, present: Subset, calibrated: Calibrated = uncalibrated
+) -> list[Pairing]:
     """The configured subsets, or what the protocol asks of the modalities that are there.
 
-    By default, matched models answer each subset against itself, any-to-any models each subset without
-    RGB, and RGB, against RGB. Raises DataError when the model has none of the modalities, ConfigError for a
-    gallery that does not fit the protocol, UnsupportedPairing for what the model cannot answer.
+    By default, matched models answer each subset against itself, all others each subset without
+    photos, and photos, against photos. `calibrated` tells which pairs of subsets have likelihood ratios.
+    Raises DataError when the model has none of the modalities, ConfigError for a gallery that does not fit
+    the protocol, UnsupportedPairing for what the model cannot answer.
     """
     settings, protocol = config.evaluate, sides_of(config.evaluate.protocol).config
     query_side = canonical(set(present) & model.query_modalities)
@@ -57,26 +74,35 @@ def choose_pairings(config: Config, model: ReIDModel, present: Subset) -> list[P
     named = parse_gallery(settings.gallery) if settings.gallery else None
     kinds = named or _default_gallery(protocol, model, gallery_side)
     if settings.missing:
-        return _grid(settings.missing, query_side, named or (gallery_side,), model)
-    if settings.subsets is not None:
-        found = [parse_pairing(text, kinds, model.pairing) for text in settings.subsets]
+        found = _grid(settings.missing, query_side, named or (gallery_side,), model)
+    elif settings.subsets is not None:
+        found = [parse_pairing(text, kinds, model, calibrated) for text in settings.subsets]
     elif protocol.gallery.mixed or len(kinds) > 1:
-        found = [make_pairing((m,), kinds, model.pairing) for m in _cameras(query_side)]
+        found = [make_pairing((m,), kinds, model, calibrated) for m in _cameras(query_side)]
     else:
         asked = _asked(protocol, model, query_side, gallery_side, named)
-        found = [make_pairing(query, (gallery,), model.pairing) for query, gallery in asked]
-    if protocol.gallery.mixed and not all(p.mixed for p in found) and len(_cameras(gallery_side)) > 1:
+        found = [make_pairing(query, (gallery,), model) for query, gallery in asked]
+    plain = protocol.gallery.mixed and not all(p.mixed for p in found)
+    if plain and not settings.missing and len(_cameras(gallery_side)) > 1:
         raise ConfigError(
             f"evaluate.gallery: protocol {protocol.name} has a mixed gallery; write its kinds with |, e.g. "
             "'rgb|nir' or 'nir->rgb|nir', or leave it to the protocol (null)."
         )
-    return found
+    rows = [row for pairing in found for row in anchored(pairing, protocol, settings.subsets is not None)]
+    if not rows:
+        assert protocol.companions is not None  # nothing else leaves a pairing out
+        names = ", ".join(pairing.name for pairing in found)
+        raise ConfigError(
+            f"evaluate.protocol.companions.anchor: {protocol.companions.anchor} is in none of the subsets "
+            f"that are asked: {names}. Choose another anchor, or each."
+        )
+    return list(dict.fromkeys(rows))
 
 
 def _default_gallery(protocol: ProtocolConfig, model: ReIDModel, side: Subset) -> Kinds:
     if protocol.gallery.mixed:
         return tuple((m,) for m in _cameras(side))
-    return (RGB,) if model.regime is Regime.ANY_TO_ANY and Modality.RGB in side else (side,)
+    return (ALONE,) if model.comparison_rule.crosses and PHOTO in side else (side,)
 
 
 def _asked(
@@ -94,16 +120,16 @@ def _asked(
                 f"to ask with and {subset_name(gallery_side)} to find."
             )
         return found
-    if protocol.asked == "model" and (model.regime is Regime.MATCHED or Modality.RGB not in gallery_side):
+    if protocol.asked == "model" and (not model.comparison_rule.crosses or PHOTO not in gallery_side):
         return [(s, s) for s in all_subsets(query_side) if set(s) <= set(gallery_side)]
-    gallery = named[0] if named else RGB
+    gallery = named[0] if named else ALONE
     others = [m for m in query_side if m not in gallery]
     asked = all_subsets(others) if others else []
-    if protocol.asked == "model" and (Modality.RGB in query_side or not others):
-        asked.insert(0, RGB)
+    if protocol.asked == "model" and (PHOTO in query_side or not others):
+        asked.insert(0, ALONE)
     if not asked:
         raise DataError(
-            f"Protocol {protocol.name} asks for RGB with other modalities, and there is only RGB."
+            f"Protocol {protocol.name} asks for {PHOTO} with other modalities, and there is only {PHOTO}."
         )
     return [(subset, gallery) for subset in asked]
 
@@ -119,7 +145,7 @@ def _grid(side: str, query_side: Subset, kinds: Kinds, model: ReIDModel) -> list
         asked = [(query_side, subset) for subset in all_subsets(full)]
     else:
         asked = [(subset, subset) for subset in all_subsets(set(query_side) & set(full))]
-    return [make_pairing(query, (gallery,), model.pairing) for query, gallery in asked]
+    return [make_pairing(query, (gallery,), model) for query, gallery in asked]
 
 
 def _cameras(side: Subset) -> Subset:

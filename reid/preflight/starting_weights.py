@@ -10,7 +10,7 @@ from reid.config import Config, fingerprint
 from reid.models.base import ReIDModel
 from reid.storage.checkpoints import FILES
 from reid.storage.run_files import pinned_weights
-from reid.train.loop import initialise_from
+from reid.train.setup import initialise_from
 
 _FITTING: set[str] = set()
 """What was found to fit: a search or an ablation asks the same of many configurations."""

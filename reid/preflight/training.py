@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 from reid.config import BatchConfig, Config
+from reid.config.sections.training.workers import WorkerRange, worker_counts
 from reid.data.batches.batch_checks import batch_notes, check_batch, check_pairing
 from reid.data.batches.collate import Collator
-from reid.data.batches.row_group_index import ChunkCounter
+from reid.data.batches.row_group_index import count_chunks
 from reid.data.batches.sample_rows import ANCHOR
-from reid.data.batches.samplers import Counts, sampler_of
-from reid.data.shards.shard_set import Identity
+from reid.data.batches.samplers import sampler_of
+from reid.data.shards.identity_list import Identity, IdentityList
+from reid.data.shards.identity_table import Counts
 from reid.errors import ConfigError, DataError
 from reid.evaluate.protocols.choice import check_name
 from reid.modality import canonical, subset_name
@@ -16,16 +23,20 @@ from reid.models.base import ReIDModel
 from reid.preflight.labelled_data import LabelledData
 from reid.preflight.starting_weights import check_starting_weights
 from reid.runs.untrained import untrained_model
-from reid.train.checks import FIELD as VAL_PROTOCOL
-from reid.train.checks import (
+from reid.train.optimizer import build_optimizer
+from reid.train.tracking.registry import check_trackers
+from reid.train.validation.checks import (
+    BEST,
+    check_best,
+    check_early_stopping,
     check_validation,
     choose_validation,
     held_out_identities,
     validation_notes,
     without_roles,
 )
-from reid.train.optimizer import build_optimizer
-from reid.train.validate import measured_pairings
+from reid.train.validation.checks import FIELD as VAL_PROTOCOL
+from reid.train.validation.validate import measured_pairings
 
 _SHOWN = 2
 
@@ -34,10 +45,13 @@ def check_settings(config: Config) -> ReIDModel:
     """Check what needs no labels, and return the model as it is before training.
 
     Raises ConfigError for an unknown validation protocol, for modalities or a mask that do not suit the
-    sampler or the model, and for optimiser groups of no parameter; WeightsError for a run or a file to start
-    from that is not there, is no checkpoint or does not fit.
+    sampler or the model, for optimiser groups of no parameter, and for a tracker without its package;
+    WeightsError for a run or a file to start from that is not there, is no checkpoint or does not fit.
     """
     check_name(config.train.val.protocol, VAL_PROTOCOL)
+    check_trackers(config)
+    if not config.train.checkpoint.best.startswith(f"{BEST[0]}/"):
+        check_best(config, BEST)
     sampler_of(config.train.batch, config.data.modalities)
     model = untrained_model(config)
     check_pairing(config.train.batch, model.auxiliary)
@@ -63,7 +77,10 @@ def check_training(config: Config, data: LabelledData, model: ReIDModel | None =
         )
     check_modalities(config, data)
     held_out, notes = held_out_identities(config.train.val, config.seed, train, own)
-    kept = set(train) if own else set(train) - set(held_out)
+    check_early_stopping(config.train, bool(held_out))
+    kept = np.ones(len(train), bool)
+    if not own:
+        kept[train.positions(IdentityList.of(held_out))] = False
     _check_rows(config, data, model, kept)
     return [*_batches(config, data, kept), *notes, *_validation(config, data, model, held_out)]
 
@@ -86,7 +103,7 @@ def check_modalities(config: Config, data: LabelledData) -> None:
     )
 
 
-def _check_rows(config: Config, data: LabelledData, model: ReIDModel, kept: set[Identity]) -> None:
+def _check_rows(config: Config, data: LabelledData, model: ReIDModel, kept: NDArray[np.bool_]) -> None:
     """Raise ConfigError for rows that lack a modality, if the model trains on whole rows only."""
     if not model.needs_whole_rows:
         return
@@ -107,10 +124,10 @@ def _check_rows(config: Config, data: LabelledData, model: ReIDModel, kept: set[
         )
     if batch.sampler == "tuple" and batch.incomplete != "allow":
         return
+    captures = data.counts("train").where(kept)
     lacking = [
-        (identity, subset, n)
-        for identity, counts in data.counts("train").items()
-        if identity in kept
+        (captures.identities[first], subset, n * number)
+        for counts, number, first in captures.used
         for subset, n in _rows(batch, counts).items()
         if wanted - set(subset) and wanted & set(subset)
     ]
@@ -134,19 +151,30 @@ def _rows(batch: BatchConfig, counts: Counts) -> Counts:
     return {canonical(m for subset in counts for m in subset): sum(anchored.values())}
 
 
-def _batches(config: Config, data: LabelledData, kept: set[Identity]) -> list[str]:
-    batch, world = config.train.batch, max(1, config.train.workers)
-    counts = {who: found for who, found in data.counts("train").items() if who in kept}
-    counter = ChunkCounter(kept, sampler_of(batch, config.data.modalities))
-    usable = sum(counter.chunks(who, found) > 0 for who, found in counts.items())
-    left_out = str(counter.left_out)
-    check_batch(batch, usable, left_out, world)
-    notes = batch_notes(batch, counts.values(), config.data.modalities)
+def _batches(config: Config, data: LabelledData, kept: NDArray[np.bool_]) -> list[str]:
+    batch = config.train.batch
+    workers = config.train.workers
+    worlds = worker_counts(workers, batch.identities)
+    if not worlds and isinstance(workers, WorkerRange):
+        raise ConfigError(
+            f"train.workers: no number from {workers.min} to {workers.max} divides "
+            f"train.batch.identities={batch.identities}, which the workers share equally."
+        )
+    captures = data.counts("train").where(kept)
+    sampler = sampler_of(batch, config.data.modalities)
+    chunks, found = count_chunks(sampler, captures.identities, captures.patterns, captures.pattern)
+    left_out = str(found)
+    for world in worlds:
+        check_batch(batch, int((chunks > 0).sum()), left_out, max(1, world))
+    numbered = [(counts, number) for counts, number, _ in captures.used]
+    notes = batch_notes(batch, numbered, config.data.modalities, max(1, *worlds))
     told = [f"train.batch.sampler={batch.sampler} leaves out {left_out}."] if left_out else []
     return [*notes, *told]
 
 
-def _validation(config: Config, data: LabelledData, model: ReIDModel, held_out: list[Identity]) -> list[str]:
+def _validation(
+    config: Config, data: LabelledData, model: ReIDModel, held_out: Sequence[Identity]
+) -> list[str]:
     if not held_out:
         return []
     split = "val" if data.identities("val") else "train"
@@ -154,6 +182,8 @@ def _validation(config: Config, data: LabelledData, model: ReIDModel, held_out: 
     settings = config.train.val
     chosen = choose_validation(settings.protocol, labels)
     check_validation(chosen, labels)
-    check_validation(chosen, labels, measured_pairings(chosen.protocol, model, labels, settings.gallery))
+    pairings = measured_pairings(chosen.protocol, model, labels, settings.gallery)
+    check_validation(chosen, labels, pairings)
+    check_best(config, [*BEST, *(f"{BEST[0]}/{pairing.name}" for pairing in pairings)])
     notes = [f"validation: {chosen.note}"] if chosen.note else []
     return [*validation_notes(len(held_out)), *notes]

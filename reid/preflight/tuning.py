@@ -9,7 +9,7 @@ from reid.errors import AnyReIDError, ConfigError
 from reid.preflight.labelled_data import LabelledData
 from reid.preflight.search_space import check_space, drawn_configs, possible_trial
 from reid.preflight.training import check_settings, check_training
-from reid.train.validate import validation_pairings
+from reid.train.validation.validate import validation_pairings
 
 REPORTED = ("epoch", "step", "loss", "lr", "rows_per_s", "seconds")
 """Metrics of every epoch; those below loss/ and stat/ depend on the model."""

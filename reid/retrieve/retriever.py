@@ -9,21 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from reid.comparison.mixed import worth_storing
 from reid.config.addresses import gallery_uri
-from reid.data.batches.batch_row import Parts
+from reid.data.batches.batch_row import BatchRow, Parts
 from reid.data.batches.tokens import unread
 from reid.data.labels import both, difference
-from reid.errors import AnyReIDError, DataError, GalleryError, UnsupportedPairing
-from reid.gallery.rows import Item
-from reid.gallery.search import Hit, IndexInfo, Mode, Searcher
+from reid.errors import AnyReIDError, DataError, GalleryError
+from reid.gallery.rows import Item, Vectors
+from reid.gallery.search import Hit, IndexInfo, Mode
 from reid.gallery.snapshot import VersionGone
 from reid.gallery.store import Gallery
-from reid.gallery.subset_choice import ComparedSubsets, plan
+from reid.gallery.subset_choice import ComparedGallery
 from reid.modality import Modality, Subset, canonical, parse_subset, subset_name
 from reid.retrieve.answers import FoundItem, NewItem, SearchQuery, SearchResult
 from reid.retrieve.auxiliary_inputs import CompletedRow, QueryInputs
-from reid.retrieve.confidence import Confidence, confidence
-from reid.runs.contents import Content, encoded_parts, plain_parts
+from reid.retrieve.confidence import Confidence
+from reid.retrieve.gallery_view import GalleryView
+from reid.runs.contents import Content, check_alike, content_views, encoded_parts, plain_parts
 
 if TYPE_CHECKING:
     from reid.runs.run import Run
@@ -33,20 +35,11 @@ _PURGE_RETRIES = 3
 log = logging.getLogger(__name__)
 
 
-class _View:
-    """One gallery version, ready to search."""
-
-    def __init__(self, gallery: Gallery, mode: Mode, previous: Searcher | None = None) -> None:
-        self.snapshot = gallery.snapshot()
-        same = previous is not None and previous.snapshot.dim == gallery.dim
-        self.searcher = Searcher(self.snapshot, mode, previous=previous if same else None)
-        self.coverage = {s: self.snapshot.coverage(s) for s in self.snapshot.subsets}
-
-
 class Retriever:
     """Answers queries to one gallery with one run. Safe to use from several threads.
 
-    Raises GalleryError if the gallery's vectors are of another model. `mode` defaults to the run's
+    Each item is compared by its own subset, as the model's comparison says. Raises GalleryError if the
+    gallery's vectors are of another model, or compared by other terms. `mode` defaults to the run's
     `index.search`, `prior` to 1 / (items + 1). `Retriever.open` takes uris, too.
     """
 
@@ -54,6 +47,7 @@ class Retriever:
         self, run: Run, gallery: Gallery, mode: Mode | None = None, prior: float | None = None
     ) -> None:
         gallery.check_model(run.fingerprint)
+        gallery.check_terms(run.model.comparison_rule)
         self.run = run
         self.calibration = run.calibration
         self.prior = prior
@@ -61,7 +55,7 @@ class Retriever:
         self.mode: Mode = mode or run.config.index.search
         self._refreshing = threading.Lock()
         self._embedding = threading.Lock()
-        self._view = _View(gallery, self.mode)
+        self._view = GalleryView(run, gallery, self.mode)
         self.inputs = QueryInputs(run, gallery.metadata.provenance)
 
     @classmethod
@@ -121,9 +115,10 @@ class Retriever:
             # Opened anew, since a gallery may have been indexed anew in its place.
             gallery = Gallery.open(self.gallery.uri)
             gallery.check_model(self.run.fingerprint)
+            gallery.check_terms(self.run.model.comparison_rule)
             try:
-                fresh = _View(gallery, self.mode, self._view.searcher)
-                fresh.searcher.warm([s for s in self._view.searcher.built if s in gallery.subsets])
+                fresh = GalleryView(self.run, gallery, self.mode, self._view)
+                fresh.searcher.warm(fresh.groups(self._view))
             except VersionGone:
                 if attempt == _PURGE_RETRIES - 1:
                     raise
@@ -133,7 +128,7 @@ class Retriever:
 
     def warm(self) -> list[IndexInfo]:
         """Build every index now, so that the first query does not wait; says what they are."""
-        return self._view.searcher.warm()
+        return self._view.searcher.warm(self._view.groups())
 
     def search(
         self,
@@ -147,18 +142,20 @@ class Retriever:
     ) -> SearchResult:
         """The k best items for one query, a picture, a sentence or a mapping of both as for `Run.embed`.
 
-        Without `gallery_subset` the indexed subset is chosen that uses most of the query, then the
-        one that most items have, then the richest. `min_probability` and `fpr` withhold hits that are
-        not so sure. Raises UnsupportedPairing when the model or the gallery cannot answer, UsageError
-        for an unknown modality or subset or demands on a pairing that is not calibrated, DataError naming
-        the file or modality that is missing or cannot be decoded.
+        Each item is compared by the richest of its stored subsets that the query can be compared with, or of
+        those that `gallery_subset` names ("rgb", "rgb|nir"). Items whose scores have no common order are
+        ranked by likelihood ratios, or some are left out, and the result says so. `min_probability` and `fpr`
+        withhold hits that are not so sure. Raises UnsupportedPairing when the model or the gallery cannot
+        answer, UsageError for an unknown modality or subset or demands on a pairing that is not calibrated,
+        DataError naming the file or modality that is missing or cannot be decoded.
 
         >>> hits = reid.Retriever.open("runs/train/mine").search({"rgb": "a.jpg", "text": "a red coat"}, k=3)
         >>> len(hits), hits.query_subset, hits.gallery_subset
         (3, 'rgb+text', 'rgb')
         """
-        parts = encoded_parts(content, self.run.sensors)
-        return self.search_many([SearchQuery(parts, k, gallery_subset, min_probability, fpr, prior)])[0]
+        parts, *more = (encoded_parts(view, self.run.sensors) for view in content_views(content))
+        query = SearchQuery(parts, k, gallery_subset, min_probability, fpr, prior, more=tuple(more))
+        return self.search_many([query])[0]
 
     def search_many(self, queries: Sequence[SearchQuery]) -> list[SearchResult]:
         """Answer several queries with one embedding call; all see the same gallery version."""
@@ -185,16 +182,12 @@ class Retriever:
 
     def answerable(self) -> dict[str, str]:
         """{query subset that this gallery answers: gallery subset it is compared with}."""
-        found: dict[str, str] = {}
-        for subset in self.run.model.supported("query"):
-            try:
-                found[subset_name(subset)] = self._plan(subset, None, self._view).column
-            except UnsupportedPairing:
-                continue
-        return found
+        return {subset_name(subset): of.gallery for subset, of in self._view.answerable().items()}
 
     def make_items(self, entries: Sequence[NewItem]) -> list[Item]:
-        """Embed captures for the gallery: one vector for every indexed subset that a capture has.
+        """Embed captures for the gallery: a vector of each indexed subset that a capture has and needs.
+
+        Where items are embedded as they are, whatever is asked, it needs none that another one contains.
 
         Raises DataError naming the entry when it has none of them or a picture cannot be decoded.
         """
@@ -202,10 +195,10 @@ class Retriever:
 
         plain = [self._plain(entry.parts, "gallery") for entry in entries]
         entries = [replace(entry, parts=parts) for entry, (parts, _) in zip(entries, plain, strict=True)]
-        slots: list[tuple[int, str]] = []
+        slots: list[tuple[int, Subset]] = []
         for place, entry in enumerate(entries):
             has = set(canonical(entry.parts))
-            covered = [s for s in self.gallery.subsets if set(parse_subset(s)) <= has]
+            covered = [s for s in map(parse_subset, self.gallery.subsets) if set(s) <= has]
             if not covered:
                 raise DataError(
                     f"Item {entry.id!r} has {subset_name(has) or 'nothing'}, and the gallery "
@@ -213,17 +206,17 @@ class Retriever:
                     f"{', '.join(self.gallery.subsets)}: send the modalities of one of these "
                     "(index.subsets)."
                 )
-            slots += [(place, s) for s in covered]
+            slots += [(place, s) for s in worth_storing(self.run.model.comparison_rule, covered)]
         for entry, (_, notes) in zip(entries, plain, strict=True):
             for note in notes:
                 log.warning("item %r: %s", entry.id, note)
         whole = [done.row for done in self.inputs.rows([(e.parts, e.mask) for e in entries])]
-        rows = [replace(whole[p], parts={m: whole[p].parts[m] for m in parse_subset(s)}) for p, s in slots]
+        rows = [replace(whole[p], parts={m: whole[p].parts[m] for m in s}) for p, s in slots]
         with self._embedding:
             vectors = self.run.embed_rows(rows, "gallery")
         by_entry: list[dict[str, object]] = [{} for _ in entries]
         for (place, subset), vector in zip(slots, vectors, strict=True):
-            by_entry[place][subset] = vector
+            by_entry[place][subset_name(subset)] = vector
         longest = self.run.config.index.thumbnail
         items = []
         for entry, found in zip(entries, by_entry, strict=True):
@@ -274,35 +267,39 @@ class Retriever:
                 )
         return removed
 
-    def _search_many(self, queries: Sequence[SearchQuery], view: _View) -> list[SearchResult]:
-        plain = [self._plain(q.parts, "query") for q in queries]
-        queries = [replace(q, parts=parts) for q, (parts, _) in zip(queries, plain, strict=True)]
-        plans = [self._plan(self.inputs.asked(q.parts), q.gallery_subset, view) for q in queries]
+    def _search_many(self, queries: Sequence[SearchQuery], view: GalleryView) -> list[SearchResult]:
+        plain = [[self._plain(parts, "query") for parts in (q.parts, *q.more)] for q in queries]
+        for views in plain:
+            check_alike([parts for parts, _ in views])
+        queries = [replace(q, parts=views[0][0]) for q, views in zip(queries, plain, strict=True)]
+        plans = [view.plan(self.inputs.asked(q.parts), q.gallery_subset) for q in queries]
         if not plans:
             return []
-        demands = [self._confidence(q, p, view) for q, p in zip(queries, plans, strict=True)]
-        whole = self.inputs.rows([(q.parts, q.mask) for q in queries])
-        rows = [
-            replace(done.row, parts={m: done.row.parts[m] for m in p.query})
-            for done, p in zip(whole, plans, strict=True)
+        demands = [view.confidence(q, p, self.prior) for q, p in zip(queries, plans, strict=True)]
+        told = [
+            _notes(of, p.by_ratio or d.calibrated) for of, p, d in zip(plain, plans, demands, strict=True)
         ]
-        with self._embedding:
-            vectors = self.run.embed_rows(rows, "query")
-        hits: list[list[Hit]] = [[] for _ in queries]
-        for column in sorted({p.column for p in plans}):
-            members = [i for i, p in enumerate(plans) if p.column == column]
-            deepest = max(queries[i].k for i in members)
-            for i, found in zip(
-                members, view.searcher.search(vectors[members], column, deepest), strict=True
-            ):
-                hits[i] = found[: queries[i].k]
+        contents = [(parts, q.mask) for q, views in zip(queries, plain, strict=True) for parts, _ in views]
+        made = iter(self.inputs.rows(contents))
+        whole = [[next(made) for _ in views] for views in plain]
+        rows = [[done.row for done in views] for views in whole]
+        hits = view.hits(rows, plans, [q.k for q in queries], self._embed)
         pictures = iter(view.snapshot.thumbnails([h.row for found in hits for h in found]))
         return [
             self._result(
-                chosen, [self._found(h, next(pictures), view) for h in found], demand, view, done, told
+                chosen,
+                [self._found(h, next(pictures), view) for h in found],
+                demand,
+                view,
+                _together(done),
+                notes,
             )
-            for chosen, found, demand, done, (_, told) in zip(plans, hits, demands, whole, plain, strict=True)
+            for chosen, found, demand, done, notes in zip(plans, hits, demands, whole, told, strict=True)
         ]
+
+    def _embed(self, rows: Sequence[BatchRow]) -> Vectors:
+        with self._embedding:
+            return self.run.embed_rows(rows, "query")
 
     def _plain(self, parts: Parts, side: Literal["query", "gallery"]) -> tuple[Parts, list[str]]:
         """Parts as the model reads them, and what a client should know of that."""
@@ -313,23 +310,12 @@ class Retriever:
             notes.append(f"text: {cut}.")
         return plain, notes
 
-    def _plan(self, query: Subset, wanted: str | None, view: _View) -> ComparedSubsets:
-        pairing = self.run.model.pairing
-        return plan(query, wanted, pairing, view.coverage, len(view.snapshot))
-
-    def _confidence(self, query: SearchQuery, chosen: ComparedSubsets, view: _View) -> Confidence:
-        asked, found = subset_name(chosen.query), chosen.column
-        pair = self.calibration.of(asked, found) if self.calibration else None
-        names = asked if asked == found else f"{asked}->{found}"
-        why = self.run.why_uncalibrated(asked, found)
-        return confidence(query, pair, view.coverage[found], self.prior, names, why)
-
     def _result(
         self,
-        chosen: ComparedSubsets,
+        chosen: ComparedGallery,
         found: list[FoundItem],
         demand: Confidence,
-        view: _View,
+        view: GalleryView,
         done: CompletedRow,
         told: Sequence[str],
     ) -> SearchResult:
@@ -343,20 +329,22 @@ class Retriever:
         ]
         return SearchResult(
             hits=hits,
-            query_subset=subset_name(chosen.query),
-            gallery_subset=chosen.column,
+            query_subset=chosen.query,
+            gallery_subset=chosen.gallery,
             degraded=done.degraded,
             warnings=tuple(warnings),
             gallery_version=view.snapshot.version,
             model_fingerprint=self.run.fingerprint,
-            calibrated=demand.pair is not None,
+            calibrated=demand.calibrated,
             prior=demand.prior,
             threshold=demand.threshold,
             nothing_confident=demand.demanded and bool(found) and not hits,
+            ranked_by="likelihood_ratio" if chosen.by_ratio else "score",
+            left_out=dict(chosen.left_out),
         )
 
     @staticmethod
-    def _found(hit: Hit, picture: bytes | None, view: _View) -> FoundItem:
+    def _found(hit: Hit, picture: bytes | None, view: GalleryView) -> FoundItem:
         labels = view.snapshot.item(hit.row)
         names = labels["modalities"]
         return FoundItem(
@@ -368,4 +356,22 @@ class Retriever:
             modalities=tuple(names.split("+")) if names else (),
             source=labels["source"],
             thumbnail=picture,
+            compared_by=hit.subset,
         )
+
+
+def _notes(views: Sequence[tuple[Parts, list[str]]], calibrated: bool) -> list[str]:
+    """What a client should know of a query's parts; each note once."""
+    found = list(dict.fromkeys(note for _, notes in views for note in notes))
+    if len(views) > 1 and calibrated:
+        found.append(
+            "Several samples of a modality: their mean is more alike to what is right than single ones, on "
+            "which likelihood ratios were fitted; take these for a lower bound of how sure a hit is."
+        )
+    return found
+
+
+def _together(views: Sequence[CompletedRow]) -> CompletedRow:
+    """What became of all views of a query, as one."""
+    notes = dict.fromkeys(note for view in views for note in view.notes)
+    return replace(views[0], degraded=any(view.degraded for view in views), notes=tuple(notes))

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 class Comparison:
     """What `Run.compare` found of two captures.
 
-    `similarity` is a cosine in -1..1. `likelihood_ratio` (above 0) says how much more often two captures of
-    one object are so alike than captures of two objects; `probability` (0..1) is the chance of one object if
-    it was `prior` before. These three are None where the pairing of subsets is not calibrated; `notes` says
-    why. `query_subset` and `gallery_subset` name the modalities that were compared.
+    `similarity` is in -1..1: a cosine, or a weighted mean of cosines of blocks. `likelihood_ratio` (above 0)
+    says how much more often two captures of one object are so alike than captures of two objects;
+    `probability` (0..1) is the chance of one object if it was `prior` before. These three are None where the
+    pairing of subsets is not calibrated; `notes` says why. `query_subset` and `gallery_subset` name the
+    modalities that were compared.
     """
 
     similarity: float

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,14 @@ from reid.data.images import (
 )
 from reid.data.readers.base import to_images
 from reid.errors import DataError, UsageError
-from reid.modality import Modality, canonical, parse_modality
+from reid.evaluate.several_samples import views_of
+from reid.modality import PHOTO, Modality, canonical, parse_modality, subset_name
 
 Picture = str | Path | bytes | PILImage.Image | npt.NDArray[np.uint8]
 """A file or s3:// uri, encoded bytes, a Pillow image, or pixels (H, W, 3) or (H, W) uint8 in 0..255."""
-Content = Picture | Mapping[Any, Picture]
-"""A bare picture (taken as rgb), a sentence, or pictures and a sentence by modality, a name or a Modality.
+Content = Picture | Mapping[Any, Picture | Sequence[Picture]]
+"""A bare picture (taken as rgb), a sentence, or pictures and a sentence by modality, a name or a Modality;
+for a query a list or tuple of several samples of a modality.
 
 (A Mapping of one key type takes no other, and a union of two takes no mixed dictionary: hence Any.)
 """
@@ -46,6 +48,46 @@ PICTURE_SUFFIXES = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".heic", ".heif"),
 )
 ACCEPTED = "a path, bytes, a PIL image, a uint8 array (H, W, 3) or (H, W), or a sentence"
+
+
+def content_views(content: Content, where: str = "") -> list[Content]:
+    """What is embedded of a query: itself, or, with several samples of a modality, each combination of them.
+
+    Its vector is that of all views together (`reid.evaluate.several_samples`). Raises UsageError for an empty
+    list of samples, and for more combinations than are embedded.
+
+    >>> content_views({"sketch": ["a.png", "b.png"], "text": "a red coat"})
+    [{'sketch': 'a.png', 'text': 'a red coat'}, {'sketch': 'b.png', 'text': 'a red coat'}]
+    """
+    if not isinstance(content, Mapping) or not any(map(_are_several, content.values())):
+        return [content]
+    given: Mapping[Any, Any] = content
+    samples = {name: list(value) if _are_several(value) else [value] for name, value in given.items()}
+    for name, found in samples.items():
+        if not found:
+            raise UsageError(f"{_at(where)}{name}: an empty list of samples; leave the modality out.")
+    try:
+        return list(views_of(samples))
+    except UsageError as error:
+        raise UsageError(f"{_at(where)}{error}") from None
+
+
+def check_alike(views: Sequence[Iterable[Modality]], where: str = "") -> None:
+    """Raise UsageError where the views of a query differ in modalities: some pictures have a fourth band.
+
+    >>> check_alike([{Modality.RGB: 1}, {Modality.RGB: 2}])
+    """
+    kinds = list(dict.fromkeys(canonical(view) for view in views))
+    if len(kinds) > 1:
+        names = " and ".join(subset_name(kind) for kind in kinds)
+        raise UsageError(
+            f"{where}The samples of one modality bring different ones ({names}), as pictures with and "
+            "without a fourth band do; their vectors have no mean. Ask with those that are alike."
+        )
+
+
+def _are_several(value: Any) -> bool:
+    return isinstance(value, list | tuple)
 
 
 def row_parts(
@@ -141,7 +183,7 @@ def _by_modality(content: Any, where: str) -> dict[Modality, Any]:
         if not content.strip():
             raise UsageError(f"{_at(where)}An empty string is neither a file nor a sentence.")
         return {Modality.TEXT: content}
-    return {Modality.RGB: content}
+    return {PHOTO: content}
 
 
 def _part(modality: Modality, value: Any, where: str, rule: RangeRule) -> RowPart:

@@ -96,9 +96,10 @@ def gmac(model: ReIDModel, modalities: Subset, height: int, width: int, prune: b
     drawn = torch.Generator().manual_seed(0)  # equal tokens would all go to one expert
     batch = dummy_batch(modalities, rows, height, width, model.auxiliary)
     pictures = {m: torch.randn(x.shape, generator=drawn) for m, x in batch.images.items()}
+    device = next(model.parameters()).device
     try:
         with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            model.eval().embed(replace(batch, images=pictures), "query")
+            model.eval().embed(replace(batch, images=pictures).to(device), "query")
     finally:
         model.prune = was
         torch.backends.mha.set_fastpath_enabled(fast)

@@ -4,10 +4,14 @@
 <run>/run.json            written last: fingerprints, counts, status; its presence means "finished"
 <run>/config.json         the resolved configuration
 <run>/weights.safetensors
-<run>/labels.json         identities and cameras in label order
-<run>/metrics.jsonl       one line an epoch
+<run>/labels.parquet      identities and cameras in label order (runs of earlier versions: labels.json)
+<run>/metrics/            the table of metrics, which grows while the run trains (reid/runs/metrics/table.py)
+<run>/tensorboard/        the same as TensorBoard's event files
 <run>/calibration.json    what similarities mean, where validation identities could tell
 <run>/environment.json    versions and machine
+<run>/checkpoints/        from which training goes on (`reid.train.checkpoints`)
+<run>/origin.json         what it began from (`reid.train.naming.origin`)
+<run>/LOCK                while a process writes it (`reid.runs.lock`)
 ```
 A folder of runs (`<workdir>/train/<name>`) names its newest finished one in `LATEST`.
 """
@@ -18,20 +22,25 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
 from safetensors.torch import save as save_safetensors
 
 from reid import storage
+from reid.comparison.calibration import Calibration
 from reid.config import Config, load
-from reid.evaluate.calibration.calibration import Calibration
+from reid.errors import WeightsError
 from reid.models.base import ReIDModel
+from reid.nn.classifier.layer import embedding_state
 from reid.runs.identities import LabelMap
+from reid.runs.metrics.table import MetricsTable
 from reid.storage.latest import name_latest
 from reid.storage.run_files import RUN_FILE, RunFiles
 
 CALIBRATION_FILE = "calibration.json"
+LABELS_FILE = "labels.parquet"
 
 
 class RunFolder(RunFiles):
@@ -59,12 +68,24 @@ class RunFolder(RunFiles):
 
     def labels(self) -> LabelMap:
         """Identities and cameras in label order."""
-        return LabelMap.from_json(storage.read_json(storage.join(self.uri, "labels.json")))
+        earlier = storage.join(self.uri, "labels.json")
+        if storage.exists(earlier):
+            return LabelMap.from_json(storage.read_json(earlier))
+        uri = storage.join(self.uri, LABELS_FILE)
+        try:
+            return LabelMap.from_parquet(storage.read_bytes(uri))
+        except pa.ArrowInvalid as error:
+            raise WeightsError(f"{uri}: not readable as a table of labels ({error}).") from error
 
     def metrics(self) -> list[dict[str, Any]]:
-        """One dict an epoch."""
-        lines = storage.read_bytes(storage.join(self.uri, "metrics.jsonl")).decode().splitlines()
-        return [json.loads(line) for line in lines]
+        """One dict an epoch, of the table of metrics; none where it could not be written.
+
+        Runs of earlier versions have the file `metrics.jsonl` in its place, with a line an epoch.
+        """
+        earlier = storage.join(self.uri, "metrics.jsonl")
+        if (found := MetricsTable.of(self.uri).epochs()) or not storage.exists(earlier):
+            return found
+        return [json.loads(line) for line in storage.read_bytes(earlier).decode().splitlines()]
 
     def calibration(self) -> Calibration | None:
         """The calibration; None if the run has none. Raises WeightsError for a broken or foreign file."""
@@ -86,22 +107,20 @@ def write_run(
     config: Config,
     model: ReIDModel,
     labels: LabelMap,
-    history: Sequence[Mapping[str, Any]],
     info: Mapping[str, Any],
     calibration: Calibration | str = "not asked for",
 ) -> RunFolder:
     """Write a run folder; `run.json` last, then the LATEST pointer beside it.
 
+    Classifiers that were split over ranks are left out: embedding does not use them.
     `calibration` gets the fingerprint of the weights; a text says why there is none.
     """
-    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    state = {k: v.detach().cpu().contiguous() for k, v in embedding_state(model).items()}
     weights = save_safetensors(state)
     digest = hashlib.sha256(weights).hexdigest()[:12]
     storage.write_json(storage.join(uri, "config.json"), config.model_dump(mode="json"))
     storage.write_bytes(storage.join(uri, "weights.safetensors"), weights)
-    storage.write_json(storage.join(uri, "labels.json"), labels.to_json())
-    lines = "".join(json.dumps(row, sort_keys=True) + "\n" for row in history)
-    storage.write_bytes(storage.join(uri, "metrics.jsonl"), lines.encode())
+    storage.write_bytes(storage.join(uri, LABELS_FILE), labels.to_parquet())
     storage.write_json(storage.join(uri, "environment.json"), environment())
     tree = {**info, "fingerprint": digest, "dim": model.dim, "regime": model.regime.value}
     if isinstance(calibration, Calibration):

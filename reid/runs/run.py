@@ -7,24 +7,28 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TypeGuard, cast
 
 import numpy as np
 import torch
 
+from reid.comparison.calibration import Calibration
+from reid.comparison.terms import RefusedPair
 from reid.config import Config
 from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.batches.collate import Collator
 from reid.data.batches.tokens import unread
 from reid.data.images import SensorSettings
-from reid.errors import UsageError, WeightsError
-from reid.evaluate.calibration.calibration import Calibration
+from reid.errors import UnsupportedPairing, UsageError, WeightsError
+from reid.evaluate.several_samples import pooled
 from reid.modality import Modality, Subset, canonical, subset_name
 from reid.models.base import ModelContext, ReIDModel, Side
 from reid.models.registry import build_model
+from reid.nn.classifier.placement import ClassifierPlacement, classifiers_placed
 from reid.runs.comparison import Comparison
-from reid.runs.contents import Content, plain_parts, row_parts
+from reid.runs.contents import Content, check_alike, content_views, plain_parts, row_parts
 from reid.runs.embedding import Vectors, embed_rows
 from reid.runs.folder import RunFolder
 from reid.runs.identities import LabelMap
@@ -106,11 +110,15 @@ class Run:
         of any size are resized as in training; the camera counts as unknown. `side` matters to models that
         embed queries and galleries differently. `batch_size` bounds the memory and changes no vector.
 
+        A query may have several samples of a modality, `{"sketch": ["a.png", "b.png"]}`: its vector is the
+        unit mean of the vectors of every combination of one sample a modality, as in an evaluation.
+
         A model that uses captions or masks beside its modalities gets none here, unless a sentence is given
         where it takes a caption, and a warning is logged; `Retriever` makes them as training did.
 
-        Raises UsageError for an unknown side or modality, an empty mapping, or a modality that the model does
-        not take on this side, and DataError for a file that is missing or a picture that cannot be decoded.
+        Raises UsageError for an unknown side or modality, an empty mapping, a modality that the model does
+        not take on this side, or several samples on the gallery side, and DataError for a file that is
+        missing or a picture that cannot be decoded.
 
         >>> run = reid.load("runs/train/mine")
         >>> run.embed("a.jpg").shape
@@ -120,21 +128,46 @@ class Run:
         """
         check_side(side)
         if not _is_list(contents):
-            vector: Vectors = self._embed([self._row(cast(Content, contents), side, "")], side, 1)[0]
+            vector: Vectors = self._embed_contents([(cast(Content, contents), "")], side, batch_size)[0]
             return vector
         found = [np.zeros((0, self.dim), np.float32)]
         chunk = 8 * batch_size  # rows hold their encoded pictures
         for start in range(0, len(contents), chunk):
             part = contents[start : start + chunk]
-            rows = [self._row(one, side, f"Row {start + i}") for i, one in enumerate(part)]
-            found.append(self._embed(rows, side, batch_size))
+            named = [(one, f"Row {start + i}") for i, one in enumerate(part)]
+            found.append(self._embed_contents(named, side, batch_size))
         return np.concatenate(found)
 
-    def compare(self, query: Content, gallery: Content, prior: float = 0.5) -> Comparison:
-        """How alike two captures are: a cosine similarity, and what it means where that is calibrated.
+    def _embed_contents(
+        self, contents: Sequence[tuple[Content, str]], side: Side, batch_size: int
+    ) -> Vectors:
+        """(n, dim) of captures, each with its name in messages; of several samples their mean."""
+        rows = [self._rows(content, side, where) for content, where in contents]
+        vectors = self._embed(list(chain.from_iterable(rows)), side, batch_size)
+        return pooled(vectors, np.cumsum([0, *map(len, rows)]))
 
-        Both are given as to `embed`; a matched model compares the modalities that both have. `prior` in
-        (0, 1) is the chance that they show one object before they are looked at.
+    def _rows(self, content: Content, side: Side, where: str) -> list[BatchRow]:
+        """The rows of a capture, several where a query has several samples of a modality.
+
+        Raises UsageError for several samples of an item, and where their rows differ in modalities.
+        """
+        views = content_views(content, where)
+        name = f"{where}: " if where else ""
+        if len(views) > 1 and side == "gallery":
+            raise UsageError(
+                f"{name}Several samples of a modality make a query, not an item: "
+                "give each as an item of its own."
+            )
+        rows = [self._row(view, side, where) for view in views]
+        check_alike([row.parts for row in rows], name)
+        return rows
+
+    def compare(self, query: Content, gallery: Content, prior: float = 0.5) -> Comparison:
+        """How alike two captures are: the model's score of the pair, what it means where that is calibrated.
+
+        Both are given as to `embed`, the query perhaps with several samples of a modality; a matched model
+        compares the modalities that both have. `prior` in (0, 1) is the chance that they show one object
+        before they are looked at.
 
         Raises what `embed` raises, UnsupportedPairing for modalities that the model cannot compare, and
         UsageError for a prior outside (0, 1).
@@ -144,18 +177,22 @@ class Run:
         """
         if not 0 < prior < 1:
             raise UsageError(f"prior: {prior:g} is not a chance between 0 and 1, both excluded.")
-        rows = (self._row(query, "query", "query"), self._row(gallery, "gallery", "gallery"))
-        used = self.model.pairing(rows[0].parts, rows[1].parts)
+        given = [self._rows(query, "query", "query"), self._rows(gallery, "gallery", "gallery")]
+        rows = [views[0] for views in given]
+        comparison = self.model.comparison(rows[0].parts, rows[1].parts)
+        if isinstance(comparison, RefusedPair):
+            raise UnsupportedPairing(comparison.message)
+        used = comparison.query, comparison.gallery
         vectors = []
-        for row, subset, side in zip(rows, used, SIDES, strict=True):
-            kept = replace(row, parts={m: row.parts[m] for m in subset})
-            vectors.append(self._embed([kept], side, 1)[0])
+        for views, subset, side in zip(given, used, SIDES, strict=True):
+            kept = [replace(row, parts={m: row.parts[m] for m in subset}) for row in views]
+            vectors.append(pooled(self._embed(kept, side, len(kept)), np.array([0, len(kept)]))[0])
         notes = [
             f"not used: {subset_name(unused)} of the {side}"
             for row, subset, side in zip(rows, used, SIDES, strict=True)
             if (unused := set(row.parts) - set(subset))
         ]
-        similarity = float(vectors[0] @ vectors[1])
+        similarity = self.model.comparison_rule.score(comparison, vectors[0], vectors[1])
         asked, found = map(subset_name, used)
         pair = self.calibration.of(asked, found) if self.calibration else None
         if pair is None:
@@ -222,7 +259,9 @@ def load_run(uri: str | Path, device: str | torch.device = "cpu") -> Run:
     """
     folder = RunFolder.open(str(uri))
     config, labels = folder.config, folder.labels()
-    model = build_model(config.model, model_context(config, labels))
+    classifiers = ClassifierPlacement(kept=folder.info.get("classifiers") != "left out")
+    with classifiers_placed(classifiers):
+        model = build_model(config.model, model_context(config, labels))
     try:
         model.load_state_dict(folder.weights())
     except RuntimeError as error:

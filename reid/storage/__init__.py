@@ -2,6 +2,7 @@
 
 from reid.storage.files import (
     delete_file,
+    delete_folder,
     exists,
     list_files,
     list_folders,
@@ -15,8 +16,9 @@ from reid.storage.files import (
     write_json,
 )
 from reid.storage.listing import list_entries
-from reid.storage.retry import retried, tried_once
-from reid.storage.uris import absolute, is_remote, join, resolve, unreachable
+from reid.storage.refusals import refusal, refusals_told, unreachable
+from reid.storage.retry import retried, store_reason, tried_once, wait_no_more
+from reid.storage.uris import absolute, is_remote, join, resolve
 from reid.storage.walk import UnreadEntry, Walk, is_system
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Walk",
     "absolute",
     "delete_file",
+    "delete_folder",
     "exists",
     "is_remote",
     "is_system",
@@ -35,12 +38,16 @@ __all__ = [
     "make_dir",
     "read_bytes",
     "read_json",
+    "refusal",
+    "refusals_told",
     "resolve",
     "retried",
     "sha256",
     "stamp",
+    "store_reason",
     "tried_once",
     "unreachable",
+    "wait_no_more",
     "write_bytes",
     "write_json",
 ]

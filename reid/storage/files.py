@@ -14,8 +14,9 @@ import pyarrow.fs as pafs
 
 from reid.errors import StorageError
 from reid.storage.listing import list_entries
+from reid.storage.refusals import unreachable
 from reid.storage.retry import retried
-from reid.storage.uris import absolute, is_remote, resolve, unreachable
+from reid.storage.uris import absolute, is_remote, resolve
 
 _PARTIAL = ".partial"
 """Ends the name of a file that is being written; a process that is killed may leave one behind."""
@@ -131,6 +132,17 @@ def delete_file(uri: str) -> None:
     fs, path = resolve(uri)
     try:
         retried(uri, lambda: fs.delete_file(path))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unreachable(uri, error) from error
+
+
+def delete_folder(uri: str) -> None:
+    """Remove a folder with all below it; silent if it is already gone."""
+    fs, path = resolve(uri)
+    try:
+        retried(uri, lambda: fs.delete_dir(path))
     except FileNotFoundError:
         return
     except OSError as error:

@@ -13,8 +13,9 @@ from enum import StrEnum
 
 import pyarrow.fs as pafs
 
+from reid.storage.refusals import unreachable
 from reid.storage.retry import retried
-from reid.storage.uris import absolute, has_odd_parts, is_remote, resolve, unreachable
+from reid.storage.uris import absolute, has_odd_parts, is_remote, resolve
 
 _IS_NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 

@@ -33,6 +33,14 @@ _HICCUP = re.compile(
     r"|AWS Error .*HTTP status (5\d\d|429)\b"
 )
 _once: ContextVar[bool] = ContextVar("once", default=False)
+_NETWORK = re.compile(r"curlCode: \d+, ([^;(]+?)(?=[;(.]|$)")
+_CODE = re.compile(r"AWS Error (\w+(?: \(HTTP status \d+\))?(?: during \w+)?)")
+_XML = re.compile(r"<Code>(\w+)</Code>")
+_LONGEST_REASON = 160
+_ending = False
+_gate = threading.Lock()
+"""Held until pauses shall end. An Event would do, were it safe to set in a handler of a signal."""
+_gate.acquire()
 _jitter = random.Random()
 """Not the common generator: an outage must not change what is drawn from that."""
 
@@ -67,12 +75,25 @@ def retried(uri: str, call: Callable[[], T], is_hiccup: Callable[[Exception], bo
             if left <= 0:
                 raise
             _teller.waiting(uri, error, left)
-            time.sleep(min(left, pause * _jitter.uniform(0.5, 1.0)))
+            _pause(min(left, pause * _jitter.uniform(0.5, 1.0)))
             pause = min(2 * pause, LONGEST_WAIT_S)
         else:
             if out_since is not None:
                 _teller.answered(uri, time.monotonic() - out_since)
             return result
+
+
+def wait_no_more() -> None:
+    """From now on nothing in this process is tried again, and pauses end: for a process that was told to end.
+
+    A handler of a signal may call it: it waits for nothing.
+
+    >>> wait_no_more()  # doctest: +SKIP
+    """
+    global _ending
+    if not _ending:
+        _ending = True
+        _gate.release()
 
 
 @contextmanager
@@ -90,12 +111,32 @@ def tried_once() -> Iterator[None]:
         _once.reset(token)
 
 
+def store_reason(error: BaseException) -> str:
+    """Why a store does not answer or refuses, in a few words of a library's long error.
+
+    >>> store_reason(OSError("AWS Error NETWORK_CONNECTION during HeadObject operation: curlCode: 7, Could "
+    ...                       "not connect to server; Details: Failed to connect"))
+    'Could not connect to server'
+    >>> store_reason(OSError("AWS Error UNKNOWN (HTTP status 503) during PutObject operation: busy"))
+    'UNKNOWN (HTTP status 503) during PutObject'
+    """
+    text = " ".join(str(error).split())
+    words = _NETWORK.search(text) or _CODE.search(text) or _XML.search(text)
+    return words[1].strip(" .") if words else text[:_LONGEST_REASON]
+
+
 def _is_store_out(error: Exception) -> bool:
     return isinstance(error, OSError) and _HICCUP.search(str(error)) is not None
 
 
+def _pause(seconds: float) -> None:
+    """Sleep, or until `wait_no_more`."""
+    if _gate.acquire(timeout=seconds):
+        _gate.release()
+
+
 def _patience_s() -> float:
-    if _once.get():
+    if _once.get() or _ending:
         return 0.0
     text = os.environ.get(RETRY_ENV)
     if not text:
@@ -124,7 +165,7 @@ class _Teller:
                 return
             self._told_at, self._is_out = now, True
         further = f"trying again for up to {left:.0f} s ({RETRY_ENV})"
-        log.warning("%s: the store does not answer (%s); %s.", uri, error, further)
+        log.warning("%s: the store does not answer (%s); %s.", uri, store_reason(error), further)
 
     def answered(self, uri: str, seconds: float) -> None:
         with self._lock:

@@ -93,11 +93,3 @@ def has_odd_parts(uri: str) -> bool:
 def join(uri: str, *parts: str) -> str:
     """Join path parts below a uri."""
     return "/".join([uri.rstrip("/"), *(p.strip("/") for p in parts)])
-
-
-def unreachable(uri: str, error: Exception) -> StorageError:
-    """What to raise when a storage refuses or fails: names the uri and, for S3, where to look."""
-    hint = ""
-    if is_remote(uri):
-        hint = " Check AWS_ENDPOINT_URL, AWS_REGION and the AWS credentials."
-    return StorageError(f"{uri}: cannot be accessed ({str(error).strip() or type(error).__name__}).{hint}")

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import pyarrow.fs as pafs
 
 from reid.storage.listing import Entry, Fault, is_within, list_entries, printable
+from reid.storage.refusals import unreachable
 from reid.storage.retry import retried
-from reid.storage.uris import absolute, is_remote, resolve, unreachable
+from reid.storage.uris import absolute, is_remote, resolve
 
 _SYSTEM = frozenset(
     [

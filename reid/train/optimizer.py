@@ -42,7 +42,9 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
         for (lr, decay), params in buckets.items()
     ]
     kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return kind(groups, lr=config.lr, eps=config.eps)
+    on_gpu = all(p.device.type == "cuda" for params in buckets.values() for p in params)
+    fused = on_gpu if config.fused == "auto" else config.fused
+    return kind(groups, lr=config.lr, eps=config.eps, fused=fused or None)  # None: torch's own choice
 
 
 def _rates(config: OptimConfig, row: GroupConfig | None, bias: bool) -> tuple[float, float]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from torch.utils.data import Dataset
 
 from reid.config import Config
+from reid.config.sections.training.loader import LoaderConfig
 from reid.data.batches.batch import Batch
+from reid.data.batches.stream import BatchStream
 from reid.data.shards.samples import SplitSamples
 from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
@@ -17,7 +19,8 @@ from reid.models.base import Auxiliary
 from reid.models.registry import build_model
 from reid.runs.identities import LabelMap, training_labels
 from reid.runs.run import Run, model_context
-from reid.train.loop import training_stream
+from reid.train.loading.loader import BatchLoader, cpus_here
+from reid.train.setup import training_stream
 
 
 class ShardData(SplitSamples, Dataset[Sample]):
@@ -58,7 +61,13 @@ class ShardData(SplitSamples, Dataset[Sample]):
         config, labels, auxiliary = _recipe(self.shards, recipe)
         stream = training_stream(config, self.shards, labels, auxiliary)
         count = steps or config.train.steps_per_epoch or stream.natural_steps
-        return stream.epoch(epoch, count, threads=config.train.loader_threads)
+        return _made_ahead(stream, epoch, count)
+
+
+def _made_ahead(stream: BatchStream, epoch: int, steps: int) -> Iterator[Batch]:
+    """By threads: they start at once, and a notebook has no processes to look after."""
+    with BatchLoader(stream, LoaderConfig(kind="threads"), cpus_here()) as loader:
+        yield from loader.epoch(epoch, steps)
 
 
 def open_shards(uri: str | Path, split: str = "train") -> ShardData:
@@ -76,11 +85,11 @@ def open_shards(uri: str | Path, split: str = "train") -> ShardData:
 
 def _recipe(shards: ShardSet, recipe: Run | Config) -> tuple[Config, LabelMap, frozenset[Auxiliary]]:
     if isinstance(recipe, Run):
-        here = set(shards.identities("train"))
-        lacking = [identity for identity in recipe.labels.classes if identity not in here]
+        here = shards.identities("train").identities
+        lacking = int((here.positions(recipe.labels.classes) < 0).sum())
         if lacking:
             raise UsageError(
-                f"{recipe.uri} was trained on other identities than {shards.root} has: {len(lacking)} of "
+                f"{recipe.uri} was trained on other identities than {shards.root} has: {lacking} of "
                 f"{len(recipe.labels.classes)} are not here. Open the set that it was trained on, or give "
                 "run.config to number those of this set anew."
             )

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+import reid.config
 from reid.config import Config, FixedRange, fingerprint, load, loading, merge, override
 from reid.errors import ConfigError, UsageError
 from reid.modality import Modality
@@ -47,6 +48,11 @@ def options(section: object) -> dict[str, Any]:
 
 
 # Reading
+
+
+def test_reading_a_preset_leaves_the_function_that_lists_them() -> None:
+    load("baseline/synthetic")
+    assert "baseline/synthetic" in reid.config.presets()
 
 
 def test_a_file_a_path_and_a_dict_say_the_same(small: str) -> None:
@@ -121,6 +127,17 @@ def test_a_missing_file_is_named() -> None:
         ("data.reader.name=sinthetic", r"data\.reader\.name: .* Did you mean 'synthetic'\?"),
         ("model={}", r"model\.name is missing\. Known: .*baseline"),
         ("data.reader=3", r"data\.reader\.name is missing\. Known: .*synthetic"),
+        # Rules that follow the ranks.
+        ("train.batch.identities=0", r"train\.batch\.identities: .*at least 1, or {per_rank: 8}.*0"),
+        ("train.batch.identities=per_rank", r"train\.batch\.identities: .*{per_rank: 8}.*'per_rank'"),
+        ("train.batch.identities={per_rank: 0}", r"train\.batch\.identities.*greater than or equal to 1"),
+        ("train.optim.scale_lr=linear", r"train\.optim\.scale_lr_from: .*linear needs the P that"),
+        ("train.optim.scale_lr_from=8", r"train\.optim\.scale_lr_from: without scale_lr it means nothing"),
+        ("train.classifier.sharded=maybe", r"train\.classifier\.sharded.*'maybe'"),
+        (
+            "train={global_statistics: false, classifier: {sharded: true}}",
+            r"train\.classifier: sharded: true",
+        ),
         # The range of deep pictures: rules by modality.
         ("data.range=min_max", r"data\.range: give a rule for each modality .*tir: min_max.*'min_max'"),
         ("data.range.tri=min_max", r"data\.range: Unknown modality 'tri'\. Did you mean 'tir'"),

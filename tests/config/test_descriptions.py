@@ -54,7 +54,7 @@ def test_the_search_finds_models_readers_and_nested_sections() -> None:
     names = {name_of(section) for section in every_section()}
     assert len(names) > 50
     assert {
-        "reid.config.sections.train.OptimConfig",
+        "reid.config.sections.training.optim.OptimConfig",
         "reid.config.protocols.spec.SamplingConfig",
         "reid.data.readers.folder.config.Columns",
         "reid.models.mfrnet.model.OfficialConfig",

@@ -12,7 +12,8 @@ import pytest
 
 from reid.data.shards.manifest import RowGroup, Shard
 from reid.data.shards.shard_set import ShardSet
-from reid.dataset.duplicates import digests_of, find_duplicates
+from reid.dataset.built_shards import BuiltShards
+from reid.dataset.duplicates import Duplicates, digests_of, find_duplicates
 from reid.errors import DataError
 from reid.modality import Modality
 from tests.support.sets.builds import row
@@ -32,13 +33,21 @@ def shard(rows: Sequence[Row], split: str = "train") -> Shard:
     )  # fmt: skip
 
 
+def duplicates_of(shards: Sequence[Shard]) -> Duplicates:
+    """As one comparison of all, which comparing a few at a time must not change."""
+    built = BuiltShards.of(shards).collected()
+    found = find_duplicates(built)
+    assert find_duplicates(built, part=3) == found
+    return found
+
+
 def test_pictures_of_one_identity_are_counted_and_of_several_are_named_by_place() -> None:
     shards = [
         shard([(0, 1), (0, 1), (0, 1), (1, 2)]),
         shard([(2, 2), (3, 3), (4, 4)]),
         shard([(5, 4), (6, 4)]),
     ]
-    found = find_duplicates(shards)
+    found = duplicates_of(shards)
     assert found.same_identity == 2
     assert sorted(found.conflicts) == [[(0, 3), (1, 0)], [(1, 2), (2, 0), (2, 1)]]
     assert found.conflicting() == {0: [3], 1: [0, 2], 2: [0, 1]}
@@ -48,7 +57,7 @@ def test_pictures_of_one_identity_are_counted_and_of_several_are_named_by_place(
 
 
 def test_an_identity_with_one_picture_in_two_splits_is_counted() -> None:
-    found = find_duplicates([shard([(0, 1), (1, 2)]), shard([(0, 1)], "test")])
+    found = duplicates_of([shard([(0, 1), (1, 2)]), shard([(0, 1)], "test")])
     assert (found.across_splits, found.same_identity, found.conflicts) == (1, 0, [])
 
 
@@ -58,7 +67,7 @@ def test_rows_without_a_captured_picture_are_equal_to_none() -> None:
         row_groups=[RowGroup(rows=2, identities=[("made", 0, 1), ("made", 1, 1)])],
         digests=digests_of([row(1).sample.__class__(row(n).sample.labels, {}) for n in (1, 2)]),
     )  # fmt: skip
-    assert find_duplicates([blank]).conflicts == []
+    assert duplicates_of([blank]).conflicts == []
 
 
 def test_equal_bytes_of_two_modalities_are_not_compared() -> None:
@@ -69,13 +78,13 @@ def test_equal_bytes_of_two_modalities_are_not_compared() -> None:
 
 def test_shards_of_before_are_left_out() -> None:
     old = shard([(0, 1)]).model_copy(update={"digests": ""})
-    assert find_duplicates([old, shard([(1, 1)])]).conflicts == []
+    assert duplicates_of([old, shard([(1, 1)])]).conflicts == []
 
 
 def test_a_large_set_is_compared_as_every_pair_would_be() -> None:
     looks = np.random.default_rng(0).integers(0, 40, 120)
     rows = [(int(pid), int(look)) for pid, look in zip(np.arange(120) // 3, looks, strict=True)]
-    found = find_duplicates([shard(rows[i : i + 30]) for i in range(0, 120, 30)])
+    found = duplicates_of([shard(rows[i : i + 30]) for i in range(0, 120, 30)])
     expected = {
         (i, j) for i in range(120) for j in range(i) if rows[i][1] == rows[j][1] and rows[i][0] != rows[j][0]
     }

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from reid import storage
-from reid.data.shards.manifest import MANIFEST, Shard
+from reid.data.shards.manifest import MANIFEST, QUARANTINE, Shard
+from reid.data.shards.manifest_files import ManifestFile, damaged_tables
 from reid.data.shards.shard_set import ShardSet
 from tests.support.sets.photos import build_here, config, photos
 
@@ -16,12 +17,13 @@ from tests.support.sets.photos import build_here, config, photos
 def test_stages_are_timed_in_every_shard_and_summed_in_the_manifest(tmp_path: Path) -> None:
     result = build_here(config(photos(tmp_path / "in"), tmp_path))
     manifest = result.shards.manifest
-    for shard in manifest.shards:
+    shards = [Shard.model_validate_json(path.read_text()) for path in (tmp_path / "set/data").glob("*.json")]
+    for shard in (made for made in shards if made.rows):
         assert set(shard.seconds) == set(shard.worked) == {"read", "decode", "sketch", "write"}
         assert all(seconds > 0 for seconds in shard.seconds.values())
     assert manifest.worked == {"read": 14, "decode": 9, "sketch": 9, "write": 14}
     assert manifest.seconds["sketch"] == pytest.approx(
-        sum(s.seconds["sketch"] for s in manifest.shards), abs=2e-3
+        sum(s.seconds.get("sketch", 0) for s in shards), abs=2e-3
     )
     assert set(result.throughput) == {"read", "decode", "sketch", "write"}
     assert result.lines()[0].startswith("rows/s a worker: read ")
@@ -67,3 +69,31 @@ def test_a_manifest_holds_no_digests_and_the_checksum_of_every_file(tmp_path: Pa
         data = storage.read_bytes(storage.join(found.root, "data", shard.file))
         assert shard.sha256 == storage.sha256(data) and shard.digests == ""
     assert ShardSet.open(found.root).manifest == found.manifest
+
+
+@pytest.mark.parametrize("name", ["shards", "identities"])
+def test_the_same_build_writes_a_damaged_table_anew(tmp_path: Path, name: str) -> None:
+    settings = config(photos(tmp_path / "in", bad=False), tmp_path)
+    found = build_here(settings).shards
+    tables = {key: ManifestFile.model_validate(one) for key, one in found.manifest.tables.items()}
+    file = tmp_path / "set" / tables[name].file
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    file.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    assert damaged_tables(found.root, tables)
+    assert build_here(settings).built == 0
+    assert damaged_tables(found.root, tables) == [] and file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("bad", [True, False])
+@pytest.mark.parametrize("content", [None, b"PAR1, cut short"])
+def test_the_same_build_writes_a_lost_or_damaged_table_of_rejected_rows_anew(
+    tmp_path: Path, bad: bool, content: bytes | None
+) -> None:
+    settings = config(photos(tmp_path / "in", bad=bad), tmp_path)
+    rejected = build_here(settings).shards.quarantine()
+    assert bool(rejected) == bad
+    file = tmp_path / "set" / QUARANTINE
+    file.unlink() if content is None else file.write_bytes(content)
+    assert build_here(settings).built == 0
+    assert ShardSet.at(str(tmp_path / "set")).quarantine() == rejected

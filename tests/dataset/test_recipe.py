@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from reid.data.readers.base import Record, open_reader
-from reid.data.shards.schema import Labels
+from reid.data.readers.base import open_reader
 from reid.dataset.recipe import Recipe, check_masks
 from reid.errors import ConfigError
 from reid.modality import Target
@@ -115,8 +114,7 @@ def test_a_mask_that_nobody_can_give_is_refused_before_anything_is_read(tmp_path
     config = build_config(tmp_path, {"sketch": {"generator": "cut_sketch"}})
     recipe = recipe_of(tmp_path, {"sketch": {"generator": "cut_sketch"}})
     reader = open_reader(config.data.reader, "made")
-    record = Record(Labels("a", "made", "train", 0))
     with pytest.raises(ConfigError, match=r"sketch\.generator: 'cut_sketch' needs a mask.*mask_prior"):
-        check_masks(recipe, reader, [record])
-    check_masks(recipe, reader, [record, Record(Labels("b", "made", "train", 0), mask="b.png")])
-    check_masks(recipe_of(tmp_path, {"sketch": SKETCH}), reader, [record])
+        check_masks(recipe, reader, masks=False)
+    check_masks(recipe, reader, masks=True)
+    check_masks(recipe_of(tmp_path, {"sketch": SKETCH}), reader, masks=False)

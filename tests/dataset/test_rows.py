@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from reid.data.readers.base import Record
 from reid.data.shards.manifest import MadeBy, Shard
-from reid.data.shards.schema import Caption, Labels, Mask, SampleAttribute
-from reid.dataset.rows import BuildRow, ShardRows, StageTimes, pack, record_json, record_of, unpack
-from reid.dataset.shard_plan import ShardPlan
-from reid.dataset.shard_task import Donor, ShardTask
+from reid.data.shards.schema import Caption, Mask, SampleAttribute
+from reid.dataset.planning.plan_files import PlanSlice
+from reid.dataset.planning.plan_table import PlanTable, ShardPlan
+from reid.dataset.planning.shard_task import Donor, ShardTask, TaskTable
+from reid.dataset.rows import BuildRow, ShardRows, StageTimes, pack, unpack
 from reid.modality import Modality, Target
 from tests.support.sets.builds import row
 
@@ -51,32 +52,23 @@ def test_shards_with_more_bytes_than_a_column_holds_come_back(monkeypatch: pytes
     assert unpack(table) == work
 
 
-def test_a_task_comes_back_with_its_records_and_its_donor() -> None:
-    record = Record(
-        Labels(
-            "x",
-            "made",
-            "train",
-            4,
-            ("gallery",),
-            1,
-            attributes=(SampleAttribute("hat", "no"),),
-            extra={"a": "b"},
-        ),
-        {Modality.RGB: "s3://b/x.jpg"},
-        ("a caption",),
-        None,
-        "m.png",
-        {"row": 3},
-    )
-    assert record_of(record_json(record)) == record
+def test_a_task_comes_back_with_its_donor() -> None:
     aside = {"sample_id": "y", "stage": "read", "reason": "no", "files": []}
     made = {"sketch": MadeBy(key="k", generator="g", params_hash="p")}
     shard = Shard(
         key="aaa-ccc", file="aaa-ccc.parquet", split="train", rows=1, bytes=10, sha256="0", row_groups=[],
         modalities={}, quarantined=[aside], source_key="aaa", made=made,
     )  # fmt: skip
-    task = ShardTask(ShardPlan("aaa", "bbb", "train", (record,)), Donor("s3://b/d", shard, (Target.NIR,)))
+    other = ShardPlan("ddd", "bbb", "train", 2, PlanSlice("s3://b/plan", 8))
+    task = ShardTask(
+        ShardPlan("aaa", "bbb", "train", 1, PlanSlice("s3://b/plan", 7)),
+        Donor("s3://b/d", shard, (Target.NIR,)),
+    )
     assert ShardTask.from_json(task.to_json()) == task
+    assert ShardTask.from_json(task.to_json()).plan.place == task.plan.place
     alone = replace(task, donor=None)
     assert ShardTask.from_json(alone.to_json()) == alone
+    assert task.donor is not None
+    table = TaskTable.of(PlanTable.of([task.plan, other]), {"aaa": json.dumps(task.donor.tree())})
+    assert [*table] == [table[0], table[1]] == [task, ShardTask(other)]
+    assert [*table.donors()] == [task.donor] and table.given == 1

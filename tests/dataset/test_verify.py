@@ -15,7 +15,7 @@ from reid import storage
 from reid.data.shards import shard_set as shards_module
 from reid.data.shards.manifest import MadeBy
 from reid.data.shards.schema import Image, Mask, Sample
-from reid.data.shards.shard_set import ShardSet, write_shard
+from reid.data.shards.shard_set import ShardSet, publish, write_shard
 from reid.dataset.verify import SetVerdict, discard_statistics
 from reid.modality import Modality
 from tests.support.sets.shards import make_identities, make_sample, make_shards
@@ -44,8 +44,9 @@ def rewritten(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def replaced(root: Path, samples: list[Sample], **shard: Any) -> None:
     """The first shard holds these samples, and the manifest knows it (but not what is wrong with them)."""
     new = write_shard(samples, str(root / "data" / "s0.parquet"), "s0", 4, [])
-    tree = new.model_copy(update=shard).model_dump(mode="json")
-    rewritten(root, lambda manifest: manifest["shards"].__setitem__(0, tree))
+    manifest = ShardSet.open(str(root)).manifest
+    shards = [new.model_copy(update=shard), *manifest.shards[1:]]
+    publish(str(root), manifest.model_copy(update={"shards": shards}))
 
 
 def test_a_sound_set_passes_and_says_what_was_looked_at(tmp_path: Path, shards: ShardSet) -> None:

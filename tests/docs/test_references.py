@@ -12,7 +12,7 @@ from tests.support.pages import DOCS
 from tests.support.places import ROOT
 
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((ROOT / "cluster").glob("*.md"))]
-LONGEST = {f"write-a-{what}.md": 60 for what in ("model", "reader", "generator", "protocol")}
+LONGEST = {f"write-a-{what}.md": 60 for what in ("model", "reader", "generator", "protocol", "modality")}
 """Lines of the pages that are to be read in one go."""
 
 _PATH = re.compile(r"(?<![\w./<>-])(?:reid|pipelines|jobs|tests|cluster|docs)/[\w./-]*\w/?")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipelines.evaluation.evaluate import evaluate_run
-from pipelines.train import train_run
+from pipelines.training.train import train_run
 from reid.config import Config
 from reid.data.batches.batch import UNKNOWN, Batch
 from reid.errors import DataError

@@ -1,4 +1,4 @@
-"""docs/write-a-protocol.md: its YAML and its Python, evaluated on a few labels."""
+"""docs/write-a-protocol.md and protocols.md: their YAML and Python, evaluated on a few labels."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from reid.evaluate.evaluator import PairingScores, embedding_tasks, score_pairin
 from reid.evaluate.protocols.exclusion_rules import RULES, rule, same_sample
 from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.label_arrays import LabelArrays
-from reid.evaluate.protocols.pairing import make_pairing
+from reid.evaluate.protocols.pairing import Pairing, anchored, make_pairing
 from reid.evaluate.protocols.protocol import get_protocol
-from reid.modality import Modality
-from tests.support.pages import DOCS, block
+from reid.evaluate.row_groups import resolved_groups
+from reid.modality import Modality, all_subsets
+from tests.support.pages import DOCS, block, blocks
 from tests.support.retrieval.evaluation_rows import row
+from tests.support.retrieval.pairwise_rule import space_rule
 from tests.support.tiny_configs import config_of
 
-PAGE = "write-a-protocol.md"
+PAGE, SAMPLES = "write-a-protocol.md", "protocols.md"
 RGB = (Modality.RGB,)
 LABELS = [
     row(f"{pid}/{camid}/{n}", pid, camid, viewid=camid % 2)
@@ -42,7 +44,7 @@ LABELS = [
 def evaluated(name: object, labels: list[SampleLabels] = LABELS) -> PairingScores:
     """A protocol of a configuration on random vectors."""
     protocol = get_protocol(compose(name))
-    asked = make_pairing(RGB, (RGB,), lambda q, g: (q, g))
+    asked = make_pairing(RGB, (RGB,), space_rule(RGB))
     draw = np.random.default_rng(0)
     features = {
         w.key: draw.standard_normal(4).astype(np.float32) for w in embedding_tasks(protocol, labels, [asked])
@@ -66,7 +68,7 @@ def _other_views(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 def test_the_yaml_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
-    section = yaml.safe_load(block(PAGE, "yaml"))["evaluate"]
+    section = yaml.safe_load(blocks(PAGE, "yaml")[0])["evaluate"]
     settings = config_of(tmp_path, f"evaluate.protocol={section['protocol']}", "evaluate.subsets=[rgb]")
     protocol = get_protocol(settings.evaluate.protocol)
     assert protocol.name == "first_cameras"
@@ -75,6 +77,24 @@ def test_the_yaml_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None
     assert {item.camid for item in found.gallery.items} == {0, 1}
     assert len(found.queries.items) == len(LABELS)
     assert set(found.metrics.positives.tolist()) == {2, 4}  # a query's own camera may be one of the two
+
+
+def test_the_yaml_of_companions_asks_for_each_anchor_and_its_groups_have_rows(tmp_path: Path) -> None:
+    section = yaml.safe_load(blocks(SAMPLES, "yaml")[0])["evaluate"]
+    protocol = get_protocol(compose(section["protocol"]))
+    nir, sketch, text = Modality.NIR, Modality.SKETCH, Modality.TEXT
+    asked = [
+        row
+        for subset in all_subsets([nir, sketch, text])
+        for row in anchored(Pairing(subset, RGB, subset, RGB), protocol.config, named=False)
+    ]
+    assert len(asked) == 3 + 2 * 3 + 3
+    groups = resolved_groups(protocol.config.averages, asked)
+    assert {name: len(rows) for name, rows in groups.items()} == {"all rows": 12, "two parts": 6, "drawn": 2}
+    rows = re.search(r"evaluate\.subsets='(\[.*?\])'", (DOCS / SAMPLES).read_text(encoding="utf-8"))
+    assert rows is not None
+    settings = config_of(tmp_path, f"evaluate.subsets={rows[1]}")
+    assert settings.evaluate.subsets == ("nir+sketch@sketch->rgb", "rgb*3")
 
 
 def test_the_command_line_changes_one_field(tmp_path: Path) -> None:

@@ -18,15 +18,15 @@ from reid.evaluate.metrics.trials import TrialMetrics
 from reid.evaluate.protocols.items import QueryPart, SampleLabels, parts_key
 from reid.evaluate.protocols.pairing import Pairing, make_pairing, parse_pairing
 from reid.evaluate.protocols.protocol import Protocol, get_protocol
-from reid.modality import Modality, Subset
+from reid.modality import ORDER, PUBLISHED
 from tests.support.retrieval.evaluation_rows import CAPTURED, GENERATED, infrared, row
+from tests.support.retrieval.pairwise_rule import aligned_rule, space_rule
 
-RGB, NIR, TIR, SKETCH, TEXT = Modality
+RGB, NIR, TIR, SKETCH, TEXT = PUBLISHED
 
 
-def anything(query: Subset, gallery: Subset) -> tuple[Subset, Subset]:
-    """The rule of a model that compares everything."""
-    return query, gallery
+anything = space_rule(ORDER)
+"""The rule of a model that compares everything."""
 
 
 def pairing(text: str) -> Pairing:
@@ -231,9 +231,5 @@ def test_vectors_that_cannot_be_used_are_refused() -> None:
 
 
 def test_a_model_that_compares_kinds_by_different_modalities_is_refused() -> None:
-    def common(query: Subset, gallery: Subset) -> tuple[Subset, Subset]:
-        shared = tuple(m for m in query if m in gallery)
-        return shared, shared
-
     with pytest.raises(UnsupportedPairing, match="no common order"):
-        make_pairing((RGB, NIR), ((RGB,), (NIR,)), common)
+        make_pairing((RGB, NIR), ((RGB,), (NIR,)), aligned_rule())

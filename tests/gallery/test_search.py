@@ -97,7 +97,7 @@ def test_ann_of_a_later_version_reuses_the_cells_and_finds_what_is_new(tmp_path:
     gallery.add([Item("newcomer", {"rgb": newcomer[0]}, "m")])
     after = Searcher(gallery.snapshot(), "ann", previous=before)
     assert after.search(newcomer, "rgb", 1)[0][0].id == "newcomer"
-    index = after._indexes["rgb"]
-    assert index.cells is before._indexes["rgb"].cells
+    index = after._indexes["rgb#"]
+    assert index.cells is before._indexes["rgb#"].cells
     assert index.faiss_index.nprobe < index.faiss_index.nlist
     assert index.info.recall_at_10 >= 0.99

@@ -16,6 +16,7 @@ from reid.errors import GalleryError
 from reid.gallery.rows import Item
 from reid.gallery.snapshot import VersionGone
 from reid.gallery.store import Gallery
+from reid.modality import parse_subset
 from tests.support.places import ROOT
 from tests.support.retrieval.gallery_items import DIM, MODEL, item, unit
 
@@ -74,7 +75,8 @@ def test_items_lacking_a_subset_are_not_in_its_column(gallery: Gallery) -> None:
     vectors, rows = shot.vectors("rgb+nir")
     assert [shot.ids[r] for r in rows] == ["item-002", "item-003"]
     np.testing.assert_array_equal(vectors, np.stack([unit(2), unit(3)]))
-    assert shot.coverage("rgb") == 2
+    rgb, both = parse_subset("rgb"), parse_subset("rgb+nir")
+    assert shot.kinds == {(rgb,): 1, (both,): 1, (rgb, both): 1}
     with pytest.raises(GalleryError, match=r"index\.subsets"):
         shot.vectors("tir")
 

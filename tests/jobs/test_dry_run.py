@@ -78,7 +78,7 @@ def test_a_file_that_extends_a_preset_by_another_file_is_told_by_the_preset(
 
 
 def test_what_extending_cannot_say_is_told_by_the_defaults(call: Call, tmp_path: Path) -> None:
-    given = ("--preset", "baseline/demo", "build.generate={}", f"workdir={tmp_path}")
+    given = ("--preset", "baseline/demo", "tune.space={}", f"workdir={tmp_path}")
     tree, file = told(call(train.train, *given, "--dry-run").out, tmp_path)
     assert "extends" not in tree
     assert load(file) == load(given[1], given[2:])

@@ -65,7 +65,7 @@ USAGE: dict[str, tuple[Verb, tuple[str, ...], tuple[str, ...]]] = {
     ),
     "both sources": (train.train, (*PRESET, "--config", "x.yaml"), ("exactly one of", "--preset")),
     "no source": (index.index, (), ("exactly one of --config", "--preset")),
-    "nothing to search for": (search.search, PRESET, ("--rgb --nir --tir --sketch --text",)),
+    "nothing to search for": (search.search, PRESET, ("--rgb --nir --tir --sketch --cp --depth --text",)),
     "nothing to tune": (tune.tune, PRESET, ("tune.space", "empty")),
     "a space of an unknown field": (
         tune.tune,
@@ -226,11 +226,18 @@ def test_an_error_in_a_worker_is_told_by_its_first_cause(function: Any, told: st
     assert first_cause(caught.value) == told
 
 
-def test_an_unforeseen_error_exits_1_with_its_kind(call: Call) -> None:
+def test_an_unforeseen_error_exits_1_with_its_kind_and_leaves_its_traceback(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.common._outputs", str(tmp_path))
+
     def verb(debug: bool = False) -> None:
         raise RuntimeError("zonk\nand more")
 
-    assert message(call(verb), 1) == "RuntimeError: zonk (--debug shows more)\n"
+    told = message(call(verb), 1)
+    (file,) = (tmp_path / "errors").glob("*-verb.txt")
+    assert told == f"RuntimeError: zonk (traceback: {file})\n"
+    assert file.read_text().startswith("Traceback") and "in verb" in file.read_text()
 
 
 def test_ctrl_c_exits_130_and_says_that_it_may_be_resumed(call: Call) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import jobs
-from jobs import build
+from jobs import build, runs
 from jobs.__main__ import main
 from jobs.listing import GROUPS, overview, sub_verbs, verbs
 from reid import __version__
@@ -18,7 +18,8 @@ from tests.support.places import ROOT
 from tests.support.verbs import Call, Outcome
 
 SHARED = {"__init__", "__main__", "common", "dry_run", "interrupts", "listing"}
-COMMANDS = [*verbs(), *(f"build {word}" for word in build.SUB_VERBS)]
+OF_VERBS = {"build": build.SUB_VERBS, "runs": runs.SUB_VERBS}
+COMMANDS = [*verbs(), *(f"{verb} {word}" for verb, words in OF_VERBS.items() for word in words)]
 HEAVY = ("torch", "ray", "pyarrow", "numpy", "pydantic", "yaml", "PIL", "rich", "lance", "faiss", "fastapi")
 
 
@@ -42,16 +43,16 @@ def anyreid(monkeypatch: pytest.MonkeyPatch, call: Call, capsys: pytest.CaptureF
 
 def test_every_file_is_a_verb_a_sub_verb_or_shared() -> None:
     files = {file.stem for file in Path(jobs.__file__).parent.glob("*.py")} - SHARED
-    subs = {f"build_{word}" for word in sub_verbs("build")}
+    subs = {f"{verb}_{word}" for verb in OF_VERBS for word in sub_verbs(verb)}
     assert files == {*verbs(), *subs}
-    assert set(sub_verbs("build")) == set(build.SUB_VERBS)
+    assert all(set(sub_verbs(verb)) == set(words) for verb, words in OF_VERBS.items())
 
 
 def test_the_list_has_every_verb_once_in_a_group_with_its_first_line(anyreid: Call) -> None:
     told = anyreid("--help")
     assert (told.code, told.err) == (0, "")
     lines = [" ".join(line.split()) for line in told.out.splitlines()]
-    subs = {f"build {word}": text for word, text in sub_verbs("build").items()}
+    subs = {f"{verb} {word}": text for verb in OF_VERBS for word, text in sub_verbs(verb).items()}
     for command, text in {**verbs(), **subs}.items():
         assert lines.count(f"{command} {text}") == 1, command
     named = [name for members in GROUPS.values() for name in members]

@@ -33,6 +33,7 @@ STEPS = [
 """The commands of README's path, in order."""
 MORE = re.search(r"```yaml\n(# more\.yaml.*?)```", SECTION, re.DOTALL)
 SMALL = (
+    "device=cpu",
     "train.epochs=1",
     "train.steps_per_epoch=2",
     "train.batch.identities=4",

@@ -28,7 +28,7 @@ from reid.models.base import ReIDModel
 from reid.models.registry import build_model
 from reid.runs.run import model_context
 from reid.storage.latest import LATEST, name_latest
-from reid.train.loop import initialise_from
+from reid.train.setup import initialise_from
 from tests.support.verbs import Call, Verb
 from tests.support.world import World, make_world
 

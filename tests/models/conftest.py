@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from reid.data.batches.batch import UNKNOWN, Batch
-from reid.modality import ORDER, Modality, Subset, parse_subset
+from reid.modality import ORDER, PUBLISHED, Modality, Subset, parse_subset
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.baseline.model import Config, Model
 
@@ -50,7 +50,7 @@ def batch_of() -> MakeBatch:
         n = len(chosen)
         present = torch.tensor([[m in subset for m in ORDER] for subset in chosen])
         index = {m: present[:, i].nonzero()[:, 0] for i, m in enumerate(ORDER) if present[:, i].any()}
-        pictures = {m: torch.randn(n, 3, HEIGHT, WIDTH, generator=draw) for m in ORDER if m.is_visual}
+        pictures = {m: torch.randn(n, 3, HEIGHT, WIDTH, generator=draw) for m in PUBLISHED if m.is_visual}
         tokens = torch.randint(1, 60, (n, 12), generator=draw)
         tokens[torch.arange(n), torch.randint(2, 12, (n,), generator=draw)] = 63  # the end token
         return Batch(

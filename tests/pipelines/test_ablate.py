@@ -13,7 +13,7 @@ import yaml
 
 import pipelines.ablate
 from pipelines.ablate import AblationResult, Campaign, ablate_runs, plan_ablation, prepare
-from pipelines.train import train_run
+from pipelines.training.train import train_run
 from reid.config import Config, override
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, UsageError, WeightsError
@@ -128,7 +128,7 @@ def test_a_second_call_trains_nothing_and_gives_the_same_table(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("pipelines.train.train", never)
+    monkeypatch.setattr("pipelines.training.in_process.train", never)
     again = campaign_of(done.config)
     assert again.unfinished == []
     assert not again.needs_ray

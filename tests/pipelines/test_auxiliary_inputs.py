@@ -14,9 +14,10 @@ from reid.data.batches.auxiliary_inputs import attach_auxiliary
 from reid.data.batches.batch_row import BatchRow
 from reid.data.batches.sample_rows import sample_part
 from reid.data.images import encode_mask
+from reid.data.shards.group_samples import GroupSamples
 from reid.data.shards.schema import Mask, Sample
 from reid.data.shards.shard_set import ShardSet, publish
-from reid.evaluate.evaluator import EmbeddingTask
+from reid.evaluate.features.work import EmbeddingTask, work_table
 from reid.evaluate.protocols.items import QueryPart, parts_key
 from reid.modality import Modality
 from reid.models.registry import build_model
@@ -78,7 +79,7 @@ def run(config: Config, tmp_path: Path) -> Run:
     labels = LabelMap((("tiny", 0), ("tiny", 1)), (2, 5))
     model = build_model(config.model, model_context(config, labels))
     info = {"generators": GENERATORS}
-    return load_run(write_run(str(tmp_path / "run"), config, model, labels, [], info).uri)
+    return load_run(write_run(str(tmp_path / "run"), config, model, labels, info).uri)
 
 
 def test_features_are_those_of_the_samples_own_inputs(run: Run, shards: ShardSet) -> None:
@@ -86,7 +87,8 @@ def test_features_are_those_of_the_samples_own_inputs(run: Run, shards: ShardSet
     parts = [{RGB: QueryPart(s.labels.sample_id)} for s in samples]
     parts += [{RGB: QueryPart(s.labels.sample_id), NIR: QueryPart(s.labels.sample_id)} for s in samples]
     work = [EmbeddingTask(parts_key(p, "query"), "query", p) for p in parts]
-    found = embed_work(run, shards, "test", work, actors=0, out=silent)
+    table = work_table(work, GroupSamples(shards, ["test"]))
+    found = embed_work(run, shards, ["test"], table, actors=0, out=silent)
     whole = [BatchRow({m: sample_part(s, m) for m in p}) for s, p in zip(samples * 2, parts, strict=True)]
     rows = [attach_auxiliary(row, s) for row, s in zip(whole, samples * 2, strict=True)]
     expected, bare = run.embed_rows(rows, "query"), run.embed_rows(whole, "query")

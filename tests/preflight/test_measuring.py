@@ -40,6 +40,21 @@ def test_a_healthy_split_is_told_nothing(verb: Verb) -> None:
             UnsupportedPairing,
             "cannot take nir",
         ),
+        (
+            "evaluate",
+            [
+                "evaluate.subsets=['rgb+nir@nir->rgb']",
+                "evaluate.protocol={extends: all, companions: {file: /nowhere.json}}",
+            ],
+            AnyReIDError,
+            "/nowhere.json",
+        ),
+        (
+            "evaluate",
+            ["evaluate.protocol={extends: all, averages: {mine: [tir->nir]}}"],
+            ConfigError,
+            "evaluate.protocol.averages.mine: no row is called 'tir->nir'. Did you mean",
+        ),
         ("index", ["data.modalities=rgb", "index.subsets=[text]"], UnsupportedPairing, "cannot take text"),
         ("evaluate", ["run=/nowhere"], WeightsError, "/nowhere"),
         ("index", ["run=/nowhere"], WeightsError, "/nowhere"),
@@ -70,3 +85,11 @@ def test_data_that_the_model_does_not_take_are_refused() -> None:
 def test_the_protocol_that_labels_choose_is_told() -> None:
     (told,) = preflight(config_of("/w"), "evaluate", listed(rows(range(4), split="test", cameras=1)))
     assert told.startswith("one camera: evaluate.protocol=auto is the protocol roles")
+
+
+def test_an_anchor_that_no_sample_has_is_refused() -> None:
+    config = config_of("/w", "evaluate.subsets=['nir+sketch@sketch->rgb']")
+    with pytest.raises(
+        DataError, match=r"companions\.anchor: nir\+sketch@sketch->rgb hangs on sketch, and no "
+    ):
+        preflight(config, "evaluate", listed(rows(range(4), split="test", modalities="rgb+nir")))

@@ -116,7 +116,7 @@ def test_a_modality_that_no_training_row_has_is_refused(have: str, lacking: str)
 def test_the_reasons_why_the_build_set_rows_aside_are_named(tmp_path: Path) -> None:
     kept: list[Sample] = [make_sample(pid, n, [RGB], camid=n) for pid in range(8) for n in range(2)]
     aside = [{"sample_id": f"n{i}", "reason": "nir.png: cut short", "files": []} for i in range(3)]
-    shards = make_shards(tmp_path / "set", [kept], quarantine_rows=aside)
+    shards = make_shards(tmp_path / "set", [kept], quarantine_rows=aside, quarantined=3)
     config = config_of("/w", "data.modalities=rgb+nir", f"data.shards={shards.root}")
     with pytest.raises(ConfigError, match=r"has nir;.*The build set 3 rows aside: nir\.png: cut short \(3\)"):
         preflight(config, "train")

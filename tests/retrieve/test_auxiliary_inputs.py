@@ -18,7 +18,7 @@ from reid.data.images import encode_mask
 from reid.errors import UnsupportedPairing, UsageError
 from reid.gallery.store import Gallery
 from reid.generate.registry import bind
-from reid.modality import Modality, Target
+from reid.modality import PUBLISHED, Modality, Target
 from reid.models.registry import build_model
 from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
 from reid.retrieve.auxiliary_inputs import AuxiliaryMaker
@@ -30,7 +30,7 @@ from reid.runs.run import Run, load_run, model_context
 from tests.support.retrieval.filled_galleries import make_run as baseline_run
 from tests.support.retrieval.filled_galleries import picture
 
-RGB, NIR, TIR, SKETCH, TEXT = Modality
+RGB, NIR, TIR, SKETCH, TEXT = PUBLISHED
 
 
 def record_of(**made_by: tuple[str, dict[str, Any]] | None) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def make_run(folder: Path, generators: dict[str, Any]) -> Run:
     with torch.no_grad():
         model.get_parameter("text_null").normal_()
     info = {"generators": generators, "auxiliary": auxiliary_record(model.auxiliary, generators)}
-    return load_run(write_run(str(folder), config, model, labels, [], info).uri)
+    return load_run(write_run(str(folder), config, model, labels, info).uri)
 
 
 def retriever_of(run: Run, path: Path, provenance: dict[str, Any] | None = None) -> Retriever:

@@ -14,13 +14,13 @@ from PIL import Image
 
 from reid.errors import DataError, GalleryError, UnsupportedPairing, UsageError
 from reid.gallery.store import Gallery
-from reid.modality import Modality
+from reid.modality import PUBLISHED
 from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
 from reid.retrieve.retriever import Retriever
 from reid.runs.run import Run, load_run
 from tests.support.retrieval.filled_galleries import fill, made_calibration, make_run, picture, retriever_of
 
-RGB, NIR, TIR, SKETCH, TEXT = Modality
+RGB, NIR, TIR, SKETCH, TEXT = PUBLISHED
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +52,8 @@ def test_finds_the_same_picture_first_with_all_that_is_known_of_it(searchable: R
     assert max(Image.open(io.BytesIO(first.thumbnail)).size) == 24
     scores = [h.score for h in result.hits]
     assert scores == sorted(scores, reverse=True)
-    assert (result.query_subset, result.gallery_subset) == ("rgb", "rgb")
+    assert (result.query_subset, result.gallery_subset) == ("rgb", "rgb+nir|rgb")
+    assert (first.compared_by, result.ranked_by, result.left_out) == ("rgb", "score", {})
     assert result.gallery_version == searchable.gallery.version
     assert result.model_fingerprint == searchable.run.fingerprint
     assert not result.degraded
@@ -64,7 +65,7 @@ def test_finds_the_same_picture_first_with_all_that_is_known_of_it(searchable: R
 
 def test_a_sentence_and_a_sketch_find_photos(searchable: Retriever) -> None:
     result = searchable.search({TEXT: "a red coat", SKETCH: picture(9)}, k=3)
-    assert (result.query_subset, result.gallery_subset) == ("sketch+text", "rgb")
+    assert (result.query_subset, result.gallery_subset) == ("sketch+text", "rgb+nir|rgb")
     assert len(result.hits) == 3
 
 
@@ -109,7 +110,7 @@ def test_a_query_that_clips_or_hides_is_answered_with_a_note(searchable: Retriev
     spoilt[0, 0] = 0
     stream = io.BytesIO()
     Image.fromarray(spoilt).save(stream, "PNG")
-    (warning,) = searchable.search({NIR: stream.getvalue()}, k=2, gallery_subset="rgb").warnings
+    (warning,) = searchable.search({NIR: stream.getvalue()}, k=2).warnings
     assert warning.startswith("nir: a few values from 0 to 29899 lie far outside all others")
 
 
@@ -309,7 +310,7 @@ def test_demands_out_of_range_are_refused(sure: Retriever, demand: dict[str, flo
 
 
 def test_a_run_without_calibration_tells_why_it_takes_no_demands(searchable: Retriever) -> None:
-    with pytest.raises(UsageError, match=r"fpr: rgb is not calibrated \(not measured\)"):
+    with pytest.raises(UsageError, match=r"fpr: rgb->rgb\+nir\|rgb is not calibrated \(not measured\)"):
         searchable.search({RGB: picture(1)}, fpr=0.1)
 
 

@@ -256,7 +256,7 @@ def test_a_matched_model_compares_what_both_have_and_says_what_it_left_out(
 
     config = world_config(tmp_path, world.shards, "model.fusion=concat", "data.modalities=rgb+nir")
     model = build_model(config.model, model_context(config, world.run.labels))
-    run = load_run(write_run(str(tmp_path / "run"), config, model, world.run.labels, [], {}).uri)
+    run = load_run(write_run(str(tmp_path / "run"), config, model, world.run.labels, {}).uri)
     other = PIXELS[::-1]
     found = run.compare({"rgb": PIXELS, "nir": PIXELS}, other)
     assert (found.query_subset, found.gallery_subset) == ("rgb", "rgb")
@@ -268,7 +268,7 @@ def test_a_matched_model_compares_what_both_have_and_says_what_it_left_out(
 
 def test_a_fourth_band_is_a_modality_more_where_the_model_takes_it() -> None:
     bands = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
-    sensors = SensorSettings(fourth_is_nir=True)
+    sensors = SensorSettings(fourth=Modality.NIR)
     given = {Modality.RGB: raw_tiff(bands)}
     parts, notes = plain_parts(given, sensors, [Modality.RGB, Modality.NIR])
     assert list(parts) == [Modality.RGB, Modality.NIR]

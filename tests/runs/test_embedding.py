@@ -13,12 +13,12 @@ from PIL import Image
 from reid.config import DataConfig
 from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.batches.collate import Collator
-from reid.modality import Modality, Subset, all_subsets, parse_subset
+from reid.modality import PUBLISHED, Modality, Subset, all_subsets, parse_subset
 from reid.models import baseline, mfrnet, signal
 from reid.models.base import ModelContext, ReIDModel
 from reid.runs.embedding import embed_rows, join_rows
 
-RGB, NIR, TIR, SKETCH, TEXT = Modality
+RGB, NIR, TIR, SKETCH, TEXT = PUBLISHED
 CAMERAS = parse_subset("rgb+nir+tir")
 TOWER: dict[str, Any] = {"arch": None, "patch": 8, "width": 32, "layers": 3, "heads": 2, "dim": 16}
 MODELS: dict[str, tuple[Any, dict[str, Any]]] = {

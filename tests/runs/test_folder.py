@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 import torch
 
+from reid.comparison.calibration import Calibration, LogisticMap, PairCalibration
 from reid.config import Config, load
 from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.images import encode_png
 from reid.errors import DataError, WeightsError
-from reid.evaluate.calibration.calibration import Calibration, LogisticMap, PairCalibration
 from reid.modality import Modality
 from reid.models.base import ReIDModel
 from reid.models.registry import build_model
 from reid.runs.embedding import embed_rows
 from reid.runs.folder import RunFolder, write_run
 from reid.runs.identities import LabelMap
+from reid.runs.metrics.writing import TableWriter
 from reid.runs.run import load_run, model_context
 from reid.storage.latest import LATEST
 from reid.storage.run_files import RUN_FILE
 
 LABELS = LabelMap((("x", 4), ("x", 7), ("y", 4)), (1, 3))
-HISTORY = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.5, "val/mAP": 0.25}]
 DEVICE = torch.device("cpu")
 
 
@@ -79,7 +79,12 @@ def finished(tmp_path: Path) -> tuple[str, ReIDModel]:
     model = model_of(config, seed=5).train()
     model.head(torch.randn(8, 16))  # moves the running statistics
     uri = str(tmp_path / "train" / "tiny" / "aaaa")
-    write_run(uri, config, model, LABELS, HISTORY, {"status": "finished", "steps": 6})
+    table = TableWriter(uri, every_s=0.0)
+    for epoch, loss in ((1, 2.5), (2, 1.5)):
+        table.row("step", 3 * epoch, epoch - 1, {"loss": loss})
+        table.row("epoch", 3 * epoch, epoch, {"loss": loss})
+    write_run(uri, config, model, LABELS, {"status": "finished", "steps": 6})
+    assert table.end("finished", 6, 2)
     return uri, model
 
 
@@ -101,17 +106,25 @@ def test_a_run_folder_gives_back_what_was_written(finished: tuple[str, ReIDModel
     folder = RunFolder.open(uri)
     assert folder.config == config_of()
     assert folder.labels() == LABELS
-    assert folder.metrics() == HISTORY
+    assert [(row["epoch"], row["loss"]) for row in folder.metrics()] == [(1, 2.5), (2, 1.5)]
     assert (folder.info["status"], folder.info["steps"]) == ("finished", 6)
     assert (folder.info["dim"], folder.info["regime"]) == (model.dim, "any_to_any")
     environment = json.loads(Path(uri, "environment.json").read_text())
     assert environment["torch"].split("+")[0] == torch.__version__.split("+")[0]
 
 
+def test_metrics_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    config = config_of()
+    folder = write_run(str(tmp_path), config, model_of(config, 1), LABELS, {})
+    assert folder.metrics() == []
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "loss": 2.5}\n{"epoch": 2, "loss": 1.5}\n')
+    assert folder.metrics() == [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.5}]
+
+
 def test_the_fingerprint_names_the_weights(tmp_path: Path) -> None:
     config = config_of()
     prints = [
-        write_run(str(tmp_path / name), config, model_of(config, seed), LABELS, [], {}).fingerprint
+        write_run(str(tmp_path / name), config, model_of(config, seed), LABELS, {}).fingerprint
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
     assert prints[0] == prints[1] != prints[2]
@@ -140,19 +153,19 @@ CALIBRATION = Calibration(
 
 def test_a_calibration_is_stored_with_the_fingerprint_of_the_weights(tmp_path: Path) -> None:
     config = config_of()
-    folder = write_run(str(tmp_path / "a"), config, model_of(config), LABELS, [], {}, CALIBRATION)
+    folder = write_run(str(tmp_path / "a"), config, model_of(config), LABELS, {}, CALIBRATION)
     assert (folder.info["calibration"], folder.info["uncalibrated"]) == ("calibration.json", None)
     run = load_run(folder.uri)
     assert run.calibration == CALIBRATION.model_copy(update={"model_fingerprint": folder.fingerprint})
-    anew = write_run(folder.uri, config, model_of(config, 1), LABELS, [], {}, "nobody asked")
+    anew = write_run(folder.uri, config, model_of(config, 1), LABELS, {}, "nobody asked")
     assert load_run(folder.uri).calibration is None  # although the file of the other weights is still there
     assert (anew.info["calibration"], anew.why_uncalibrated) == (None, "nobody asked")
 
 
 def test_a_calibration_of_other_weights_or_unknown_content_is_refused(tmp_path: Path) -> None:
     config = config_of()
-    folder = write_run(str(tmp_path / "a"), config, model_of(config), LABELS, [], {}, CALIBRATION)
-    other = write_run(str(tmp_path / "b"), config, model_of(config, 1), LABELS, [], {}, CALIBRATION)
+    folder = write_run(str(tmp_path / "a"), config, model_of(config), LABELS, {}, CALIBRATION)
+    other = write_run(str(tmp_path / "b"), config, model_of(config, 1), LABELS, {}, CALIBRATION)
     place = Path(folder.uri, "calibration.json")
     place.write_bytes(Path(other.uri, "calibration.json").read_bytes())
     with pytest.raises(WeightsError, match=rf"{other.fingerprint}, but the weights are {folder.fingerprint}"):
@@ -167,7 +180,7 @@ def test_a_folder_of_runs_opens_its_latest_one(finished: tuple[str, ReIDModel]) 
     parent = Path(uri).parent
     assert RunFolder.open(str(parent)).uri == uri
     config = config_of()
-    write_run(str(parent / "bbbb"), config, model_of(config, 1), LABELS, [], {})
+    write_run(str(parent / "bbbb"), config, model_of(config, 1), LABELS, {})
     assert (parent / LATEST).read_text() == "bbbb"
     assert RunFolder.open(str(parent)).uri == str(parent / "bbbb")
     assert RunFolder.open(uri).uri == uri
@@ -208,7 +221,7 @@ def test_weights_that_are_not_whole_are_told_as_what_they_are(
 def test_weights_that_do_not_fit_their_own_config_are_an_error(finished: tuple[str, ReIDModel]) -> None:
     uri, _ = finished
     labels = LabelMap((*LABELS.classes, ("z", 1)), LABELS.cameras)
-    Path(uri, "labels.json").write_text(json.dumps(labels.to_json()))
+    Path(uri, "labels.parquet").write_bytes(labels.to_parquet())
     with pytest.raises(WeightsError, match=r"(?s)weights do not fit.*head\.classifier\.weight"):
         load_run(uri)
 

@@ -17,7 +17,7 @@ IDENTITIES = [("a", pid) for pid in range(60)] + [("b", pid) for pid in range(40
 def test_a_split_is_disjoint_complete_and_of_the_asked_size() -> None:
     train, val = split_identities(IDENTITIES, 0.2, seed=0)
     assert (len(train), len(val)) == (80, 20)
-    assert sorted(train + val) == sorted(IDENTITIES)
+    assert sorted([*train, *val]) == sorted(IDENTITIES)
     assert train == sorted(train)
     assert val == sorted(val)
 
@@ -88,6 +88,11 @@ def test_a_validation_split_of_the_data_wins_over_a_fraction(tmp_path: Path, fra
     assert [pid for _, pid in held_out] == [4, 5]
 
 
-def test_a_label_map_survives_json() -> None:
-    labels = LabelMap((("a", 3), ("b", 1)), (0, 4))
-    assert LabelMap.from_json(labels.to_json()) == labels  # type: ignore[arg-type]
+def test_a_label_map_survives_its_file() -> None:
+    for labels in (LabelMap((("a", 3), ("b", 1)), (0, 4)), LabelMap((), ())):
+        assert LabelMap.from_parquet(labels.to_parquet()) == labels
+
+
+def test_labels_of_earlier_runs_are_read() -> None:
+    tree = {"classes": [["a", 3], ["b", 1]], "cameras": [0, 4]}
+    assert LabelMap.from_json(tree) == LabelMap((("a", 3), ("b", 1)), (0, 4))

@@ -5,10 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -46,6 +43,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(retry, "time", clock)
+    monkeypatch.setattr(retry, "_pause", clock.sleep)
     monkeypatch.setattr(retry, "_teller", retry._Teller())
     monkeypatch.setenv(RETRY_ENV, "300")
     return clock
@@ -157,6 +155,39 @@ def test_many_threads_that_wait_for_one_store_tell_it_once(
     assert len([m for m in caplog.messages if "does not answer" in m]) <= 2
 
 
+def test_a_process_that_was_told_to_end_waits_for_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Lock()
+    monkeypatch.setattr(retry, "_gate", gate)
+    monkeypatch.setattr(retry, "_ending", False)
+    monkeypatch.setenv(RETRY_ENV, "300")
+    failed: list[OSError] = []
+    out = threading.Event()
+
+    def away() -> None:
+        out.set()
+        raise OSError(OUT)
+
+    def read() -> None:
+        try:
+            retried(URI, away)
+        except OSError as error:
+            failed.append(error)
+
+    with gate:
+        threads = [threading.Thread(target=read) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        assert out.wait(5)
+        retry.wait_no_more()
+        retry.wait_no_more()
+        for thread in threads:
+            thread.join(5)
+        assert len(failed) == 2
+        with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+            retried(URI, away)
+        gate.acquire()  # for the end of the block
+
+
 @pytest.mark.parametrize("text", ["soon", "-1", "nan"])
 def test_a_time_that_is_none_is_a_usage_error(clock: Clock, monkeypatch: Any, text: str) -> None:
     monkeypatch.setenv(RETRY_ENV, text)
@@ -175,7 +206,7 @@ def test_everything_done_with_files_survives_an_outage(
         pauses.append(seconds)
         relay.restore()
 
-    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=pause, monotonic=time.monotonic))
+    monkeypatch.setattr(retry, "_pause", pause)
     uri = f"{bucket}/folder/file"
     done = {
         "write": lambda: storage.write_bytes(uri, b"content"),
@@ -194,16 +225,6 @@ def test_everything_done_with_files_survives_an_outage(
     assert got == {"write": None, **told, "delete": None}
     assert not storage.exists(uri)
     assert len(pauses) == len(done)
-
-
-@pytest.fixture
-def own_server(aws: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """A server that this test alone may stop; skipped or failed where none can be had."""
-    with S3Server(tmp_path / "server") as server:
-        for name, value in server.aws.items():
-            monkeypatch.setenv(name, value)
-        server.client().create_bucket(Bucket="bucket")
-        yield server
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from urllib.parse import urlparse
 
 
@@ -17,15 +18,18 @@ class Relay:
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
         self._left: int | None = None
+        self._then: Callable[[], None] = lambda: None
+        self.sent = 0
+        """Bytes that were sent to the server."""
         self.up = True
         self._server = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._server.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut_after(self, size: int) -> None:
-        """Cut when so many more bytes were sent to the server."""
+    def cut_after(self, size: int, then: Callable[[], None] = lambda: None) -> None:
+        """Cut when so many more bytes were sent to the server, which gets no more after `then` is called."""
         with self._lock:
-            self._left = size
+            self._left, self._then = size, then
 
     def cut(self) -> None:
         """Drop every connection in the middle of what it does; refuse new ones."""
@@ -65,6 +69,7 @@ class Relay:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 if counted and self._spent(len(data)):
+                    self._then()
                     self.cut()
                     return
                 sink.sendall(data)
@@ -73,6 +78,7 @@ class Relay:
 
     def _spent(self, size: int) -> bool:
         with self._lock:
+            self.sent += size
             if self._left is None:
                 return False
             self._left -= size

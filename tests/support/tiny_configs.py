@@ -10,13 +10,14 @@ from typing import Any
 import yaml
 
 from pipelines.dataset.build import build
-from pipelines.train import train_run
+from pipelines.training.train import train_run
 from reid.config import Config, load
 from reid.data.shards.shard_set import ShardSet
 from reid.runs.run import Run, load_run
 
 TREE: dict[str, Any] = {
     "name": "tiny",
+    "device": "cpu",  # the GPUs of the tests' Ray are names only
     "data": {
         "name": "tiny",
         "reader": {
@@ -51,7 +52,7 @@ TREE: dict[str, Any] = {
         "epochs": 1,
         "workers": 0,
         "steps_per_epoch": 2,
-        "loader_threads": 0,
+        "loader": {"kind": "none"},
         "batch": {"identities": 2, "instances": 2},
     },
     "evaluate": {"gallery": "rgb", "actors": 0, "queries_shown": 2},

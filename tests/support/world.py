@@ -68,7 +68,7 @@ def world_config(folder: Path, shards: ShardSet, *overrides: str, **sections: An
             "epochs": 1,
             "workers": 0,
             "steps_per_epoch": 1,
-            "loader_threads": 0,
+            "loader": {"kind": "none"},
             "batch": {"identities": 2, "instances": 2},
             "val": {"fraction": 0.5},
         },

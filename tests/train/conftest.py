@@ -39,7 +39,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
     return publish_tiny_set(tmp_path_factory.mktemp("shards"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def configure(shards: ShardSet) -> Configure:
     """configure("train.epochs=3", ...): a tiny baseline on the tiny set, augmentation on."""
 
@@ -63,6 +63,7 @@ def configure(shards: ShardSet) -> Configure:
             "train": {
                 "epochs": 3,
                 "steps_per_epoch": 3,
+                "loader": {"kind": "none"},
                 "batch": {"identities": 4, "instances": 2},
                 "augment": {"pad": 2, "jitter": 0.2},
                 "optim": {"lr": 1e-3, "warmup_epochs": 1},

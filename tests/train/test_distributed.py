@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, multiprocessing
+from torch import Tensor
 
 from reid.data.batches.batch import join
 from tests.support.models import ddp_ranks as ranks
+from tests.support.models import way_ranks
+from tests.support.models.spawned_ranks import spawn_ranks
+from tests.support.models.split_ranks import run_ranks
 
 GLOBAL = [
     "concat",
     "mean, ragged",
     "mean, modalities on one rank only",
     "mean, a rank without pictures",
+    "mean, centred and gated",
     "mfrnet",
     "mfrnet, a modality on one rank only",
     "signal",
@@ -39,17 +44,7 @@ TOLERANCE = 1e-5
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two ranks found, for every case."""
     folder = tmp_path_factory.mktemp("ranks")
-    context = multiprocessing.spawn(ranks.run_rank, (str(folder),), nprocs=ranks.WORLD, join=False)
-    try:
-        for _ in range(24):
-            if context.join(timeout=5):
-                break
-        else:
-            pytest.fail("the ranks wait for each other: their collectives do not pair up")
-    finally:
-        for process in context.processes:
-            if process.is_alive():
-                process.kill()
+    spawn_ranks(ranks.run_rank, (str(folder),), ranks.WORLD)
     return [torch.load(folder / f"rank{r}.pt", weights_only=True) for r in range(ranks.WORLD)]
 
 
@@ -74,6 +69,33 @@ def test_two_ranks_equal_one_process_on_the_joined_batch(results: list[dict[str,
         for part in ("losses", "gradients", "buffers"):
             assert gap(found[case][part], expected[part]) < TOLERANCE, part
     assert max(float(g.abs().max()) for g in expected["gradients"].values()) > 100 * TOLERANCE
+
+
+@pytest.mark.slow
+def test_computing_again_or_in_parts_leaves_statistics_global(tmp_path: Path) -> None:
+    found = run_ranks(way_ranks.ways, tmp_path)
+    cases = {f"{c}, again": c for c in way_ranks.AGAIN} | {f"{c}, in parts": c for c in way_ranks.IN_PARTS}
+    for name, case in cases.items():
+        expected = alone(case)
+        for rank in found:
+            for part in ("losses", "gradients", "buffers"):
+                assert gap(rank[name][part], expected[part]) < TOLERANCE, (name, part)
+
+
+@pytest.mark.parametrize("case", ranks.SPLIT)
+def test_classes_split_over_two_ranks_change_neither_losses_nor_gradients(
+    results: list[dict[str, Any]], case: str
+) -> None:
+    expected, found = results[0][case], [r[f"{case}, split"] for r in results]
+    shapes = {name: x.shape for name, x in expected["gradients"].items()}
+    heads = [n for n in shapes if any(f["gradients"][n].shape != shapes[n] for f in found)]
+    assert heads and all("classifier" in name for name in heads)
+    whole = {name: torch.cat([f["gradients"][name] for f in found]) for name in heads}
+    for rank in found:
+        assert gap(rank["losses"], expected["losses"]) < 1e-6
+        assert gap(rank["gradients"] | whole, expected["gradients"]) < 1e-6
+        assert gap(rank["buffers"], expected["buffers"]) < 1e-6
+        assert gap(rank["norm"], expected["norm"]) < 1e-6
 
 
 @pytest.mark.parametrize("case", LOCAL)

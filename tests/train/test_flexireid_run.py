@@ -16,6 +16,7 @@ from reid.errors import ConfigError, UsageError, WeightsError
 from reid.modality import Modality
 from reid.runs.run import load_run
 from reid.train.loop import train
+from tests.support.models.observers import Recorder
 from tests.support.models.rank_comparison import PLAIN, weights
 
 Configure = Callable[..., Config]
@@ -36,9 +37,10 @@ def test_frozen_towers_of_another_run_stay_and_the_rest_learns(
 ) -> None:
     first = configure("train.epochs=1", MODALITIES, "model.fusion=mean")
     train(first, str(tmp_path / "warm"))
-    reports: list[dict[str, Any]] = []
+    seen = Recorder()
     config = flexireid(configure, "train.epochs=12", weights=f"run:{tmp_path / 'warm'}")
-    train(config, str(tmp_path / "run"), report=lambda r: reports.append(r.metrics))
+    train(config, str(tmp_path / "run"), observer=seen)
+    reports = seen.metrics
     before, after = weights(tmp_path / "warm"), weights(tmp_path / "run")
     towers = [n for n in after if n.startswith(("image_tower.", "text_tower."))]
     assert towers and all(torch.equal(after[n], before[n]) for n in towers)

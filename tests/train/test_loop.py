@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,9 +14,10 @@ from safetensors.torch import save_file
 from reid.config import Config
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import TrainingError
-from reid.models.baseline.model import Model
 from reid.runs.run import load_run
-from reid.train.loop import initialise_from, train
+from reid.train.loop import train
+from reid.train.setup import initialise_from
+from tests.support.models.observers import Recorder
 from tests.support.models.rank_comparison import MEAN_WITH_TEXT, PLAIN, new_model, same, weights
 
 Configure = Callable[..., Config]
@@ -30,30 +30,42 @@ def test_training_is_a_function_of_its_seed(configure: Configure, tmp_path: Path
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
-def test_the_number_of_loader_threads_changes_nothing(configure: Configure, tmp_path: Path) -> None:
-    for threads in (0, 2):
-        train(configure("train.epochs=1", f"train.loader_threads={threads}"), str(tmp_path / str(threads)))
-    assert same(weights(tmp_path / "0"), weights(tmp_path / "2"))
+@pytest.mark.parametrize("loader", ["{kind: threads, count: 2}", "{kind: processes, count: 2}"])
+def test_how_batches_are_loaded_changes_nothing(configure: Configure, tmp_path: Path, loader: str) -> None:
+    for name, kind in (("a", "{kind: none}"), ("b", loader)):
+        train(configure("train.epochs=1", f"train.loader={kind}"), str(tmp_path / name))
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
 
 
 def test_training_learns_the_identities(configure: Configure, tmp_path: Path) -> None:
-    reports: list[dict[str, Any]] = []
-    ticks: list[tuple[int, int]] = []
-    config = configure("train.epochs=8", "train.optim.lr=3e-3", "model.id_weight=1.0", *PLAIN)
-    train(
-        config,
-        str(tmp_path / "run"),
-        report=lambda r: reports.append(r.metrics),
-        tick=lambda done, steps, loss: ticks.append((done, steps)),
+    seen = Recorder()
+    config = configure(
+        "train.epochs=8", "train.log_every=2", "train.optim.lr=3e-3", "model.id_weight=1.0", *PLAIN
     )
-    assert reports[-1]["loss"] < 0.8 * reports[0]["loss"]
-    assert reports[0]["loss"] == pytest.approx(reports[0]["loss/id"] + reports[0]["loss/triplet"])
-    assert reports[-1]["step"] == 24
-    assert ticks[:4] == [(1, 3), (2, 3), (3, 3), (1, 3)]
+    train(config, str(tmp_path / "run"), observer=seen)
+    first, *_, last = seen.metrics
+    assert last["loss"] < 0.8 * first["loss"]
+    assert first["loss"] == pytest.approx(first["loss/id"] + first["loss/triplet"])
+    assert last["step"] == 24
+
+
+def test_steps_are_reported_every_so_many_and_at_the_end_of_an_epoch(
+    configure: Configure, tmp_path: Path
+) -> None:
+    seen = Recorder()
+    config = configure("train.epochs=2", "train.log_every=2", "train.optim.groups=[{match: head, lr: 0.1}]")
+    train(config, str(tmp_path / "run"), observer=seen)
+    places = [(r.epoch, r.step, r.steps, r.total) for r in seen.steps]
+    assert places == [(0, 2, 3, 2), (0, 3, 3, 3), (1, 2, 3, 5), (1, 3, 3, 6)]
+    numbers = seen.steps[0].metrics
+    assert {"loss", "loss/id", "lr", "lr/1", "grad_norm", "rows_per_s", "step_seconds"} <= numbers.keys()
+    assert numbers["grad_norm"] > 0 and 0 <= numbers["data_wait"] <= 1
+    mean = (2 * numbers["loss"] + seen.steps[1].metrics["loss"]) / 3
+    assert seen.metrics[0]["loss"] == pytest.approx(mean)
 
 
 def test_bf16_trains(configure: Configure, tmp_path: Path) -> None:
-    config = configure("train.epochs=1", "train.precision=bf16", *MEAN_WITH_TEXT)
+    config = configure("train.epochs=1", "train.compute.precision=bf16", *MEAN_WITH_TEXT)
     metrics = train(config, str(tmp_path / "run"))
     assert math.isfinite(metrics["loss"])
     assert {t.dtype for t in weights(tmp_path / "run").values()} == {torch.float32, torch.int64}
@@ -74,34 +86,15 @@ def test_a_search_trial_writes_no_run(configure: Configure, tmp_path: Path) -> N
 def test_checkpoints_are_due_every_so_many_epochs_and_at_the_end(
     configure: Configure, tmp_path: Path
 ) -> None:
-    due: list[bool] = []
-    config = configure("train.epochs=5", "train.checkpoint_every=2", "train.steps_per_epoch=1")
-    train(config, str(tmp_path / "run"), report=lambda r: due.append(r.checkpoint_due))
-    assert due == [False, True, False, True, True]
-
-
-def test_a_loss_that_is_not_finite_says_where_and_what_to_do(
-    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = 0
-    honest = Model.forward
-
-    def poisoned(self: Model, batch: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        output = honest(self, batch)
-        if calls == 5:
-            output.losses["triplet"] = output.losses["triplet"] * torch.nan
-        return output
-
-    monkeypatch.setattr(Model, "forward", poisoned)
-    with pytest.raises(TrainingError) as caught:
-        train(configure(), str(tmp_path / "run"))
-    message = str(caught.value)
-    assert "Loss is nan at epoch 1, step 1" in message
-    assert "'triplet': nan" in message
-    assert "train.optim.lr" in message
-    assert not (tmp_path / "run").exists()
+    seen = Recorder()
+    config = configure("train.epochs=5", "train.checkpoint.every_epochs=2", "train.steps_per_epoch=1")
+    train(config, str(tmp_path / "run"), observer=seen)
+    assert [(p.epoch, p.step, p.total, p.last) for p in seen.places] == [
+        (2, 0, 2, False),
+        (4, 0, 4, False),
+        (5, 0, 5, True),
+    ]
+    assert [p.metrics["loss"] for p in seen.places] == [seen.metrics[i]["loss"] for i in (1, 3, 4)]
 
 
 def test_too_few_identities_are_an_error_before_the_first_step(configure: Configure, tmp_path: Path) -> None:

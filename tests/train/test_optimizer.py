@@ -22,6 +22,16 @@ PAPERS = OptimConfig(
 )
 
 
+@pytest.mark.parametrize(("rule", "factor"), [("linear", 4.0), ("sqrt", 2.0), ("none", 1.0)])
+def test_rates_follow_the_batch_by_the_rule(rule: str, factor: float) -> None:
+    given = {"lr": 1e-3, "groups": [{"match": "^image", "lr": 1e-5}]}
+    stated = {"scale_lr": rule, "scale_lr_from": 8} if rule != "none" else {}
+    scaled = OptimConfig.model_validate(given | stated).scaled(32)
+    groups = build_optimizer(Small(), scaled).param_groups
+    assert [g["peak_lr"] for g in groups] == pytest.approx([factor * 1e-5, factor * 1e-3])
+    assert scaled.scaled(512) == scaled  # a rule is applied once
+
+
 class Small(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from reid.errors import DataError, TrainingError, UsageError
 from reid.modality import Modality
 from reid.storage.latest import name_latest
-from reid.train.loop import training_stream
+from reid.train.setup import training_stream
 from reid.train.shard_data import ShardData, open_shards
 from tests.support.sets.shards import make_identities, make_sample, make_shards
 from tests.support.sets.streams import CountingShards, equal

@@ -21,7 +21,8 @@ from reid.modality import CAMERA, Modality, all_subsets
 from reid.runs.folder import write_run
 from reid.runs.identities import LabelMap, training_labels
 from reid.runs.run import load_run
-from reid.train.loop import train, training_stream
+from reid.train.loop import train
+from reid.train.setup import training_stream
 from tests.support.models.rank_comparison import new_model
 
 Configure = Callable[..., Config]
@@ -125,7 +126,7 @@ def test_both_towers_can_come_from_a_run_with_text(configure: Configure, tmp_pat
     towers = {"tower": MODEL["tower"], "text": MODEL["text"]}
     given = configure(model={"name": "baseline", "fusion": "mean", **towers}, **TEXT_DATA)
     source = new_model(given)
-    uri = write_run(str(tmp_path / "given"), given, source, LabelMap((("tiny", 0),), ()), [], {}).uri
+    uri = write_run(str(tmp_path / "given"), given, source, LabelMap((("tiny", 0),), ()), {}).uri
     model = new_model(configure(model={**MODEL, "weights": f"run:{uri}", "share_backbone": share}))
     model.load_pretrained()
     state, expected = model.state_dict(), source.state_dict()

@@ -8,6 +8,8 @@
 | any | `all` | everything → everything | identical files | one |
 | Market-1501 and its like | `market1501` | by roles | same identity and camera | one |
 | CUHK-PEDES, ICFG-PEDES, RSTPReid | `text_to_image` | captions (sketch, infrared) → all RGB | nothing; a caption keeps its photo | one |
+| ORBench | `orbench` | every subset, each of its modalities in turn the anchor → all RGB | nothing | one |
+| Market-Sketch-1K | `mask1k`, `mask1k_multi` | each sketch, or all of a person's as one query → all RGB | nothing | one |
 | SYSU-MM01 | `sysu_all`, `sysu_indoor` | infrared (sketch, text) → RGB (indoor: cam1, cam2) | query's location | 10, one shot |
 | SYSU-MM01 | `sysu_all_multi`, `sysu_indoor_multi` | the same | the same | 10, ten shots |
 | RegDB | `regdb` | each modality → the other | nothing | one |
@@ -22,7 +24,7 @@
 | LLCM | `llcm_mix`, `llcm_mix_id`, `llcm_uni_modal` | as above | as above | 10, one shot per (identity, camera, modality) |
 
 Sources: the data sets' own protocols as in AGW and LLCM's code; Mix-* from MixER (arXiv 2501.13307), whose
-galleries are reconstructed from its tables. The names of SYSU-MM01 expect what its reader gives: camid 0 to 5
+galleries are reconstructed from its tables; ORBench's keys and averages from ReID5o (arXiv 2506.09385). The names of SYSU-MM01 expect what its reader gives: camid 0 to 5
 for cam1 to cam6, and one location for cam2 and cam3. The default, `auto`, is none of them: `reid.evaluate.protocols.choice`.
 """  # noqa: E501
 
@@ -115,7 +117,14 @@ def summary_of(protocol: ProtocolConfig) -> str:
         return protocol.summary or "Composed in the configuration."
     base = registered_protocol(protocol.extends)
     theirs, ours = (_leaves(p.model_dump(mode="json")) for p in (base, protocol))
-    changes = [f"{name}={value}" for name, value in ours.items() if theirs.get(name, ...) != value]
+    changes = [
+        f"{name}={value}"
+        for name, value in ours.items()
+        if theirs.get(name, ...) != value
+        and (
+            value is not None or any(known.startswith(name) for known in theirs)
+        )  # else a new section's null
+    ]
     return f"{summary_of(base)} Changed: {', '.join(changes) or 'nothing'}."
 
 
@@ -183,6 +192,38 @@ _add(
     gallery=_FREE,
     exclude=[],
     leakage="visual_only",
+)
+_add(
+    "orbench",
+    "ORBench: every subset against all RGB images, once for each modality that the queries hang on; what "
+    "accompanies it is of the same identity.",
+    asked="to_rgb",
+    query=_FREE,
+    gallery=_FREE,
+    exclude=[],
+    leakage="never",
+    companions={"anchor": "each"},
+    averages={
+        "one modality": {"sizes": 1},
+        "two modalities": {"sizes": 2},
+        "three modalities": {"sizes": 3},
+        "four modalities": {"sizes": 4},
+    },
+)
+_add(
+    "mask1k",
+    "Market-Sketch-1K: each sketch against all RGB images.",
+    asked="to_rgb",
+    query=_FREE,
+    gallery=_FREE,
+    exclude=["same_sample"],
+    leakage="never",
+)
+_add(
+    "mask1k_multi",
+    "Market-Sketch-1K, several artists: all sketches of a person as one query against all RGB images.",
+    "mask1k",
+    companions={"anchor": "sketch", "samples": {"sketch": "all"}},
 )
 _add(
     "sysu_all",

@@ -15,9 +15,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
+from reid.config.protocols.companions import CompanionsConfig
+from reid.config.protocols.row_groups import RowGroupConfig
 from reid.config.protocols.rule_names import RULE_WORDS
 from reid.config.typed import Section, as_validator, did_you_mean
-from reid.modality import Modality, parse_modality
+from reid.modality import PHOTO, Modality, parse_modality
 
 Split = Literal["train", "val", "test"]
 Leakage = Literal["always", "visual_only", "never"]
@@ -113,7 +115,7 @@ class PairConfig(Section):
     """
 
     donor: Annotated[Modality, BeforeValidator(as_validator(parse_modality))] = Field(
-        Modality.RGB,
+        PHOTO,
         validation_alias=AliasChoices("from", "donor"),
         description="modality whose rows provide the text and sketch of a query; spelled `from` in YAML",
     )
@@ -162,6 +164,17 @@ class ProtocolConfig(Section):
         None,
         description="combine modalities of different samples into one query; null: parts of one sample only",
     )
+    companions: CompanionsConfig | None = Field(
+        None,
+        description="queries that hang on one part, with companions from other samples of the identity, or "
+        "with several samples of a modality; null: only where a subset asks for it (nir+sketch@sketch, "
+        "rgb*3)",
+    )
+    averages: dict[str, RowGroupConfig] = Field(
+        {},
+        description="named groups of rows whose means the report states, e.g. {seven modes: all}, "
+        "{pairs: {sizes: 2}}, {drawn: [sketch->rgb, text->rgb]}",
+    )
 
     @field_validator("exclude")
     @classmethod
@@ -175,6 +188,19 @@ class ProtocolConfig(Section):
     @classmethod
     def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(sorted(set(value)))
+
+    @field_validator("averages")
+    @classmethod
+    def _named(cls, value: dict[str, RowGroupConfig]) -> dict[str, RowGroupConfig]:
+        if not all(name.strip() for name in value):
+            raise ValueError("a group of rows needs a name")
+        return value
+
+    @model_validator(mode="after")
+    def _parts_come_one_way(self) -> ProtocolConfig:
+        if self.pair is not None and self.companions is not None:
+            raise ValueError("pair and companions both say where parts come from; drop one of them")
+        return self
 
     @model_validator(mode="after")
     def _leakage_is_said_once(self) -> ProtocolConfig:

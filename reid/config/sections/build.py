@@ -59,7 +59,7 @@ class BuildConfig(Section):
     """How raw samples become a shard set."""
 
     generate: dict[Target, GenerateConfig] = Field(
-        {}, description="generators by target modality (rgb, nir, tir, sketch, text) or mask"
+        {}, description="generators by target: a modality, or mask"
     )
     rows_per_shard: int = Field(512, ge=1, description="largest number of rows in a Parquet file")
     rows_per_group: int = Field(

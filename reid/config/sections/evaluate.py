@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from reid.config.overrides import DEFAULT_PROTOCOL
-from reid.config.sections.field_types import ProtocolSection
+from reid.config.sections.field_types import Gpus, ProtocolSection, check_pairing
 from reid.config.typed import Section, as_validator
 from reid.modality import parse_subset
 
@@ -35,8 +35,8 @@ class EvaluateConfig(Section):
     )
     subsets: tuple[str, ...] | None = Field(
         None,
-        description="pairings to measure, e.g. text->rgb; default: those of the protocol, or all "
-        "that the model supports",
+        description="pairings to measure, e.g. text->rgb, with an anchor nir+sketch@sketch->rgb, with "
+        "several samples sketch*2->rgb; default: those of the protocol, or all that the model supports",
     )
     gallery: str | None = Field(
         None,
@@ -52,8 +52,14 @@ class EvaluateConfig(Section):
         None, description="k-reciprocal re-ranking, applied before exclusions; null: none"
     )
     batch_size: int = Field(64, ge=1, description="number of samples embedded together")
-    actors: int = Field(1, ge=0, description="number of Ray actors that embed; 0 embeds in this process")
-    gpus_per_actor: float = Field(0, ge=0, description="GPUs of each actor; 0 embeds on the CPU")
+    actors: int = Field(
+        1, ge=0, description="number of Ray actors that embed and score large evaluations; 0: this process"
+    )
+    gpus_per_actor: Gpus = Field(
+        "auto",
+        description="GPUs of each actor (or of this process), whole or a part; auto: an equal share of those "
+        "that are there, at most one; 0 embeds on the CPU",
+    )
     ranks_shown: int = Field(
         10, ge=1, description="number of gallery items shown for each query in the report"
     )
@@ -65,12 +71,18 @@ class EvaluateConfig(Section):
     def _one_or_many(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    @field_validator("subsets", "gallery")
+    @field_validator("subsets")
     @classmethod
-    def _spelled(cls, value: Any) -> Any:
-        for pairing in [value] if isinstance(value, str) else value or ():
-            for kind in pairing.replace("->", "|").split("|"):
-                as_validator(parse_subset)(kind)
+    def _rows(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for pairing in value or ():
+            check_pairing(pairing)
+        return value
+
+    @field_validator("gallery")
+    @classmethod
+    def _kinds(cls, value: str | None) -> str | None:
+        for kind in value.split("|") if value else ():
+            as_validator(parse_subset)(kind)
         return value
 
     @field_validator("missing")

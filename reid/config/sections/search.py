@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from reid.config.typed import Section, as_validator
-from reid.modality import parse_subset
+from reid.config.results import SAME_RESULT
+from reid.config.sections.field_types import check_pairing
+from reid.config.typed import Section
 
 
 class TuneConfig(Section):
@@ -18,7 +19,10 @@ class TuneConfig(Section):
     )
     trials: int = Field(8, ge=1, description="number of configurations that are tried")
     concurrent: int | None = Field(
-        None, ge=1, description="largest number of trials that run at once; default: as many as fit"
+        None,
+        ge=1,
+        description="largest number of trials that run at once; default: as many as fit",
+        json_schema_extra=SAME_RESULT,
     )
     metric: str = Field("val/mAP", description="validation metric that trials are compared by")
     mode: Literal["max", "min"] = Field("max", description="whether the metric is maximised or minimised")
@@ -70,6 +74,6 @@ class AblateConfig(Section):
     @field_validator("subset")
     @classmethod
     def _spelled(cls, value: str | None) -> str | None:
-        for kind in [] if value is None else value.replace("->", "|").split("|"):
-            as_validator(parse_subset)(kind)
+        if value is not None:
+            check_pairing(value)
         return value

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from reid.config.sections.field_types import Gpus
 from reid.config.typed import Section
 
 
@@ -19,7 +20,10 @@ class IndexConfig(Section):
     )
     split: Literal["train", "val", "test"] = Field("test", description="split whose samples are indexed")
     subsets: tuple[str, ...] | None = Field(
-        None, description="modality subsets whose vectors are stored; default: those that the model needs"
+        None,
+        description="modality subsets whose vectors are stored; of an item those that it has and that no "
+        "other of them contains (all, where the model compares common modalities only); default: those that "
+        "the model needs",
     )
     thumbnail: int = Field(128, ge=16, description="longest side of stored thumbnails in pixels")
     search: Literal["exact", "ann"] = Field(
@@ -59,8 +63,10 @@ class ServeConfig(Section):
         60, gt=0, description="seconds after which an unanswered request ends with 408"
     )
     replicas: int = Field(1, ge=1, description="number of copies of the endpoint")
-    gpus_per_replica: float = Field(
-        0, ge=0, description="GPUs of each replica's embedder; 0 embeds on the CPU"
+    gpus_per_replica: Gpus = Field(
+        "auto",
+        description="GPUs of each replica's embedder, whole or a part; auto: an equal share of those "
+        "that are there, at most one; 0 embeds on the CPU",
     )
     prior: float | None = Field(
         None,

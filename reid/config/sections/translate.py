@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from reid.config.sections.field_types import Device
 from reid.config.typed import Section
-from reid.modality import Modality
+from reid.modality import INFRARED, PHOTO, Modality
 
 
 class UNetConfig(Section):
@@ -39,8 +40,8 @@ class TranslateConfig(Section):
         description="a built shard set, or a folder with one folder for each modality (rgb/, nir/, "
         "tir/) that holds aligned images under equal names"
     )
-    source: Modality = Field(Modality.RGB, description="modality to translate from")
-    target: Modality = Field(Modality.NIR, description="modality to translate to")
+    source: Modality = Field(PHOTO, description="modality to translate from")
+    target: Modality = Field(INFRARED[0], description="modality to translate to")
     split: str = Field(
         "train", description="split of the shard set that is trained on; do not use test identities"
     )
@@ -65,4 +66,8 @@ class TranslateConfig(Section):
     holdout: float = Field(0.05, ge=0, lt=1, description="share of identities on which the error is measured")
     checkpoint_every: int = Field(5, ge=1, description="number of epochs between two saved states")
     seed: int = Field(0, ge=0, description="random seed of the training")
-    device: str = Field("cpu", description="device to train on: cpu, cuda, cuda:1 …")
+    device: Device = Field(
+        "auto",
+        description="where to train: auto: on the GPU where there is one; cpu; cuda: on the GPU, which must "
+        "be there",
+    )

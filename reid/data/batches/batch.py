@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from reid.data.batches.host_labels import HostLabels, cut_to_longest, placed
 from reid.errors import DataError
 from reid.modality import ORDER, Modality, Subset, canonical, subset_name
 
@@ -32,15 +33,28 @@ class Batch:
     viewid: Tensor  # (B, M) int64
     images: Mapping[Modality, Tensor]  # m -> (b_m, 3, H, W) float32, normalised
     index: Mapping[Modality, Tensor]  # m -> (b_m,) int64 row of each entry; text included
-    tokens: Tensor | None = None  # (b_text, 77) int64
+    tokens: Tensor | None = None  # (b_text, L) int64; L is 77, or less once on a device
     mask: Tensor | None = None  # (B, 1, H, W) float32 {0, 1}, zero for a row without one
     sample_id: tuple[tuple[str | None, ...], ...] = ()  # B x M
     mask_present: Tensor | None = None  # (B,) bool
-    caption: Tensor | None = None  # (B, 77) int64, zero for a row without one
+    caption: Tensor | None = None  # (B, L) int64 like `tokens`, zero for a row without one
     caption_present: Tensor | None = None  # (B,) bool
+    host: HostLabels | None = None  # what `labels` gives, once the batch is on a device
 
     def __len__(self) -> int:
         return int(self.pid.shape[0])
+
+    @property
+    def labels(self) -> HostLabels:
+        """The labels that decide shapes, on the CPU; only a batch that was made on a device copies them."""
+        if self.host is not None:
+            return self.host
+        mask, caption = self.mask_present, self.caption_present
+        return HostLabels(
+            self.present.cpu(),
+            None if mask is None else mask.cpu(),
+            None if caption is None else caption.cpu(),
+        )
 
     @property
     def modalities(self) -> Subset:
@@ -50,10 +64,11 @@ class Batch:
     def only(self, modalities: Iterable[Modality]) -> Batch:
         """The same rows with every other modality hidden."""
         keep = canonical(modalities)
-        column = torch.tensor([m in keep for m in ORDER], device=self.present.device)
+        columns = torch.tensor([m in keep for m in ORDER])
         return replace(
             self,
-            present=self.present & column,
+            present=self.present & placed(columns, self.present.device),
+            host=None if self.host is None else self.host.only(columns),
             images={m: x for m, x in self.images.items() if m in keep},
             index={m: x for m, x in self.index.items() if m in keep},
             tokens=self.tokens if Modality.TEXT in keep else None,
@@ -74,7 +89,7 @@ class Batch:
     def require_any(self, modalities: Iterable[Modality]) -> None:
         """Raise DataError unless every row has at least one of these modalities."""
         known = canonical(modalities)
-        usable = self.present[:, [ORDER.index(m) for m in known]].any(1)
+        usable = self.labels.present[:, [ORDER.index(m) for m in known]].any(1)
         if not usable.all():
             row = int(usable.long().argmin())
             raise DataError(f"Row {row} has none of this model's modalities ({subset_name(known)}).")
@@ -107,22 +122,46 @@ class Batch:
         return self.camid[self.index[modality], ORDER.index(modality)]
 
     def to(self, device: torch.device | str) -> Batch:
-        """Move every tensor."""
+        """Move every tensor. From the CPU, texts are cut to the longest, and the labels are kept there."""
+        device = torch.device(device)
+        if device.type == "cpu" or self.present.device.type != "cpu":
+            return self.mapped(lambda x: x.to(device, non_blocking=True))
+        cut = replace(
+            self,
+            tokens=None if self.tokens is None else cut_to_longest(self.tokens).contiguous(),
+            caption=None if self.caption is None else cut_to_longest(self.caption).contiguous(),
+        )
+        return replace(cut.mapped(lambda x: x.to(device, non_blocking=True)), host=self.labels.apart())
 
-        def move(x: Tensor) -> Tensor:
-            return x.to(device, non_blocking=True)
+    def pinned(self) -> Batch:
+        """Copy every tensor to page-locked memory, from which a GPU copies on its own."""
+        return self.mapped(lambda x: x.pin_memory())
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor of the batch."""
+        found: list[Tensor] = []
+
+        def keep(x: Tensor) -> Tensor:
+            found.append(x)
+            return x
+
+        self.mapped(keep)
+        return found
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch with every tensor changed."""
 
         def maybe(x: Tensor | None) -> Tensor | None:
-            return None if x is None else move(x)
+            return None if x is None else change(x)
 
         return replace(
             self,
-            pid=move(self.pid),
-            present=move(self.present),
-            camid=move(self.camid),
-            viewid=move(self.viewid),
-            images={m: move(x) for m, x in self.images.items()},
-            index={m: move(x) for m, x in self.index.items()},
+            pid=change(self.pid),
+            present=change(self.present),
+            camid=change(self.camid),
+            viewid=change(self.viewid),
+            images={m: change(x) for m, x in self.images.items()},
+            index={m: change(x) for m, x in self.index.items()},
             tokens=maybe(self.tokens),
             mask=maybe(self.mask),
             mask_present=maybe(self.mask_present),

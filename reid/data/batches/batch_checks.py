@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable
 
 from reid.config import BatchConfig
-from reid.data.batches.samplers import Counts
+from reid.data.shards.identity_table import Counts
 from reid.errors import ConfigError, TrainingError
 from reid.modality import Subset
 
@@ -27,9 +28,11 @@ def check_batch(config: BatchConfig, identities: int, left_out: str = "", world:
 
     >>> check_batch(BatchConfig(identities=2, instances=2), identities=2)
     """
-    if config.identities % world:
+    batch = config.global_identities(world)
+    if batch % world:
         raise ConfigError(
-            f"train.batch.identities: {config.identities} is not a multiple of {world} workers."
+            f"train.batch.identities: {batch} is not a multiple of {world} workers, which share a batch "
+            f"equally. Give a multiple, or a rule: {{per_rank: {max(1, batch // world)}}} is so many on each."
         )
     aside = f" (left out: {left_out})" if left_out else ""
     if identities < LEAST_IDENTITIES:
@@ -39,15 +42,16 @@ def check_batch(config: BatchConfig, identities: int, left_out: str = "", world:
             "what distinguishes them. Bring more, or look at the splits (own folders: "
             "data.reader.test_fraction, or the manifest's split column)."
         )
-    if batch_rows(config) == 1:
+    if batch_rows(config, world) == 1:
         what = "P" if config.sampler == "tuple" else "P x K"
         raise ConfigError(
             f"train.batch.identities: a batch of one row ({what} = 1) has nothing to compare, and batch "
             "norms cannot be trained. Set it to 2 or more."
         )
-    if identities < config.identities:
+    if identities < batch:
+        rule = "" if isinstance(config.identities, int) else f" ({config.identities.per_rank} per rank)"
         raise TrainingError(
-            f"train.batch.identities: a batch needs {config.identities} identities, training has "
+            f"train.batch.identities: a batch needs {batch} identities{rule}, training has "
             f"{identities}{aside}. Lower train.batch.identities or bring more data."
         )
 
@@ -66,29 +70,33 @@ def check_pairing(config: BatchConfig, auxiliary: Container[str]) -> None:
         )
 
 
-def batch_rows(config: BatchConfig) -> int:
-    """Rows of a global batch."""
-    return config.identities * (1 if config.sampler == "tuple" else config.instances)
+def batch_rows(config: BatchConfig, world: int = 1) -> int:
+    """Rows of the global batch of so many ranks."""
+    return config.global_identities(world) * (1 if config.sampler == "tuple" else config.instances)
 
 
-def batch_notes(config: BatchConfig, identities: Iterable[Counts], modalities: Subset) -> list[str]:
+def batch_notes(
+    config: BatchConfig, identities: Iterable[tuple[Counts, int]], modalities: Subset, world: int = 1
+) -> list[str]:
     """What batches lack that losses learn from, where that may be meant.
 
     Args:
         config: `train.batch`.
-        identities: captures of each training identity by the modalities that they have.
+        identities: captures of training identities by the modalities that they have, and how many identities
+            have these.
         modalities: the modalities that are trained.
+        world: number of training workers.
 
     Returns:
         Lines for the user.
 
     >>> from reid.modality import parse_subset
     >>> rgb = parse_subset("rgb")
-    >>> batch_notes(BatchConfig(identities=2, instances=2), [{rgb: 1}], rgb)
+    >>> batch_notes(BatchConfig(identities=2, instances=2), [({rgb: 1}, 1)], rgb)
     ['all 1 training identities have one capture only: ...']
     """
     notes = []
-    if config.identities == 1:
+    if config.global_identities(world) == 1:
         notes.append(
             "train.batch.identities=1: no batch holds two identities, so losses that push identities apart "
             "learn nothing; set it to 2 or more."
@@ -101,11 +109,11 @@ def batch_notes(config: BatchConfig, identities: Iterable[Counts], modalities: S
             "pairs (triplet) learn nothing; set it to 2 or more."
         )
     elif config.sampler == "pk":
-        usable = [
-            sum(n for subset, n in counts.items() if any(m in subset for m in modalities))
-            for counts in identities
-        ]
-        single, total = usable.count(1), len(usable) - usable.count(0)
+        usable: Counter[int] = Counter()
+        for counts, number in identities:
+            captures = sum(n for subset, n in counts.items() if any(m in subset for m in modalities))
+            usable[captures] += number
+        single, total = usable[1], usable.total() - usable[0]
         if single and 2 * single >= total:
             some = "all" if single == total else f"{single} of"
             notes.append(

@@ -25,9 +25,9 @@ from reid.data.batches.transforms import (
     normalise,
     random_channel,
 )
-from reid.data.images import Pixels, decode_rgb
+from reid.data.images import Pixels, SensorSettings, decode_rgb
 from reid.errors import ConfigError
-from reid.modality import ORDER, Modality
+from reid.modality import ORDER, PHOTO, Modality
 
 
 class PixelCache:
@@ -148,8 +148,10 @@ class Collator:
         for (row, _), pixels in zip(having, pictures, strict=True):
             together = self.augment.geometry == "shared"
             geometry = shared[row] if together else draw_geometry(self.augment, rng)
-            changed = jitter(apply_geometry(pixels, geometry), self.augment.jitter, rng)
-            if modality is Modality.RGB:
+            changed = apply_geometry(pixels, geometry)
+            if modality.entry.jitter:
+                changed = jitter(changed, self.augment.jitter, rng)
+            if modality is PHOTO:
                 changed = random_channel(changed, self.augment.random_channel, rng)
             moved.append(changed)
         batch = normalise(moved, self.data.mean, self.data.std)
@@ -163,7 +165,8 @@ class Collator:
         found = self.cache.get(name) if self.cache else None
         if found is None:
             content = part.content if isinstance(part.content, bytes) else part.content.encode()
-            found = decode_rgb(content, part.source, size, resize)
+            rule = SensorSettings.of(self.data).rule(modality)
+            found = decode_rgb(content, part.source, size, resize, rule)
             if self.cache:
                 self.cache.put(name, found)
         return found

@@ -5,20 +5,25 @@ Flat arrays of 12 bytes for each identity, so that a set of millions of identiti
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter, defaultdict
-from collections.abc import Container, Iterator, Mapping
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reid import storage
-from reid.data.batches.samplers import Counts, Sampler
-from reid.data.shards.manifest import Shard
-from reid.data.shards.shard_set import GroupRef, Identity, ShardSet
+from reid.data.batches.samplers import Sampler
+from reid.data.shards.identity_captures import IdentityCaptures, counted_from_rows, entry_patterns
+from reid.data.shards.identity_list import Identity, IdentityList, IdentityMap
+from reid.data.shards.identity_table import Counts, IdentityTable
+from reid.data.shards.row_groups import GroupRef
+from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError, TrainingError
-from reid.modality import Modality, Subset, parse_subset, subset_name
+from reid.modality import Modality, subset_name
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,39 +56,44 @@ class LeftOut:
         return "; and ".join(parts)
 
 
-class ChunkCounter:
-    """How often each identity can be drawn, and which ones the sampler leaves out."""
+def count_chunks(
+    sampler: Sampler, identities: IdentityList, patterns: Sequence[Counts], pattern: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], LeftOut]:
+    """How often each identity can be drawn (0: not at all), and what the sampler leaves out.
 
-    def __init__(self, labels: Container[Identity], sampler: Sampler) -> None:
-        self.left_out = LeftOut()
-        self._labels, self._sampler = labels, sampler
-        self._known: dict[tuple[tuple[Subset, int], ...], tuple[int, int]] = {}
+    Args:
+        sampler: what draws them.
+        identities: (n,) identities.
+        patterns: the captures that occur.
+        pattern: (n,) the captures of each identity.
 
-    def chunks(self, identity: Identity, counts: Counts) -> int:
-        """Number of chunks of an identity; 0 without a label, or if it is left out, which is recorded.
-
-        Raises TrainingError for an identity that the sampler refuses.
-        """
-        if identity not in self._labels:
-            return 0
-        key = tuple(counts.items())
-        if key not in self._known:
-            if self._sampler.refuses(counts):
-                lacking = subset_name(self._sampler.lacks(counts)).replace("+", ", ")
-                raise TrainingError(
-                    f"train.batch.incomplete: identity {identity[0]}/{identity[1]} lacks {lacking} for a "
-                    "complete tuple. Generate it (build.generate), take it out of data.modalities, or set "
-                    "train.batch.incomplete to skip or allow."
-                )
-            self._known[key] = self._sampler.chunks(counts), self._sampler.unused(counts)
-        chunks, unused = self._known[key]
-        if chunks == 0:
-            self.left_out.lacking.update(self._sampler.lacks(counts))
-            self.left_out.identities += 1
-            self.left_out.example = identity if self.left_out.identities == 1 else self.left_out.example
-        else:
-            self.left_out.captures += unused
-        return chunks
+    Raises TrainingError for an identity that the sampler refuses.
+    """
+    left_out, chunks = LeftOut(), np.zeros(len(identities), np.int32)
+    found, first, inverse, sizes = np.unique(
+        pattern, return_index=True, return_inverse=True, return_counts=True
+    )
+    drawn = np.zeros(len(found), np.int32)
+    for place in np.argsort(first).tolist():
+        counts, number = patterns[int(found[place])], int(sizes[place])
+        identity = identities[int(first[place])]
+        if sampler.refuses(counts):
+            lacking = subset_name(sampler.lacks(counts)).replace("+", ", ")
+            raise TrainingError(
+                f"train.batch.incomplete: identity {identity[0]}/{identity[1]} lacks {lacking} for a "
+                "complete tuple. Generate it (build.generate), take it out of data.modalities, or set "
+                "train.batch.incomplete to skip or allow."
+            )
+        drawn[place] = sampler.chunks(counts)
+        if drawn[place]:
+            left_out.captures += number * sampler.unused(counts)
+            continue
+        left_out.example = left_out.example if left_out.identities else identity
+        left_out.lacking.update(dict.fromkeys(sampler.lacks(counts), number))
+        left_out.identities += number
+    if len(found):
+        chunks = drawn[inverse]
+    return chunks, left_out
 
 
 class GroupIndex:
@@ -96,37 +106,23 @@ class GroupIndex:
 
         Raises TrainingError for identities that the sampler refuses.
         """
-        counter = ChunkCounter(labels, sampler)
-        self.left_out = counter.left_out
-        files: list[str] = []
-        row_bytes: list[float] = []
-        flat = {name: array("i") for name in ("label", "rows", "chunks", "file", "place")}
-        starts = array("q", [0])
-        scan: dict[Identity, Counts] | None = None
-        for shard in shards.manifest.shards:
-            if shard.split != split:
-                continue
-            files.append(storage.join(shards.root, "data", shard.file))
-            row_bytes.append(shard.bytes / max(shard.rows, 1))
-            if scan is None and _needs_scan(shard):
-                scan = _scan(shards, split)
-            for place, group in enumerate(_group_counts(shard, scan)):
-                for identity, rows, counts in group:
-                    chunks = counter.chunks(identity, counts)
-                    if chunks:
-                        flat["label"].append(labels[identity])
-                        flat["rows"].append(rows)
-                        flat["chunks"].append(chunks)
-                if len(flat["label"]) > starts[-1]:
-                    starts.append(len(flat["label"]))
-                    flat["file"].append(len(files) - 1)
-                    flat["place"].append(place)
-        self.label, self.rows, self.chunks, self._file, self._place = (
-            np.frombuffer(column, np.int32) if len(column) else np.zeros(0, np.int32)
-            for column in flat.values()
-        )
-        self._starts: NDArray[np.int64] = np.frombuffer(starts, np.int64)
-        self._files, self._row_bytes = files, row_bytes
+        table = told_index(shards, split)
+        label = IdentityMap.of(labels).of_all(table.identities())
+        patterns, pattern = entry_patterns(table)
+        known = np.flatnonzero(label >= 0)
+        named = table.identities().take(known)
+        chunks, self.left_out = count_chunks(sampler, named, patterns, pattern[known])
+        known, chunks = known[chunks > 0], chunks[chunks > 0]
+        self.label, self.rows, self.chunks = label[known], table.rows[known], chunks
+        shard, group = table.shard[known], table.group[known]
+        changes = np.ones(len(known), bool)
+        changes[1:] = (shard[1:] != shard[:-1]) | (group[1:] != group[:-1])
+        begin = np.flatnonzero(changes)
+        self._starts: NDArray[np.int64] = np.append(begin, len(known))
+        self._file, self._place = shard[begin], group[begin]
+        stored = shards.stored
+        self._root, self._files = shards.root, stored.column("file")
+        self._row_bytes = stored.numbers("bytes") / np.maximum(stored.numbers("rows"), 1)
         if len(np.unique(self.label)) != len(self.label):
             raise DataError(f"{shards.root}: an identity spans row groups; build the set again.")
 
@@ -152,48 +148,25 @@ class GroupIndex:
     def size(self, group: int) -> float:
         """Approximate size in bytes of a row group's usable rows, encoded."""
         part = slice(int(self._starts[group]), int(self._starts[group + 1]))
-        return int(self.rows[part].sum()) * self._row_bytes[int(self._file[group])]
+        return int(self.rows[part].sum()) * float(self._row_bytes[self._file[group]])
 
     def ref(self, group: int) -> GroupRef:
         """Location of a row group."""
-        return GroupRef(self._files[self._file[group]], int(self._place[group]), 0, ())
+        file = storage.join(self._root, "data", self._files[int(self._file[group])])
+        return GroupRef(file, int(self._place[group]), 0, ())
 
 
-def identity_subsets(shards: ShardSet, split: str) -> dict[Identity, Counts]:
+def identity_subsets(shards: ShardSet, split: str) -> IdentityCaptures:
     """Captures of each identity of a split by their modalities, as the manifest or else the rows tell."""
-    found: dict[Identity, Counter[Subset]] = defaultdict(Counter)
-    mine = [shard for shard in shards.manifest.shards if shard.split == split]
-    scan = _scan(shards, split) if any(map(_needs_scan, mine)) else None
-    for shard in mine:
-        for group in _group_counts(shard, scan):
-            for identity, _, counts in group:
-                found[identity].update(counts)
-    return dict(found)
+    return IdentityCaptures.of_table(told_index(shards, split))
 
 
-def _needs_scan(shard: Shard) -> bool:
-    return shard.uniform is None and any(g.subsets is None for g in shard.row_groups)
-
-
-def _group_counts(
-    shard: Shard, scan: Mapping[Identity, Counts] | None
-) -> Iterator[Iterator[tuple[Identity, int, Counts]]]:
-    """Row groups of (identity, rows, rows by subset)."""
-    uniform = shard.uniform
-    for group in shard.row_groups:
-        if uniform is not None:
-            yield (((d, p), n, {uniform: n}) for d, p, n in group.identities)
-        elif group.subsets is not None:
-            named = zip(group.identities, group.subsets, strict=True)
-            yield (((d, p), n, {parse_subset(s): k for s, k in c.items()}) for (d, p, n), c in named)
-        else:
-            counted = scan or {}
-            yield (((d, p), n, counted.get((d, p), {})) for d, p, n in group.identities)
-
-
-def _scan(shards: ShardSet, split: str) -> dict[Identity, Counts]:
-    """Rows by subset of every identity, read from the rows' labels if the manifest does not list them."""
-    found: dict[Identity, Counter[Subset]] = defaultdict(Counter)
-    for sample in shards.light(split):
-        found[sample.identity][sample.modalities] += 1
-    return dict(found)
+def told_index(shards: ShardSet, split: str) -> IdentityTable:
+    """The split's identities with their captures by modality; counted from the rows' labels where a manifest
+    of an earlier version does not tell them.
+    """
+    table = shards.index(split)
+    if table.told.all():
+        return table
+    log.info("%s: the manifest does not tell which modalities rows have, so they are read", shards.root)
+    return counted_from_rows(table, shards.light(split))

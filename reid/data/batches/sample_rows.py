@@ -10,9 +10,9 @@ import numpy as np
 from reid.data.batches.auxiliary_inputs import attach_auxiliary
 from reid.data.batches.batch_row import BatchRow, RowPart
 from reid.data.shards.schema import Sample
-from reid.modality import Modality, Subset
+from reid.modality import PHOTO, Modality, Subset
 
-ANCHOR = Modality.RGB
+ANCHOR = PHOTO
 """What a row is about: its own picture; companions may come from other captures."""
 
 

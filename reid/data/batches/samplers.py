@@ -7,21 +7,19 @@ counts alone, so that an epoch is planned and replayed without reading a capture
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reid.config import BatchConfig
 from reid.data.batches.sample_rows import ANCHOR, Pick
+from reid.data.shards.identity_table import Counts
 from reid.data.shards.schema import Sample
 from reid.errors import ConfigError, DataError
-from reid.modality import Modality, Subset, subset_name
+from reid.modality import INFRARED, PHOTO, Modality, Subset, subset_name
 
-Counts = Mapping[Subset, int]
-"""Captures of an identity by the modalities that they have."""
 Chunk = list[Pick]
-INFRARED = (Modality.NIR, Modality.TIR)
 
 
 class Sampler(ABC):
@@ -145,25 +143,25 @@ class CrossSampler(Sampler):
     def __init__(self, config: BatchConfig, modalities: Subset) -> None:
         super().__init__(config, modalities)
         self.infrared = tuple(m for m in INFRARED if m in modalities)
-        if Modality.RGB not in modalities or not self.infrared:
+        if PHOTO not in modalities or not self.infrared:
             raise ConfigError(
                 "train.batch.sampler: cross draws visible and infrared pictures; data.modalities is "
-                f"{subset_name(modalities)}. Add rgb and nir (or tir), or use pk."
+                f"{subset_name(modalities)}. Add {PHOTO.value} and {' or '.join(INFRARED)}, or use pk."
             )
         if config.instances % 2:
             raise ConfigError(f"train.batch.instances: {config.instances} is odd; cross needs an even K.")
         self.half = config.instances // 2
 
     def chunks(self, counts: Counts) -> int:
-        visible, infrared = _having(counts, Modality.RGB), _having(counts, *self.infrared)
+        visible, infrared = _having(counts, PHOTO), _having(counts, *self.infrared)
         return max(1, max(visible, infrared) // self.half) if visible and infrared else 0
 
     def lacks(self, counts: Counts) -> Subset:
-        sides = ((Modality.RGB,), self.infrared)
+        sides = ((PHOTO,), self.infrared)
         return tuple(m for side in sides if not _having(counts, *side) for m in side)
 
     def split(self, samples: Sequence[Sample], rng: np.random.Generator) -> list[Chunk]:
-        visible = [Pick(s, [s], (Modality.RGB,)) for s in samples if Modality.RGB in s.images]
+        visible = [Pick(s, [s], (PHOTO,)) for s in samples if PHOTO in s.images]
         infrared = []
         for sample in samples:
             if having := [m for m in self.infrared if m in sample.images]:

@@ -10,9 +10,7 @@ still needed.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -23,6 +21,7 @@ from reid.config import BatchConfig
 from reid.data.batches.batch import Batch
 from reid.data.batches.batch_checks import check_batch, check_pairing
 from reid.data.batches.batch_row import BatchRow
+from reid.data.batches.batch_task import BatchTask
 from reid.data.batches.collate import Collator
 from reid.data.batches.epoch_plan import EpochPlan, assign
 from reid.data.batches.read_ahead import read_ahead
@@ -80,7 +79,8 @@ class BatchStream:
         self.shards, self.labels, self.modalities = shards, labels, modalities
         self.config, self.collator, self.place = config, collator, place
         self.sampler = sampler_of(config, modalities)
-        self.identities = config.identities // place.world
+        self.global_identities = config.global_identities(place.world)
+        self.identities = self.global_identities // place.world
         self.index = GroupIndex(shards, split, labels, self.sampler)
         left_out = str(self.index.left_out)
         check_batch(config, self.index.identities, left_out, place.world)
@@ -93,30 +93,23 @@ class BatchStream:
     @property
     def natural_steps(self) -> int:
         """Steps of one pass over the training identities' chunks; equal on all ranks."""
-        return max(1, int(self.index.chunks.sum(dtype=np.int64)) // self.config.identities)
+        return max(1, int(self.index.chunks.sum(dtype=np.int64)) // self.global_identities)
 
-    def epoch(self, number: int, steps: int, start: int = 0, threads: int = 1) -> Iterator[Batch]:
-        """Batches of steps `start` to `steps` of an epoch, prepared ahead by `threads` threads (0: none)."""
-        tasks = enumerate(islice(self._draws(number, start), max(0, steps - start)), start)
-        if threads == 0:
-            for step, rows in tasks:
-                yield self._collate(number, step, rows)
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            ready: deque[Future[Batch]] = deque()
-            for step, rows in tasks:
-                ready.append(pool.submit(self._collate, number, step, rows))
-                if len(ready) > threads + 1:
-                    yield ready.popleft().result()
-            while ready:
-                yield ready.popleft().result()
+    def epoch(self, number: int, steps: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of steps `start` to `steps` of an epoch, each made when it is asked for.
+
+        `reid.train.loading` makes them ahead.
+        """
+        return (task.made(self.collator) for task in self.tasks(number, steps, start))
+
+    def tasks(self, number: int, steps: int, start: int = 0) -> Iterator[BatchTask]:
+        """What makes those batches, in order."""
+        for step, rows in enumerate(self.rows_of(number, steps, start), start):
+            yield BatchTask(rows, (self.place.seed, _AUGMENT, number, step, self.place.rank))
 
     def rows_of(self, epoch: int, steps: int, start: int = 0) -> Iterator[list[BatchRow]]:
         """The rows of those steps, undecoded."""
         return islice(self._draws(epoch, start), max(0, steps - start))
-
-    def _collate(self, epoch: int, step: int, rows: list[BatchRow]) -> Batch:
-        return self.collator(rows, self._rng(_AUGMENT, epoch, step, self.place.rank))
 
     def _rng(self, purpose: int, *place: int) -> np.random.Generator:
         return np.random.default_rng([self.place.seed, purpose, *place])

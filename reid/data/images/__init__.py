@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reid.data.images.decoding import MAX_PIXELS, DecodedPicture, decode_rgb, open_image, read_picture
 from reid.data.images.encoding import (
+    deep_png,
     encode_image,
     encode_jpeg,
     encode_mask,
@@ -26,6 +27,7 @@ __all__ = [
     "SensorSettings",
     "check_whole",
     "decode_rgb",
+    "deep_png",
     "encode_image",
     "encode_jpeg",
     "encode_mask",

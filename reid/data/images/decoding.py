@@ -98,14 +98,18 @@ def read_picture(
 
 
 def decode_rgb(
-    data: bytes, source: str, size: tuple[int, int] | None = None, resize: ResizeFilter = "bicubic"
+    data: bytes,
+    source: str,
+    size: tuple[int, int] | None = None,
+    resize: ResizeFilter = "bicubic",
+    value_range: RangeRule = "percentile",
 ) -> Pixels:
-    """Decode to (H, W, 3) uint8; single-channel images are replicated.
+    """Decode to (H, W, 3) uint8; single-channel images are replicated, those of more than 8 bits scaled.
 
     A picture of another `size` (height, width) is resampled with the `resize` filter, which covers every
     source pixel when it shrinks (Pillow's, so antialiased). Raises DataError naming `source`.
     """
-    image = open_image(data, source).convert("RGB")
+    image = open_image(data, source, value_range=value_range).convert("RGB")
     if size is not None and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), PILImage.Resampling[resize.upper()])
     return np.asarray(image, dtype=np.uint8)

@@ -10,14 +10,29 @@ from PIL import Image as PILImage
 
 from reid.config import RangeRule
 from reid.data.images.decoding import AGAIN, eight_bit, open_image
-from reid.data.images.upright import upright
+from reid.data.images.upright import is_upright, upright
 from reid.data.images.value_range import Pixels
 from reid.errors import DataError
 
 
-def encode_png(pixels: Pixels) -> bytes:
-    """(H, W) or (H, W, 3) uint8 to PNG bytes."""
+def encode_png(pixels: Pixels | npt.NDArray[np.uint16]) -> bytes:
+    """(H, W) or (H, W, 3) uint8, or (H, W) uint16, to PNG bytes."""
     return _save(PILImage.fromarray(pixels), "PNG", compress_level=3)
+
+
+def deep_png(data: bytes) -> bytes | None:
+    """A picture of one channel of 16 bits as an upright PNG of 16 bits; None for any other.
+
+    >>> encoded = encode_png(np.full((2, 3), 2500, np.uint16))
+    >>> deep_png(encoded) == encoded, deep_png(encode_png(np.zeros((2, 3), np.uint8)))
+    (True, None)
+    """
+    image = PILImage.open(io.BytesIO(data))
+    if not image.mode.startswith("I;16"):
+        return None
+    if image.format == "PNG" and is_upright(image):
+        return data
+    return encode_png(np.asarray(upright(image)).astype(np.uint16))
 
 
 def encode_image(image: PILImage.Image, source: str, value_range: RangeRule = "percentile") -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reid.modality import FOURTH_BANDS
+
 HIDDEN = "hidden-colours"
 BAND = "band-left-out"
 FIRST = "first-of-several"
@@ -16,7 +18,8 @@ OF_RANGES = (OUTLIERS, CLIPPED)
 
 SUMMARIES = {
     HIDDEN: "pictures are hidden by their own alpha; the colours under it are shown",
-    BAND: "pictures have a band more than their colours, which is left out (data.fourth_band=nir takes it)",
+    BAND: "pictures have a band more than their colours, which is left out "
+    f"(data.fourth_band={' or '.join(FOURTH_BANDS)} takes it)",
     FIRST: "files hold several pictures (frames, pages), of which the first is taken",
     DIM: "pictures have colours of 16 bits and use less than a quarter of them, so that they come out dark",
     OUTLIERS: "pictures have, in more than 8 bits, values far outside all their others, e.g. of stuck pixels",

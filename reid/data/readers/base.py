@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from reid.data.images import (
     DEFAULT_SENSORS,
     SensorSettings,
     check_whole,
+    deep_png,
     encode_mask,
     encode_png,
     is_one_bit_png,
@@ -29,7 +30,7 @@ from reid.data.images import (
 )
 from reid.data.shards.schema import Caption, Image, Labels, Mask, Sample
 from reid.errors import DataError
-from reid.modality import Modality
+from reid.modality import PHOTO, Modality
 
 Note = Callable[[str], None]
 """Takes a line of what was read otherwise than written: `Reader.note`."""
@@ -107,6 +108,12 @@ class Reader(ABC):
         Raises DataError with the expected layout and the found one when the folder does not fit.
         """
 
+    def iter_records(self) -> Iterator[Record]:
+        """The same captures one by one. A build takes them from here, so that what can list captures without
+        holding them overrides it: a million records held take about 1 GiB.
+        """
+        yield from self.records()
+
     def recognises(self) -> bool | None:
         """Whether the folder has this reader's layout, by a cheap look; None: try `records()` instead.
 
@@ -123,7 +130,7 @@ class Reader(ABC):
         files = [[m.value, uri, storage.stamp(uri)] for m, uri in sorted(record.images.items())]
         if record.mask:
             files.append(["mask", record.mask, storage.stamp(record.mask)])
-        known = [asdict(record.labels), files, record.captions, record.problem]
+        known = [label_values(record.labels), files, record.captions, record.problem]
         return [*known, record.details] if record.details else known
 
     def load(self, record: Record, max_pixels: int) -> Sample:
@@ -165,6 +172,15 @@ class Reader(ABC):
         return sample
 
 
+def label_values(labels: Labels) -> dict[str, Any]:
+    """Labels as JSON-able values, as `dataclasses.asdict` gives them, without its deep copies.
+
+    >>> label_values(Labels(sample_id="a", dataset="mine", split="test", pid=7))["pid"]
+    7
+    """
+    return {**vars(labels), "attributes": [vars(one) for one in labels.attributes]}
+
+
 def to_image(data: bytes, source: str, max_pixels: int) -> Image:
     """Check that an image decodes and is whole, and store its bytes.
 
@@ -184,7 +200,7 @@ def to_image(data: bytes, source: str, max_pixels: int) -> Image:
     >>> (image.width, image.height, image.image == png)
     (2, 4, True)
     """
-    return to_images(data, source, max_pixels, Modality.RGB)[Modality.RGB]
+    return to_images(data, source, max_pixels, PHOTO)[PHOTO]
 
 
 def to_images(
@@ -199,11 +215,14 @@ def to_images(
     decoded = read_picture(data, source, max_pixels, sensors.rule(modality), sensors.takes_fourth(modality))
     check_whole(data, source)
     shown = decoded.image
-    if not is_plain(data):
+    deep = deep_png(data) if modality.entry.bits == 16 else None
+    if deep is not None:
+        data = deep
+    elif not is_plain(data):
         data = encode_png(np.asarray(shown))
     found = {modality: Image(data, shown.width, shown.height, notes=decoded.notes)}
-    if decoded.fourth is not None:
-        found[Modality.NIR] = Image(encode_png(np.asarray(decoded.fourth)), shown.width, shown.height)
+    if decoded.fourth is not None and sensors.fourth is not None:
+        found[sensors.fourth] = Image(encode_png(np.asarray(decoded.fourth)), shown.width, shown.height)
     return found
 
 

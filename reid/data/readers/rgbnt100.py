@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -73,7 +72,7 @@ class Reader(base.Reader):
         if not record.images:
             return super().key(record)
         (uri,) = set(record.images.values())
-        return [asdict(record.labels), uri, storage.stamp(uri), record.problem]
+        return [base.label_values(record.labels), uri, storage.stamp(uri), record.problem]
 
     def load(self, record: Record, max_pixels: int) -> Sample:
         """Cut a strip into its three pictures. Raises DataError naming the file that cannot be used."""

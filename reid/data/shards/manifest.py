@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import (
+    BaseModel,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    field_validator,
+    model_serializer,
+)
 
 from reid.data.shards.counting import uniform
 from reid.modality import Subset
@@ -80,6 +87,9 @@ class Shard(BaseModel):
     donor: str | None = None  # the earlier shard that the rows were taken from
     kept: list[str] = []  # targets taken from the donor as they were
     base: str | None = None  # the shard of which this is a copy without some rows
+    cameras: list[int] | None = (
+        None  # the known ones of its rows, sorted; None: written before they were kept
+    )
     digests: str = ""  # base64: 16 bytes a row, of its first captured picture; not in the manifest
 
     @field_validator("seconds", mode="before")
@@ -95,17 +105,21 @@ class Shard(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a shard set holds and how it was made."""
+    """What a shard set holds and how it was made.
+
+    MANIFEST.json has all but the shards and the rejected rows, which lie in files beside it; those of earlier
+    versions have everything.
+    """
 
     schema_version: str
     dataset: str
     fingerprint: str
     source: str
     generators: dict[str, dict[str, Any]]
-    shards: list[Shard]
+    shards: Sequence[Shard]
     counts: dict[str, dict[str, int]]  # split -> {rows, identities, cameras, single_image_identities}
     quarantined: int
-    quarantine_rows: list[dict[str, Any]] = []
+    quarantine_rows: Sequence[dict[str, Any]] = []
     config: dict[str, Any] = {}
     seconds: dict[str, float] = {}  # of one worker, by stage, summed over the shards
     worked: dict[str, int] = {}  # rows, likewise
@@ -114,3 +128,23 @@ class Manifest(BaseModel):
     duplicates: dict[str, int] = {}  # see reid.dataset.duplicates
     warnings: list[str] = []
     lineage: dict[str, Any] = {}  # reader, code and versions; created_at is when it was first published
+    tables: dict[str, dict[str, Any]] = {}  # see reid.data.shards.manifest_files
+
+    @field_validator("shards", mode="plain")
+    @classmethod
+    def _shards(cls, value: Any) -> Sequence[Shard]:
+        """A list is checked; a table of shards stays one."""
+        return [Shard.model_validate(one) for one in value] if isinstance(value, list | tuple) else value
+
+    @field_validator("quarantine_rows", mode="plain")
+    @classmethod
+    def _rows(cls, value: Any) -> Sequence[dict[str, Any]]:
+        return value  # type: ignore[no-any-return]
+
+    @field_serializer("shards", "quarantine_rows")
+    def _as_they_are(self, value: Sequence[Any]) -> Sequence[Any]:
+        return value
+
+    def heading(self) -> dict[str, Any]:
+        """What MANIFEST.json holds, without the names of the tables."""
+        return self.model_dump(mode="json", exclude={"shards", "quarantine_rows", "tables"})

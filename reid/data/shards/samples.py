@@ -7,8 +7,9 @@ import operator
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from typing import SupportsIndex, overload
+
+import numpy as np
 
 from reid.data.shards.schema import SPLITS, Sample
 from reid.data.shards.shard_set import ShardSet
@@ -30,11 +31,11 @@ class SplitSamples(Sequence[Sample]):
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise UsageError(f"split: {split!r} is not one of {', '.join(SPLITS)}.{hint}")
         self.shards, self.split = shards, split
-        self._groups = [group for group in shards.groups(split) if group.rows]
+        self._groups = shards.groups(split)
         if not self._groups:
             known = ", ".join(s for s in SPLITS if shards.rows(s)) or "none"
             raise DataError(f"{shards.root}: no sample in split {split!r}; splits with samples: {known}.")
-        self._starts = [0, *accumulate(group.rows for group in self._groups)]
+        self._starts: list[int] = [0, *np.cumsum(self._groups.rows).tolist()]
         self._kept: OrderedDict[int, list[Sample]] = OrderedDict()
 
     def __repr__(self) -> str:

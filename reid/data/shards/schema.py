@@ -6,7 +6,7 @@ shard. The schema version travels in every file's metadata.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from reid.data.images.notes import PictureNote
 from reid.errors import DataError
-from reid.modality import VISUAL, Modality, Subset, canonical, parse_modality, subset_name
+from reid.modality import PHOTO, VISUAL, Modality, Subset, canonical, parse_modality, subset_name
 
 SCHEMA_VERSION = "1"
 SPLITS = ("train", "val", "test")
@@ -110,7 +110,7 @@ class Sample:
         """The modalities that this sample has."""
         return canonical([*self.images, *([Modality.TEXT] if self.captions else [])])
 
-    def pixels(self, modality: str = "rgb") -> npt.NDArray[np.uint8]:
+    def pixels(self, modality: str = PHOTO) -> npt.NDArray[np.uint8]:
         """The picture of a modality, decoded: (H, W, 3) uint8 in 0..255, one channel repeated three times.
 
         Raises UsageError for an unknown modality, DataError where the sample has no picture of it.
@@ -118,13 +118,14 @@ class Sample:
         >>> reid.open_shards("runs/shards/mine")[0].pixels("rgb").shape
         (8, 8, 3)
         """
-        from reid.data.images import decode_rgb
+        from reid.data.images import DEFAULT_SENSORS, decode_rgb
 
-        found = self.images.get(parse_modality(modality))
+        kind = parse_modality(modality)
+        found = self.images.get(kind)
         if found is None:
             has = subset_name(self.images) or "none"
             raise DataError(f"{self.labels.sample_id}: no picture of {modality}; pictures of it: {has}.")
-        return decode_rgb(found.image, self.labels.sample_id)
+        return decode_rgb(found.image, self.labels.sample_id, value_range=DEFAULT_SENSORS.rule(kind))
 
 
 _PROVENANCE = [
@@ -157,6 +158,7 @@ _LABEL_FIELDS = [
 ]
 LABEL_COLUMNS = [f.name for f in _LABEL_FIELDS]
 _VISUAL_COLUMNS = [(m, m.value) for m in VISUAL]
+_VISUAL_NAMES = frozenset(m.value for m in VISUAL)
 _LABEL_NAMES = frozenset(f.name for f in fields(Labels))
 SCHEMA = pa.schema(
     [
@@ -220,6 +222,32 @@ def check_version(metadata: dict[bytes, bytes] | None, source: str) -> None:
     found = (metadata or {}).get(b"anyreid.schema_version", b"none").decode()
     if found != SCHEMA_VERSION:
         raise DataError(f"{source}: sample schema version {found}, expected {SCHEMA_VERSION}; build it anew.")
+
+
+def check_columns(found: pa.Schema, source: str) -> None:
+    """Raise DataError unless the columns of a file are those of SCHEMA.
+
+    Columns of pictures may lack: those of modalities that were registered after the file was written.
+    """
+    columns = {f.name: f for f in found}
+    strangers = [n for n in columns if n not in SCHEMA.names]
+    pictures = [n for n in strangers if columns[n].type.equals(_IMAGE)]
+    if pictures:
+        refuse_strangers(pictures, source)
+    lost = [f.name for f in SCHEMA if f.name not in columns and f.name not in _VISUAL_NAMES]
+    other = [f.name for f in SCHEMA if f.name in columns and not columns[f.name].equals(f)]
+    if odd := [*strangers, *lost, *other]:
+        raise DataError(f"{source}: its columns are not those of the sample schema ({', '.join(odd)}).")
+
+
+def refuse_strangers(names: Iterable[str], source: str) -> None:
+    """Raise DataError for the first name of a modality that is not registered here."""
+    for name in names:
+        if name not in Modality.known:
+            raise DataError(
+                f"{source}: it holds the modality {name!r}, which nothing registers here; install the "
+                f"package that defines it. Known: {', '.join(Modality.known)}."
+            )
 
 
 def _to_row(sample: Sample) -> dict[str, Any]:

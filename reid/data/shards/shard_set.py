@@ -1,53 +1,45 @@
 """The shard set: identity-sorted Parquet files, a manifest that publishes them, and a quarantine table.
 
 ```
-<root>/MANIFEST.json          the single commit point: nothing is part of the set until it is listed here
+<root>/MANIFEST.json          the single commit point: counts, lineage, and which tables list the shards
+<root>/manifest/*.arrow       its tables of shards and identities (see manifest_files)
 <root>/data/<key>.parquet     one file a shard; row groups hold whole identities
 <root>/data/<key>.json        the shard's statistics, written after it: its presence means "finished"
 <root>/quarantine.parquet     rows set aside, with reasons
+<root>/plan/*.arrow           while a build runs: the records of the shards that it makes
 ```
 """
 
 from __future__ import annotations
 
 import io
-from collections import Counter
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from reid import storage
 from reid.data.shards import schema
 from reid.data.shards.counting import by_identity, identity_counts, modality_counts, subset_counts, uniform
-from reid.data.shards.manifest import (
-    MANIFEST,
-    QUARANTINE,
-    QUARANTINE_SCHEMA,
-    Manifest,
-    RowGroup,
-    Shard,
-)
+from reid.data.shards.identity_list import Identity, IdentityMap
+from reid.data.shards.identity_table import IdentityTable
+from reid.data.shards.manifest import Manifest, RowGroup, Shard
 from reid.data.shards.places import find_set
+from reid.data.shards.published import publish, read_manifest, read_quarantine
+from reid.data.shards.row_groups import GroupList, GroupRef
 from reid.data.shards.schema import LABEL_COLUMNS, Sample
-from reid.errors import DataError, StorageError
+from reid.data.shards.shard_table import ShardTable
+from reid.errors import DataError
 from reid.modality import VISUAL, Modality, canonical, subset_name
 
-Identity = tuple[str, int]
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class GroupRef:
-    """A row group of a shard: the unit of streaming."""
-
-    file: str
-    index: int
-    rows: int
-    identities: tuple[tuple[str, int, int], ...]
+__all__ = ["GroupRef", "Identity", "ShardSet", "publish", "row_order", "write_shard"]
 
 
 def write_shard(
@@ -85,6 +77,7 @@ def write_shard(
         ],
         modalities=modalities,
         quarantined=quarantined,
+        cameras=sorted({sample.labels.camid for sample in ordered if sample.labels.camid is not None}),
     )
 
 
@@ -94,14 +87,6 @@ def row_order(sample: Sample) -> tuple[str, int, int, str]:
     return labels.dataset, labels.pid, -1 if labels.camid is None else labels.camid, labels.sample_id
 
 
-def publish(root: str, manifest: Manifest) -> None:
-    """Write the quarantine table, then the manifest: the set exists from then on."""
-    stream = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(manifest.quarantine_rows, schema=QUARANTINE_SCHEMA), stream)
-    storage.write_bytes(storage.join(root, QUARANTINE), stream.getvalue())
-    storage.write_json(storage.join(root, MANIFEST), manifest.model_dump(mode="json"))
-
-
 class ShardSet:
     """Read access to a published shard set."""
 
@@ -109,6 +94,7 @@ class ShardSet:
         self.root = root
         self.manifest = manifest
         self._footers = _Footers()
+        self._indices: dict[str, IdentityTable] = {}
 
     @classmethod
     def open(cls, uri: str) -> ShardSet:
@@ -124,24 +110,16 @@ class ShardSet:
         """Open the set that is at this very place. Raises DataError when there is none, as `open`."""
         root = storage.absolute(uri)
         try:
-            tree = storage.read_json(storage.join(root, MANIFEST))
-        except StorageError as error:
-            raise DataError(
-                f"{root}: no shard set here ({error}) Build it with `python -m jobs.build`."
-            ) from None
-        found = tree.get("schema_version") if isinstance(tree, dict) else None
-        if found != schema.SCHEMA_VERSION:
-            raise DataError(
-                f"{root}: schema version {found}, expected {schema.SCHEMA_VERSION}; build it anew."
-            )
-        try:
-            return cls(root, Manifest.model_validate(tree))
-        except ValidationError as error:
-            raise DataError(f"{root}: {MANIFEST} is damaged ({error}); build it anew.") from None
+            return cls(root, read_manifest(root))
+        except DataError:
+            # The tables of an earlier manifest are deleted some time after a new one: read it once more.
+            return cls(root, read_manifest(root))
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{split} {count}" for split in schema.SPLITS if (count := self.rows(split)))
-        held = canonical(Modality(name) for shard in self.manifest.shards for name in shard.modalities)
+        held = canonical(m for subset in self.stored.identities.subsets for m in subset)
+        if not self.stored.identities.told.all():
+            held = canonical(Modality(name) for shard in self.manifest.shards for name in shard.modalities)
         what = subset_name(held) or "no modality"
         return f"<ShardSet {self.root}: {self.manifest.dataset}, rows of {rows or 'no split'}, {what}>"
 
@@ -150,26 +128,40 @@ class ShardSet:
         """Names the content: equal for equal inputs, generators and parameters."""
         return self.manifest.fingerprint
 
-    def groups(self, split: str) -> list[GroupRef]:
-        """The row groups of a split, in stored order."""
-        return [
-            GroupRef(storage.join(self.root, "data", s.file), i, g.rows, tuple(g.identities))
-            for s in self.manifest.shards
-            if s.split == split
-            for i, g in enumerate(s.row_groups)
-        ]
+    def index(self, split: str) -> IdentityTable:
+        """The identities of a split by row group, as columns in stored order; reads no row."""
+        if split not in self._indices:
+            self._indices[split] = self._index_of(split)
+        return self._indices[split]
 
-    def identities(self, split: str) -> dict[Identity, int]:
+    def _index_of(self, split: str) -> IdentityTable:
+        table, mine = self.stored.identities, np.zeros(len(self.stored), bool)
+        mine[self.stored.of_split(split)] = True
+        places = np.flatnonzero(mine[table.shard])
+        if not len(places) or places[-1] - places[0] == len(places) - 1:
+            return table.part(int(places[0]), int(places[-1]) + 1) if len(places) else table.part(0, 0)
+        return table.take(places)
+
+    @cached_property
+    def stored(self) -> ShardTable:
+        """The shards as a table."""
+        return ShardTable.of(self.manifest.shards)
+
+    @cached_property
+    def _files(self) -> list[str]:
+        return self.stored.column("file")
+
+    def groups(self, split: str) -> GroupList:
+        """The row groups of a split, in stored order."""
+        return GroupList(self.root, self._files, self.index(split))
+
+    def identities(self, split: str) -> IdentityMap:
         """Identities of a split with their row counts, sorted."""
-        counts: Counter[Identity] = Counter()
-        for group in self.groups(split):
-            for dataset, pid, rows in group.identities:
-                counts[dataset, pid] += rows
-        return dict(sorted(counts.items()))
+        return self.index(split).by_identity()
 
     def rows(self, split: str) -> int:
         """Number of samples of a split."""
-        return sum(g.rows for g in self.groups(split))
+        return int(self.index(split).rows.sum(dtype=np.int64))
 
     def read_group(self, group: GroupRef, columns: Sequence[str] | None = None) -> list[Sample]:
         """All samples of a row group, encoded images included; only some columns of them if given."""
@@ -183,6 +175,19 @@ class ShardSet:
         ids: list[str] = table["sample_id"].to_pylist()
         return ids
 
+    def light_group(self, group: GroupRef) -> list[Sample]:
+        """The samples of a row group without their pictures' bytes, as `labels` gives them."""
+        table = _read(
+            group.file, lambda file: file.read_row_group(group.index, columns=_light_columns()), self._footers
+        )
+        return schema.decode(_blank_images(table))
+
+    def names(self, split: str) -> pa.ChunkedArray:
+        """The ids of a split's samples in stored order, one small column of each file."""
+        columns = [_read(u, lambda f: f.read(columns=["sample_id"]))["sample_id"] for u in self.files(split)]
+        chunks = [chunk for column in columns for chunk in column.chunks]
+        return pa.chunked_array(chunks, pa.string())
+
     def labels(self, split: str) -> list[Sample]:
         """Every sample of a split without its pictures' bytes (`image` is b""): for protocols, statistics."""
         return list(self.light(split))
@@ -192,23 +197,33 @@ class ShardSet:
         for uri in self.files(split):
             yield from schema.decode(_blank_images(_read_light(uri)))
 
+    def label_tables(self, split: str) -> Iterator[pa.Table]:
+        """What protocols ask of a split's samples, a file at a time: labels and provenance."""
+        for uri in self.files(split):
+            yield _read(uri, lambda file: file.read(columns=_PROTOCOL_COLUMNS))
+
     @cached_property
     def cameras(self) -> list[int]:
         """Sorted camera ids of the training split."""
+        column = self.stored.columns["cameras"].take(pa.array(self.stored.of_split("train")))
+        if not column.null_count:
+            told: list[int] = pc.unique(pc.list_flatten(column)).to_pylist()
+            return sorted(told)
+        files = self.files("train")
+        log.info("%s: the manifest tells no cameras, so %d files are opened", self.root, len(files))
         known: set[int | None] = set()
-        for uri in self.files("train"):
+        for uri in files:
             known.update(_read(uri, lambda file: file.read(columns=["camid"]))["camid"].unique().to_pylist())
         return sorted(c for c in known if c is not None)
 
     def files(self, split: str) -> list[str]:
         """Uris of a split's Parquet files."""
-        return [storage.join(self.root, "data", s.file) for s in self.manifest.shards if s.split == split]
+        places = self.stored.of_split(split).tolist()
+        return [storage.join(self.root, "data", self._files[place]) for place in places]
 
     def quarantine(self) -> list[dict[str, Any]]:
         """The rows set aside, with reasons."""
-        table = pq.read_table(io.BytesIO(storage.read_bytes(storage.join(self.root, QUARANTINE))))
-        rows: list[dict[str, Any]] = table.to_pylist()
-        return rows
+        return read_quarantine(self.root)
 
 
 class _Footers:
@@ -253,16 +268,31 @@ def _read(uri: str, read: Callable[[pq.ParquetFile], pa.Table], footers: _Footer
 _PICTURES = (*(m.value for m in VISUAL), "mask")
 
 
-def _read_light(uri: str) -> pa.Table:
+_PROTOCOL_COLUMNS = [
+    *(name for name in LABEL_COLUMNS if name not in ("timestamp", "tracklet_id", "attributes", "extra")),
+    "content_hash",
+    *(f"{m.value}.{name}" for m in VISUAL for name in ("origin", "source_id")),
+    *(f"captions.list.element.{name}" for name in ("origin", "source_id")),
+]
+"""Parquet names the items of a list "list.element"."""
+
+
+def _light_columns() -> list[str]:
     """Everything but image bytes: Parquet reads the nested columns one by one."""
     columns = [*LABEL_COLUMNS, "content_hash", "captions"]
     for name in _PICTURES:
         columns += [f"{name}.{f.name}" for f in schema.SCHEMA.field(name).type if f.name != "image"]
-    return _read(uri, lambda file: file.read(columns=columns))
+    return columns
+
+
+def _read_light(uri: str) -> pa.Table:
+    return _read(uri, lambda file: file.read(columns=_light_columns()))
 
 
 def _blank_images(table: pa.Table) -> pa.Table:
     for name in _PICTURES:
+        if name not in table.column_names:  # a shard of before the modality was registered
+            continue
         column = table[name].combine_chunks()
         fields = [f.name for f in column.type]
         blank = pa.array([b""] * len(column), pa.binary())

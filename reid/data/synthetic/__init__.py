@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.data.synthetic.canvas import Frame, paint_layers
+from reid.data.synthetic.canvas import paint_layers
 from reid.data.synthetic.identity import (
     PALETTE,
     Identity,
@@ -27,11 +27,12 @@ from reid.data.synthetic.identity import (
 )
 from reid.data.synthetic.person import person_layers
 from reid.data.synthetic.scene import (
-    Conditions,
     draw_conditions,
     make_camera,
     occluder_layers,
     paint_background,
+    remembered_frame,
+    standing_frame,
     views_of,
 )
 from reid.data.synthetic.sensors import see_nir, see_rgb, see_tir
@@ -70,39 +71,10 @@ class Capture:
     viewid: int  # index into views_of(kind)
     timestamp: int  # seconds since the epoch, UTC
 
-
-def _standing(config: SyntheticConfig, conditions: Conditions) -> Frame:
-    """The frame that places the figure in the camera pictures."""
-    height, width = config.height, config.width
-    dx, dy = conditions.shift
-    if config.kind == "person":
-        scale, middle = min(0.90 * height, 2.0 * width), 0.48
-    else:
-        scale, middle = min(0.94 * width, 1.2 * height), -0.28
-    # A crop too tight: the figure grows and slides until a part of it lies outside.
-    scale *= conditions.scale * (1.0 + abs(conditions.crop))
-    dy += 0.5 * conditions.crop
-    x0, y0 = width * (0.5 + dx), height * (0.5 + dy) - middle * scale
-    return Frame(height, width, scale, x0, y0, conditions.roll)
-
-
-def _remembered(config: SyntheticConfig, rng: np.random.Generator) -> Frame:
-    """The frame of a sketch: own place, proportions and unsteady hand."""
-    height, width = config.height, config.width
-    person = config.kind == "person"
-    scale = min(0.88 * height, 1.9 * width) if person else min(0.88 * width, 1.1 * height)
-    scale *= float(rng.uniform(0.9, 1.05))
-    middle = 0.48 if person else -0.28
-    return Frame(
-        height,
-        width,
-        scale,
-        x0=width * float(rng.uniform(0.46, 0.54)),
-        y0=height * float(rng.uniform(0.48, 0.52)) - middle * scale,
-        roll=float(rng.normal(0.0, 0.03)),
-        aspect=float(rng.uniform(0.88, 1.15)),
-        wobble=(0.006, float(rng.uniform(0.0, 6.3)), float(rng.uniform(0.0, 6.3))),
-    )
+    @property
+    def pictures(self) -> dict[str, NDArray[np.uint8]]:
+        """The pictures by modality."""
+        return {"rgb": self.rgb, "nir": self.nir, "tir": self.tir, "sketch": self.sketch}
 
 
 def render_capture(config: SyntheticConfig, identity: Identity, camid: int, index: int) -> Capture:
@@ -122,7 +94,7 @@ def render_capture(config: SyntheticConfig, identity: Identity, camid: int, inde
     canvas, picture = paint_background(config, camera, conditions, rng)
     cover = np.zeros(canvas.shape[1:], np.float32)
     figure = layers_of(identity, conditions.viewpoint, conditions.stride, conditions.turn)
-    paint_layers(canvas, cover, _standing(config, conditions), figure)
+    paint_layers(canvas, cover, standing_frame(config, conditions), figure)
     before = np.zeros_like(cover)
     paint_layers(canvas, before, picture, occluder_layers(config, conditions, rng))
 
@@ -132,7 +104,7 @@ def render_capture(config: SyntheticConfig, identity: Identity, camid: int, inde
     recalled = views[0] if config.kind == "person" else views[int(memory.integers(2))]
     pose = layers_of(identity, recalled, float(memory.uniform(0.0, 0.04)), 0.0)
     forget = 0.1 + 0.2 * config.difficulty
-    sketch = draw_sketch(_remembered(config, memory), pose, forget, memory)
+    sketch = draw_sketch(remembered_frame(config, memory), pose, forget, memory)
     return Capture(
         rgb=see_rgb(canvas, conditions, rng),
         nir=see_nir(canvas, conditions, rng),

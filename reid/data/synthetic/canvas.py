@@ -155,6 +155,15 @@ def box(x0: float, y0: float, x1: float, y1: float) -> Polygon:
     return Polygon(((x0, y0), (x1, y0), (x1, y1), (x0, y1)))
 
 
+def mirrored(shape: Shape, sign: float) -> Shape:
+    """The shape as it is (sign 1), or mirrored at x = 0 (sign -1)."""
+    if isinstance(shape, Ellipse):
+        return Ellipse(sign * shape.x, shape.y, shape.rx, shape.ry)
+    if isinstance(shape, Capsule):
+        return Capsule(sign * shape.ax, shape.ay, sign * shape.bx, shape.by, shape.r)
+    return Polygon(tuple((sign * x, y) for x, y in shape.corners))
+
+
 def emblem(kind: str, x: float, y: float, r: float) -> list[Shape]:
     """The shapes that make a logo of the given kind, centred at (x, y), radius r."""
     if kind == "circle":

@@ -102,7 +102,7 @@ class Identity:
     shape: Mapping[str, float]  # proportions
 
 
-def _pick(rng: np.random.Generator, options: Sequence[str], weights: Sequence[float]) -> str:
+def pick(rng: np.random.Generator, options: Sequence[str], weights: Sequence[float]) -> str:
     """Draw one option by weight."""
     total = float(sum(weights))
     return options[int(rng.choice(len(options), p=[w / total for w in weights]))]
@@ -115,7 +115,7 @@ def _plain_or(rng: np.random.Generator, patterns: Sequence[str], plain: float) -
     return patterns[int(rng.integers(len(patterns)))]
 
 
-def _outfit(config: SyntheticConfig, rng: np.random.Generator) -> list[str]:
+def draw_outfit(config: SyntheticConfig, rng: np.random.Generator) -> list[str]:
     """Three palette names: a colour set that many identities share, in this one's own order."""
     family = int(rng.integers(FAMILIES))
     shared = np.random.default_rng([config.seed, _FAMILY, family])
@@ -164,7 +164,7 @@ def _mark(upper: Surface, color: str) -> Surface:
 
 
 def _person(config: SyntheticConfig, pid: int, rng: np.random.Generator) -> Identity:
-    upper, other, lower = _outfit(config, rng)
+    upper, other, lower = draw_outfit(config, rng)
     names = list(PALETTE)
     pattern = _plain_or(rng, VISIBLE_PATTERNS, 0.25)
     top = _surface(rng, upper, other, pattern, 0.8, (0.40, 0.62))
@@ -184,16 +184,16 @@ def _person(config: SyntheticConfig, pid: int, rng: np.random.Generator) -> Iden
     }
     surfaces["logo"] = _mark(top, lower if lower != upper else names[int(rng.integers(12))])
     traits = {
-        "garment": _pick(rng, ("shirt", "jacket", "long coat"), (3, 3, 2)),
-        "sleeves": _pick(rng, ("long", "short"), (3, 2)),
-        "lower": _pick(rng, ("trousers", "shorts", "skirt"), (4, 2, 2)),
-        "logo": _pick(rng, ("none", *EMBLEMS), (2, 1, 1, 1, 1, 1)),
-        "bag": _pick(rng, ("none", "backpack", "shoulder bag", "handbag", "suitcase"), (2, 2, 2, 2, 1)),
-        "bag_side": _pick(rng, ("left", "right"), (1, 1)),
-        "hat": _pick(rng, ("none", "cap", "beanie", "sun hat"), (3, 2, 2, 2)),
-        "hair": _pick(rng, ("short", "long", "bald", "bun"), (3, 3, 1, 1)),
-        "nir_mark": _pick(rng, ("none", *EMBLEMS), (3, 1, 1, 1, 1, 1)),
-        "heat_object": _pick(rng, ("none", "hip left", "hip right", "chest", "thigh"), (1,) * 5),
+        "garment": pick(rng, ("shirt", "jacket", "long coat"), (3, 3, 2)),
+        "sleeves": pick(rng, ("long", "short"), (3, 2)),
+        "lower": pick(rng, ("trousers", "shorts", "skirt"), (4, 2, 2)),
+        "logo": pick(rng, ("none", *EMBLEMS), (2, 1, 1, 1, 1, 1)),
+        "bag": pick(rng, ("none", "backpack", "shoulder bag", "handbag", "suitcase"), (2, 2, 2, 2, 1)),
+        "bag_side": pick(rng, ("left", "right"), (1, 1)),
+        "hat": pick(rng, ("none", "cap", "beanie", "sun hat"), (3, 2, 2, 2)),
+        "hair": pick(rng, ("short", "long", "bald", "bun"), (3, 3, 1, 1)),
+        "nir_mark": pick(rng, ("none", *EMBLEMS), (3, 1, 1, 1, 1, 1)),
+        "heat_object": pick(rng, ("none", "hip left", "hip right", "chest", "thigh"), (1,) * 5),
     }
     shape = {
         "girth": float(rng.uniform(0.82, 1.28)),
@@ -204,7 +204,7 @@ def _person(config: SyntheticConfig, pid: int, rng: np.random.Generator) -> Iden
 
 
 def _vehicle(config: SyntheticConfig, pid: int, rng: np.random.Generator) -> Identity:
-    body, other, third = _outfit(config, rng)
+    body, other, third = draw_outfit(config, rng)
     pattern = _plain_or(rng, VISIBLE_PATTERNS, 0.4)
     panel = _surface(rng, body, other, pattern, 0.8, (0.30, 0.55))
     glass = float(rng.choice([0.08, 0.3, 0.55]))
@@ -229,11 +229,11 @@ def _vehicle(config: SyntheticConfig, pid: int, rng: np.random.Generator) -> Ide
         "logo": _mark(panel, third),
     }
     traits = {
-        "body": _pick(rng, ("sedan", "hatchback", "suv", "van", "pickup", "truck"), (1,) * 6),
-        "logo": _pick(rng, ("none", *EMBLEMS), (2, 1, 1, 1, 1, 1)),
-        "roof_item": _pick(rng, ("none", "roof rack", "roof box", "light bar", "sign"), (3, 1, 1, 1, 1)),
-        "nir_mark": _pick(rng, ("none", *EMBLEMS), (2, 1, 1, 1, 1, 1)),
-        "heat_object": _pick(rng, ("none", "bonnet", "rear", "door", "exhaust"), (1,) * 5),
+        "body": pick(rng, ("sedan", "hatchback", "suv", "van", "pickup", "truck"), (1,) * 6),
+        "logo": pick(rng, ("none", *EMBLEMS), (2, 1, 1, 1, 1, 1)),
+        "roof_item": pick(rng, ("none", "roof rack", "roof box", "light bar", "sign"), (3, 1, 1, 1, 1)),
+        "nir_mark": pick(rng, ("none", *EMBLEMS), (2, 1, 1, 1, 1, 1)),
+        "heat_object": pick(rng, ("none", "bonnet", "rear", "door", "exhaust"), (1,) * 5),
     }
     shape = {
         "tall": float(rng.uniform(0.9, 1.15)),

@@ -167,8 +167,42 @@ def draw_conditions(
     )
 
 
+def standing_frame(config: SyntheticConfig, conditions: Conditions) -> Frame:
+    """The frame that places the figure in the camera pictures."""
+    height, width = config.height, config.width
+    dx, dy = conditions.shift
+    if config.kind == "person":
+        scale, middle = min(0.90 * height, 2.0 * width), 0.48
+    else:
+        scale, middle = min(0.94 * width, 1.2 * height), -0.28
+    # A crop too tight: the figure grows and slides until a part of it lies outside.
+    scale *= conditions.scale * (1.0 + abs(conditions.crop))
+    dy += 0.5 * conditions.crop
+    x0, y0 = width * (0.5 + dx), height * (0.5 + dy) - middle * scale
+    return Frame(height, width, scale, x0, y0, conditions.roll)
+
+
+def remembered_frame(config: SyntheticConfig, rng: np.random.Generator) -> Frame:
+    """The frame of a sketch: own place, proportions and unsteady hand."""
+    height, width = config.height, config.width
+    person = config.kind == "person"
+    scale = min(0.88 * height, 1.9 * width) if person else min(0.88 * width, 1.1 * height)
+    scale *= float(rng.uniform(0.9, 1.05))
+    middle = 0.48 if person else -0.28
+    return Frame(
+        height,
+        width,
+        scale,
+        x0=width * float(rng.uniform(0.46, 0.54)),
+        y0=height * float(rng.uniform(0.48, 0.52)) - middle * scale,
+        roll=float(rng.normal(0.0, 0.03)),
+        aspect=float(rng.uniform(0.88, 1.15)),
+        wobble=(0.006, float(rng.uniform(0.0, 6.3)), float(rng.uniform(0.0, 6.3))),
+    )
+
+
 @lru_cache(maxsize=16)
-def _stretch(size: int, knots: int) -> Array:
+def stretch(size: int, knots: int) -> Array:
     """Linear interpolation from `knots` values to `size` pixels, (size, knots)."""
     at = np.linspace(0.0, knots - 1.0, size)
     weight = np.maximum(0.0, 1.0 - np.abs(at[:, None] - np.arange(knots)[None, :]))
@@ -203,7 +237,7 @@ def paint_background(
     canvas[:, :row], canvas[:, row:] = wall, ground
     spread = np.array([0.13, 0.13, 0.13, 0.08, 0.06])[:, None, None]
     coarse = rng.normal(0.0, spread, (5, 7, 4)).astype(np.float32)
-    canvas += _stretch(height, 7) @ coarse @ _stretch(width, 4).T
+    canvas += stretch(height, 7) @ coarse @ stretch(width, 4).T
     wide = width / height
     layers = []
     for _ in range(conditions.clutter):

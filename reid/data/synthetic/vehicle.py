@@ -19,13 +19,14 @@ from reid.data.synthetic.canvas import (
     Shape,
     box,
     emblem,
+    mirrored,
 )
 from reid.data.synthetic.identity import Identity, Surface
 
 VEHICLE_VIEWS = ("front left", "front right", "rear left", "rear right")
 
 # Cabin along the side, from rear (0) to front (1): start, end, roof start, roof end, roof height.
-_CABINS = {
+CABINS = {
     "sedan": (0.16, 0.78, 0.30, 0.64, 0.46),
     "hatchback": (0.02, 0.76, 0.12, 0.60, 0.48),
     "suv": (0.0, 0.84, 0.05, 0.72, 0.56),
@@ -33,9 +34,9 @@ _CABINS = {
     "pickup": (0.42, 0.86, 0.48, 0.76, 0.52),
     "truck": (0.68, 1.0, 0.70, 0.96, 0.54),
 }
-_WAIST = -0.30  # where windows begin
-_SILL = -0.07
-_CORNER = 0.18  # x at which the side meets the front or rear
+WAIST = -0.30  # where windows begin
+SILL = -0.07
+CORNER = 0.18  # x at which the side meets the front or rear
 
 
 class _Car:
@@ -47,25 +48,16 @@ class _Car:
         self.mirror = -1.0 if view.endswith("left") else 1.0
         self.turn = turn
         self.tall = identity.shape["tall"]
-        start, end, roof_start, roof_end, roof = _CABINS[self.traits["body"]]
+        start, end, roof_start, roof_end, roof = CABINS[self.traits["body"]]
         self.start, self.end, self.roof_start, self.roof_end = start, end, roof_start, roof_end
         self.roof = -roof * self.tall
-        self.corner = _CORNER + 0.06 * turn
+        self.corner = CORNER + 0.06 * turn
         self.layers: list[Layer] = []
 
     def along(self, s: float) -> float:
         """x of the point a share `s` from rear to front along the side."""
         length = self.corner + 0.5
         return -0.5 + length * (s if self.front else 1.0 - s)
-
-    def flip(self, shape: Shape) -> Shape:
-        """The shape mirrored for vehicles that head the other way."""
-        m = self.mirror
-        if isinstance(shape, Ellipse):
-            return Ellipse(m * shape.x, shape.y, shape.rx, shape.ry)
-        if isinstance(shape, Capsule):
-            return Capsule(m * shape.ax, shape.ay, m * shape.bx, shape.by, shape.r)
-        return Polygon(tuple((m * x, y) for x, y in shape.corners))
 
     def add(
         self,
@@ -77,7 +69,7 @@ class _Car:
     ) -> None:
         """Put one more part on top."""
         look = self.identity.surfaces[surface] if isinstance(surface, str) else surface
-        self.layers.append(Layer(tag, self.flip(shape), look.paint, frame, channels))
+        self.layers.append(Layer(tag, mirrored(shape, self.mirror), look.paint, frame, channels))
 
     def quad(self, s0: float, s1: float, t0: float, t1: float, low: float, high: float) -> Polygon:
         """A trapezium on the side: s0..s1 at `low`, t0..t1 at `high`."""
@@ -91,7 +83,7 @@ class _Car:
             self.add("body", self.quad(0.0, 0.64, 0.0, 0.64, -0.16, -0.66 * self.tall), "body")
         self.add(
             "cabin",
-            self.quad(self.start, self.end, self.roof_start, self.roof_end, _WAIST, roof),
+            self.quad(self.start, self.end, self.roof_start, self.roof_end, WAIST, roof),
             "roof",
         )
         inset, top = 0.04, roof + 0.035
@@ -100,14 +92,14 @@ class _Car:
             self.end - inset,
             self.roof_start + inset,
             self.roof_end - inset,
-            _WAIST,
+            WAIST,
             top,
         )
         self.add("window", pane, "window")
         middle = self.along(0.5 * (self.roof_start + self.roof_end))
-        self.add("cabin", box(middle - 0.012, roof, middle + 0.012, _WAIST), "roof")
-        low = -0.22 if self.traits["body"] == "truck" else _WAIST
-        self.add("body", box(-0.5, low, self.corner, _SILL), "body")
+        self.add("cabin", box(middle - 0.012, roof, middle + 0.012, WAIST), "roof")
+        low = -0.22 if self.traits["body"] == "truck" else WAIST
+        self.add("body", box(-0.5, low, self.corner, SILL), "body")
         r = self.identity.shape["wheel"]
         for s in (0.2, 0.8):
             self.add("wheel", Ellipse(self.along(s), -r, 0.82 * r, r), "wheel")
@@ -127,23 +119,23 @@ class _Car:
         """The front or rear: body, glass, grille or tailgate, lights, plate."""
         c, roof = self.corner, self.roof
         if self.traits["body"] in ("truck", "pickup") and not self.front:
-            roof = -0.66 * self.tall if self.traits["body"] == "truck" else _WAIST - 0.02
+            roof = -0.66 * self.tall if self.traits["body"] == "truck" else WAIST - 0.02
         slope = 0.03
-        if roof < _WAIST - 0.05:
-            top = Polygon(((c, _WAIST), (0.5, _WAIST), (0.5 - slope, roof + 0.01), (c - slope, roof)))
+        if roof < WAIST - 0.05:
+            top = Polygon(((c, WAIST), (0.5, WAIST), (0.5 - slope, roof + 0.01), (c - slope, roof)))
             solid = self.traits["body"] == "truck" and not self.front
             self.add("cabin", top, "body" if solid else "roof")
             if not solid:
                 glass = Polygon(
                     (
-                        (c + 0.025, _WAIST),
-                        (0.475, _WAIST),
+                        (c + 0.025, WAIST),
+                        (0.475, WAIST),
                         (0.475 - slope, roof + 0.045),
                         (c + 0.02 - slope, roof + 0.04),
                     )
                 )
                 self.add("window", glass, "window")
-        self.add("body", box(c, _WAIST, 0.5, _SILL), "body")
+        self.add("body", box(c, WAIST, 0.5, SILL), "body")
         if self.front:
             self.add("engine", box(c + 0.03, -0.2, 0.47, -0.11), "engine", channels=HEAT)
             self.add("grille", box(c + 0.08, -0.2, 0.42, -0.13), "wheel", channels=RGB)

@@ -44,12 +44,15 @@ def attributes_of(identity: Identity, view: str) -> tuple[Attribute, ...]:
     if identity.kind == "person":
         main = "upper"
         named = ["garment", "sleeves", "lower", "bag", "hat", "hair", "logo"]
+        named += [name for name in ("neck", "belt", "pockets", "cuffs", "footwear") if name in traits]
         colored = ["upper", "lower", "shoes", "bag", "hat", "hair"]
     else:
         main, named, colored = "body", ["body", "roof_item", "logo"], ["body", "roof", "rim"]
+        named += [name for name in ("sill", "spare") if name in traits]
     found: list[Attribute] = []
     for name in named:
         hidden = name == "logo" and identity.kind == "person" and view != "front"
+        hidden |= name == "spare" and not view.startswith("rear")
         found.append((name, traits[name], 0.5 if hidden else 1.0))
     for name in colored:
         if traits.get(name) not in ("none", "bald"):
@@ -85,9 +88,12 @@ def _person_caption(identity: Identity, view: str, forget: float, rng: np.random
         lower = _patterned(rng, identity, "lower", traits["lower"], recalls(0.7))
         worn.append(_article(lower) if traits["lower"] == "skirt" else lower)
     if recalls(0.5):
-        worn.append(f"{surfaces['shoes'].color} shoes")
+        worn.append(f"{surfaces['shoes'].color} {traits.get('footwear', 'shoes')}")
     if traits["hat"] != "none" and recalls():
         worn.append(_article(f"{surfaces['hat'].color} {traits['hat']}"))
+    for name, thing in (("neck", "scarf"), ("belt", "belt")):  # these are traits of version 2 alone
+        if traits.get(name) == thing and recalls(0.8):
+            worn.append(_article(f"{surfaces['trim'].color} {thing}"))
     first = _sentence(_choose(rng, _OPENINGS).format(_article(noun)) + " wearing " + _listed(worn))
     rest: list[str] = []
     if traits["bag"] != "none" and recalls():
@@ -121,6 +127,8 @@ def _vehicle_caption(identity: Identity, view: str, forget: float, rng: np.rando
     if traits["logo"] != "none" and recalls():
         print_ = f"{surfaces['logo'].color} {traits['logo']}"
         rest.append(f"showed {_article(print_)} on the side")
+    if traits.get("spare", "none") != "none" and view.startswith("rear") and recalls():
+        rest.append(f"had {_article(traits['spare'])} at the back")
     if recalls(0.4):
         rest.append(f"had {surfaces['rim'].color} wheels")
     return f"{first}. It {_listed(rest)}." if rest else f"{first}."

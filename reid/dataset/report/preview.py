@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageFilter
 
 from reid.config.sections.captions import CaptionPolicy
 from reid.data.images import encode_jpeg, open_image
+from reid.data.shards.row_groups import GroupList, GroupRef
 from reid.data.shards.schema import SPLITS, Caption, Image, Mask, Sample, SampleAttribute
-from reid.data.shards.shard_set import GroupRef, ShardSet
+from reid.data.shards.shard_set import ShardSet
 from reid.dataset.captions.quality import judge_captions
 from reid.errors import DataError
 from reid.evaluate.report.pages import environment, image_uri
@@ -42,22 +44,32 @@ def choose_preview(
     Raises DataError when the split is empty.
     """
     splits = [split] if split else [s for s in SPLITS if shards.rows(s)]
-    groups = [g for s in splits for g in shards.groups(s) if g.rows]
-    rows = sum(g.rows for g in groups)
+    lists = [shards.groups(s) for s in splits]
+    sizes = np.concatenate([groups.rows for groups in lists]) if lists else np.zeros(0, np.int64)
+    rows = int(sizes.sum())
     if not rows:
         known = ", ".join(s for s in SPLITS if shards.rows(s)) or "none"
         raise DataError(f"{shards.root}: no row in split {split!r}; splits with rows: {known}.")
     rng = np.random.default_rng(seed)
-    wanted = _of_identities(groups, count, rng) if by_identity else _of_rows(groups, count, rng)
+    wanted = _of_identities(lists, count, rng) if by_identity else _of_rows(sizes, count, rng)
     samples = []
     for index in sorted(wanted):
-        held = shards.read_group(groups[index])
+        held = shards.read_group(_group(lists, index))
         samples += [held[i] for i in sorted(wanted[index])]
     return PreviewSelection(samples, rows)
 
 
-def _of_rows(groups: Sequence[GroupRef], count: int, rng: np.random.Generator) -> dict[int, list[int]]:
-    starts = np.cumsum([0, *(g.rows for g in groups)])
+def _group(lists: Sequence[GroupList], index: int) -> GroupRef:
+    """A row group by its position among those of all splits."""
+    for groups in lists:
+        if index < len(groups):
+            return groups[index]
+        index -= len(groups)
+    raise IndexError(index)
+
+
+def _of_rows(sizes: NDArray[np.int64], count: int, rng: np.random.Generator) -> dict[int, list[int]]:
+    starts = np.concatenate([[0], np.cumsum(sizes)])
     drawn = np.sort(rng.choice(int(starts[-1]), size=min(count, int(starts[-1])), replace=False))
     wanted: dict[int, list[int]] = {}
     for row in drawn.tolist():
@@ -66,18 +78,18 @@ def _of_rows(groups: Sequence[GroupRef], count: int, rng: np.random.Generator) -
     return wanted
 
 
-def _of_identities(groups: Sequence[GroupRef], count: int, rng: np.random.Generator) -> dict[int, list[int]]:
+def _of_identities(lists: Sequence[GroupList], count: int, rng: np.random.Generator) -> dict[int, list[int]]:
     """Rows of an identity follow each other in its row group, in the order of `identities`."""
-    places = []
-    for index, group in enumerate(groups):
-        start = 0
-        for _, _, rows in group.identities:
-            places.append((index, start, rows))
-            start += rows
+    sizes = np.concatenate([groups.table.rows for groups in lists]).astype(np.int64)
+    groups = np.concatenate([np.diff(groups.table.group_starts) for groups in lists])
+    of_group = np.repeat(np.arange(len(groups)), groups)
+    before = np.cumsum(sizes) - sizes
+    first = np.concatenate([[0], np.cumsum(groups)[:-1]])
     wanted: dict[int, list[int]] = {}
     left = count
-    for place in rng.permutation(len(places)).tolist():
-        index, start, rows = places[place]
+    for place in rng.permutation(len(sizes)):
+        index, rows = int(of_group[place]), int(sizes[place])
+        start = int(before[place] - before[first[index]])
         taken = min(rows, _PER_IDENTITY, left)
         drawn = rng.choice(rows, size=taken, replace=False)
         wanted.setdefault(index, []).extend(start + int(i) for i in drawn)

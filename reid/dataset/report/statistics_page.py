@@ -6,6 +6,7 @@ from typing import Any
 
 from reid.dataset.report.charts import columns, meters
 from reid.evaluate.report.pages import environment
+from reid.modality import Target
 
 _PACKAGE = "reid.dataset.report"
 _ORIGINS = ("captured", "generated")
@@ -82,7 +83,7 @@ def _range(found: dict[str, Any]) -> str:
 
 def _presence(found: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, int, str]]]]:
     names = dict.fromkeys(name for here in found["presence"].values() for name in here)
-    order = [n for n in ("rgb", "nir", "tir", "sketch", "text", "mask") if n in names]
+    order = [n for n in Target.known if n in names]
     return [
         (
             name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from reid.data.shards.manifest import Shard
@@ -70,14 +70,47 @@ def first_bad(rows: Sequence[Mapping[str, Any]]) -> str:
     return str(rows[0]["reason"]) if rows else "none"
 
 
-def throughput(shards: Iterable[Shard]) -> dict[str, float]:
-    """Stage -> rows a second of one worker, over these shards."""
-    seconds: Counter[str] = Counter()
-    rows: Counter[str] = Counter()
-    for shard in shards:
-        seconds.update(shard.seconds)
-        rows.update(shard.worked)
-    return {name: rows[name] / seconds[name] for name in rows if rows[name] and seconds[name] > 0}
+@dataclass
+class BuildWork:
+    """What the shards that one call built add up to: no shard is kept for it."""
+
+    seconds: Counter[str] = field(default_factory=Counter)
+    """Of one worker, by stage."""
+    worked: Counter[str] = field(default_factory=Counter)
+    """Rows, likewise."""
+    regenerated: Counter[str] = field(default_factory=Counter)
+    """Shards that used rows of earlier ones and in which a target was made, by target."""
+    kept: Counter[str] = field(default_factory=Counter)
+    """Likewise, and was taken as it was; "read": their rows."""
+
+    def add(self, shard: Shard) -> None:
+        """Count one more."""
+        self.seconds.update(shard.seconds)
+        self.worked.update(shard.worked)
+        if shard.donor is not None:
+            made = [t for t in shard.made if t not in shard.kept and shard.worked.get(t)]
+            self.regenerated.update([*made, *(["read again"] if "read" in shard.worked else [])])
+            self.kept.update([*shard.kept, "read"])
+
+    @property
+    def throughput(self) -> dict[str, float]:
+        """Stage -> rows a second of one worker."""
+        rows, seconds = self.worked, self.seconds
+        return {name: rows[name] / seconds[name] for name in rows if rows[name] and seconds[name] > 0}
+
+    def lines(self) -> list[str]:
+        """What was done, for a terminal."""
+        return [line for line in (self._refreshed_line(), throughput_line(self.throughput)) if line]
+
+    def _refreshed_line(self) -> str:
+        """ "sketch regenerated in 3 shards; nir, read kept"; "" when all was read from raw files."""
+        if not self.kept:
+            return ""
+        made = self.regenerated
+        again = [f"{t} regenerated in {_shards(n)}" for t, n in made.items() if t != "read again"]
+        if retried := made["read again"]:
+            again.append(f"rows set aside before were tried again in {_shards(retried)}")
+        return "; ".join([*again, f"{', '.join(self.kept)} kept"])
 
 
 def throughput_line(rates: Mapping[str, float]) -> str:
@@ -105,29 +138,6 @@ _CAPTIONS = (
     ("again", "requested again"),
     ("dropped", "dropped"),
 )
-
-
-def refreshed(shards: Iterable[Shard]) -> dict[str, Counter[str]]:
-    """The targets that were made or kept in shards that used rows of earlier ones."""
-    found = {"made": Counter[str](), "kept": Counter[str]()}
-    for shard in shards:
-        if shard.donor is not None:
-            found["made"].update(t for t in shard.made if t not in shard.kept and shard.worked.get(t))
-            found["kept"].update([*shard.kept, "read"])
-            if "read" in shard.worked:
-                found["made"]["read again"] += 1
-    return found
-
-
-def refreshed_line(shards: Iterable[Shard]) -> str:
-    """ "sketch regenerated in 3 shards; nir, read kept"; "" when all was read from raw files."""
-    found = refreshed(shards)
-    if not found["kept"]:
-        return ""
-    again = [f"{t} regenerated in {_shards(n)}" for t, n in found["made"].items() if t != "read again"]
-    if retried := found["made"]["read again"]:
-        again.append(f"rows set aside before were tried again in {_shards(retried)}")
-    return "; ".join([*again, f"{', '.join(found['kept'])} kept"])
 
 
 def _shards(count: int) -> str:

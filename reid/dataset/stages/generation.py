@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from reid.config.sections.captions import CaptionPolicy
-from reid.data.images import Pixels, decode_rgb, encode_mask, encode_png, open_image
+from reid.data.images import DEFAULT_SENSORS, Pixels, decode_rgb, encode_mask, encode_png, open_image
 from reid.data.shards.schema import Caption, Image, Mask, Sample
 from reid.dataset.captions.quality import CaptionVerdict, apply_policy, judge_caption
 from reid.dataset.recipe import Step
 from reid.dataset.rows import BuildRow, StageTimes
-from reid.errors import DataError
+from reid.errors import ConfigError, DataError
 from reid.generate.registry import (
     Generated,
     GeneratedCaption,
@@ -33,9 +33,12 @@ DeviceOf = Callable[[Step], str]
 """Where the network of a step computes."""
 
 
-def asked_device(step: Step) -> str:
-    """The configured device of a step, in a process that owns its GPUs."""
-    return "cuda" if step.section.gpus else "cpu"
+def cpu_only(step: Step) -> str:
+    """The CPU, in a process that nobody granted a GPU. Raises ConfigError for a step that asks for one."""
+    if step.section.gpus:
+        field = f"build.generate.{step.target.value}.gpus"
+        raise ConfigError(f"{field}={step.section.gpus:g}: shards made in this process have no GPU; set 0.")
+    return "cpu"
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,7 @@ class _Maker:
 class Generation:
     """Loaded generators that run together. A picture that several of them read is decoded once."""
 
-    def __init__(
-        self, steps: Sequence[Step], seed: int, policy: CaptionPolicy, device: DeviceOf = asked_device
-    ) -> None:
+    def __init__(self, steps: Sequence[Step], seed: int, policy: CaptionPolicy, device: DeviceOf) -> None:
         self.seed, self.policy = seed, policy
         # Only networks have a device: asking for that of a function could fail for nothing.
         self.makers = [_Maker(s, s.bound.load(device(s)) if s.heavy else s.bound.load()) for s in steps]
@@ -190,7 +191,9 @@ class _Cache:
         try:
             for modality in _seen(sample, step):
                 if (i, modality) not in self.pixels:
-                    self.pixels[i, modality] = decode_rgb(sample.images[modality].image, name)
+                    rule = DEFAULT_SENSORS.rule(modality)
+                    picture = sample.images[modality].image
+                    self.pixels[i, modality] = decode_rgb(picture, name, value_range=rule)
             if _sees_mask(step) and sample.mask is not None and i not in self.masks:
                 self.masks[i] = np.asarray(open_image(sample.mask.image, f"{name}: mask").convert("1"))
         except DataError as problem:

@@ -12,8 +12,8 @@ from reid.data.readers.base import Reader, Record
 from reid.data.shards import schema
 from reid.data.shards.manifest import MadeBy
 from reid.data.shards.schema import Sample
+from reid.dataset.planning.shard_task import Donor, ShardTask
 from reid.dataset.rows import READ, BuildRow, ShardRows, StageTimes, files_of
-from reid.dataset.shard_task import Donor, ShardTask
 from reid.errors import AnyReIDError, DataError, StorageError
 from reid.modality import Target
 
@@ -24,20 +24,21 @@ def read_shard(task: ShardTask, reader: Reader, max_pixels: int) -> ShardRows:
     If the donor is missing or damaged, all rows are read from the raw files.
     """
     clock, plan, donor = StageTimes(), task.plan, task.donor
+    records = plan.records
     held: dict[str, Sample] | None = None
     if donor is not None:
-        with clock.stage("take", len(plan.records)):
+        with clock.stage("take", len(records)):
             held = _held(donor)
     if donor is None or held is None:
-        with clock.stage(READ, len(plan.records)):
-            rows = [read_record(record, reader, max_pixels) for record in plan.records]
+        with clock.stage(READ, len(records)):
+            rows = [read_record(record, reader, max_pixels) for record in records]
         for row in rows:
             clock.note(row.sample)
         return ShardRows(plan.source_key, plan.key, rows, clock)
     aside = {row["sample_id"]: row for row in donor.shard.quarantined if _stays(row["stage"], donor)}
     rows = []
     clock.notes.update(donor.shard.notes)
-    for record in plan.records:
+    for record in records:
         name = record.labels.sample_id
         if record.problem is not None:
             rows.append(read_record(record, reader, max_pixels))  # opens nothing

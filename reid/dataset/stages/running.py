@@ -11,10 +11,10 @@ from reid.config import Config
 from reid.data.images import SensorSettings
 from reid.data.readers.base import Reader, open_reader
 from reid.data.shards.manifest import Shard
+from reid.dataset.planning.shard_task import ShardTask
 from reid.dataset.recipe import Recipe, make_recipe
 from reid.dataset.rows import ShardRows
-from reid.dataset.shard_task import ShardTask
-from reid.dataset.stages.generation import DeviceOf, Generation, asked_device
+from reid.dataset.stages.generation import DeviceOf, Generation, cpu_only
 from reid.dataset.stages.reading import read_shard
 from reid.dataset.stages.writing import write_work
 from reid.modality import Target
@@ -26,7 +26,7 @@ Runner = Callable[[Config, str, Sequence[ShardTask]], Iterator[Shard]]
 class Stages:
     """The stages of one build in one process; generators are loaded when they are first needed."""
 
-    def __init__(self, config: Config, root: str, device: DeviceOf = asked_device) -> None:
+    def __init__(self, config: Config, root: str, device: DeviceOf) -> None:
         self.config, self.root, self.device = config, root, device
         self.recipe: Recipe = make_recipe(config)
         self._reader: Reader | None = None
@@ -58,8 +58,8 @@ class Stages:
 
 
 def run_here(config: Config, root: str, tasks: Sequence[ShardTask]) -> Iterator[Shard]:
-    """A Runner without Ray: one shard after the other."""
-    stages = Stages(config, root)
+    """A Runner without Ray: one shard after the other, on the CPU."""
+    stages = Stages(config, root, cpu_only)
     groups = [tuple(step.target for step in group) for group in stages.recipe.groups()]
     for task in tasks:
         work = stages.read(task)

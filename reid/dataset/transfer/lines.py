@@ -9,12 +9,11 @@ from reid import storage
 from reid.data.readers.shared import sample_tree
 from reid.data.shards.manifest import Manifest
 from reid.data.shards.schema import Caption, Image, Labels, Mask, Sample
-from reid.modality import VISUAL, Modality, Target
+from reid.modality import CAMERA, VISUAL, Target
 
 PROVENANCE = ("origin", "generator", "params_hash", "source_id")
 PER_FILE = ("sample_id", "dataset", "split", "pid", "camid", "attributes")
 """Labels that every line repeats, and attributes, which have a table of their own."""
-_TEXT_NAMES = {Modality.RGB: "RGB", Modality.NIR: "NI", Modality.TIR: "TI"}
 ALL = "ALL"
 
 
@@ -27,7 +26,7 @@ class ExportedSample:
     captions: tuple[str, list[dict[str, Any]]] | None
     """Of captions.json: the path that names the sample, and its sentences."""
     texts: dict[str, dict[str, str]]
-    """"RGB", "NI", "TI" and "ALL" -> {item, description}."""
+    """Each photo's view ("RGB", "NI" …) and "ALL" -> {item, description}."""
     attributes: dict[str, Any] | None
 
     def tables(self) -> dict[str, Any]:
@@ -131,9 +130,9 @@ def _texts(sample: Sample, item: str, rels: dict[Target, str]) -> dict[str, dict
         return {}
     text = max(sample.captions, key=_sureness).text
     texts = {
-        name: {"item": sample_tree.item(rels[Target(modality.value)]), "description": text}
-        for modality, name in _TEXT_NAMES.items()
-        if Target(modality.value) in rels
+        modality.entry.caption_view: {"item": sample_tree.item(rel), "description": text}
+        for modality in CAMERA
+        if (rel := rels.get(Target(modality.value)))
     }
     return {**texts, ALL: {"item": item, "description": text}}
 

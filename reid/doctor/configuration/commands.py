@@ -11,7 +11,7 @@ from reid.doctor.configuration.suggestion import Suggestion
 from reid.doctor.data.source import ExaminedSample
 from reid.evaluate.protocols.choice import sides_of
 from reid.evaluate.protocols.items import SampleLabels
-from reid.modality import Modality
+from reid.modality import PHOTO, Modality
 
 _LONGEST = 200
 """Characters of a sentence that is shown as a query."""
@@ -43,7 +43,7 @@ def _queries(config: Config, entries: Sequence[ExaminedSample]) -> list[list[str
     tested = [e for e in entries if e.split == config.index.split]
     labels = [SampleLabels.of(e.sample) for e in tested]
     protocol = sides_of(config.evaluate.protocol)
-    kinds = [m for m in config.data.modalities if m.value in (config.index.subsets or (Modality.RGB.value,))]
+    kinds = [m for m in config.data.modalities if m.value in (config.index.subsets or (PHOTO.value,))]
     found = {item.parts[m].sample_id for m in kinds for item in protocol.gallery(labels, (m,)).items}
     known = Counter(e.identity for e in tested if e.name in found)
     asked = []

@@ -18,7 +18,7 @@ from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.protocols.protocol import Protocol
 from reid.evaluate.support import check_support, has_match
 from reid.modality import Modality, Subset, canonical, subset_name
-from reid.train.checks import held_out_identities, validation_of
+from reid.train.validation.checks import held_out_identities, validation_of
 
 CAPTIONS_FIND_THEIR_PHOTO = "text_to_image"
 """The protocol under which a caption may find the photo that it describes."""
@@ -92,7 +92,7 @@ def _plain(protocol: str | Section) -> object:
 
 
 def _gallery(protocol: Protocol, labels: Sequence[SampleLabels], modalities: Subset) -> Modality | None:
-    """RGB, or another visual modality that more than twice as many items have."""
+    """The photo, or another visual modality that more than twice as many items have."""
     counts = {m: len(protocol.gallery(labels, (m,)).items) for m in modalities if m.is_visual}
     most = max(counts.values(), default=0)
     return next((m for m, count in counts.items() if count and count * 2 >= most), None)
@@ -118,7 +118,7 @@ def _has_answers(protocol: Protocol, labels: Sequence[SampleLabels], pairing: Pa
 
 def validation_settings(
     train: Sequence[SampleLabels], own: Sequence[SampleLabels], protocol: str | Section, seed: int
-) -> tuple[list[Setting], list[Identity]]:
+) -> tuple[list[Setting], Sequence[Identity]]:
     """How much of the training identities validates, and which; none where that has no right answers.
 
     Args:
@@ -145,7 +145,8 @@ def validation_settings(
             break
         try:
             chosen, _ = held_out_identities(settings, seed, identities, [])
-            validation_of(settings, [row for row in train if (row.dataset, row.pid) in set(chosen)])
+            who = set(chosen)
+            validation_of(settings, [row for row in train if (row.dataset, row.pid) in who])
         except ConfigError as error:
             problem = problem or fault_and_remedy(error)[0].rstrip(".")
             continue

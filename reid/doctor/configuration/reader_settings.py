@@ -20,7 +20,7 @@ from reid.data.readers.shared.folders import expand, file_name, visible
 from reid.data.readers.shared.sample_tree import CAPTIONS
 from reid.doctor.configuration.setting import Setting
 from reid.errors import AnyReIDError
-from reid.modality import Modality
+from reid.modality import PHOTO
 
 FOLDER = "folder"
 _TEXTS = 4
@@ -109,7 +109,7 @@ def _unknown_words(data: ReadData) -> Iterator[_Candidate]:
         settings.append(Setting("data.reader.roles", value, "; ".join(why for _, why in told.values())))
     if modalities:
         reader = data.config.data.reader
-        plain = getattr(reader, "modality", Modality.RGB).value
+        plain = getattr(reader, "modality", PHOTO).value
         names = {k: m.value for k, m in getattr(reader, "modality_names", {}).items()}
         words = ", ".join(f"{word!r} ({count} rows)" for word, count in modalities.items())
         why = f"no known modality: {words}; taken as {plain}"

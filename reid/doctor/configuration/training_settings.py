@@ -9,7 +9,7 @@ from statistics import median
 
 from reid.data.shards.schema import Sample
 from reid.doctor.configuration.setting import Setting
-from reid.modality import Modality, Subset, canonical, subset_name
+from reid.modality import PHOTO, Subset, canonical, subset_name
 
 IDENTITIES, INSTANCES = 16, 4
 """The largest batch: identities and captures of each."""
@@ -20,9 +20,6 @@ SHORTEST = 10
 """Steps of an epoch at least: passes over a handful of pictures are hardly worth a checkpoint each."""
 SIZES = ((1.5, (64, 32)), (1.15, (64, 48)), (0.87, (64, 64)), (0.67, (48, 64)), (0.0, (32, 64)))
 """(height : width of the usual picture, at least; height and width of the model's input)."""
-GENERATORS = {Modality.SKETCH: "sketch_mix", Modality.NIR: "ir_nir"}
-"""Generators without weights that make a modality from RGB."""
-
 Size = tuple[int, int]
 """Height and width in pixels."""
 
@@ -35,7 +32,8 @@ def modality_settings(samples: Sequence[Sample]) -> tuple[Subset, list[Setting]]
 
     >>> from reid.data.shards.schema import Labels
     >>> from reid.data.shards.schema import Image
-    >>> photo = Sample(Labels("a", "mine", "train", 1), {Modality.RGB: Image(b"", 0, 0)})
+    >>> from reid.modality import PHOTO
+    >>> photo = Sample(Labels("a", "mine", "train", 1), {PHOTO: Image(b"", 0, 0)})
     >>> modality_settings([photo])[1][0].value
     'rgb'
     """
@@ -45,16 +43,16 @@ def modality_settings(samples: Sequence[Sample]) -> tuple[Subset, list[Setting]]
     others = canonical(
         m for s in samples if s.labels.split != "train" for m in s.modalities if not trained[m]
     )
-    made = [m for m in others if m in GENERATORS and trained[Modality.RGB]]
+    made = [m for m in others if m.entry.generator and trained[PHOTO]]
     left_out = [m for m in others if m not in made]
     kept = canonical([*trained, *made])
     why = [f"{m.value} occurs in no training row and is left out" for m in left_out]
     settings = [Setting("data.modalities", subset_name(kept), "; ".join(why) or None)]
     if made:
         names = ", ".join(m.value for m in made)
-        reason = f"{names}: only tested captures have it; the others get one that is made from RGB"
+        reason = f"{names}: only tested captures have it; the others get one that is made from {PHOTO.value}"
         settings.append(
-            Setting("build.generate", {m.value: {"generator": GENERATORS[m]} for m in made}, reason)
+            Setting("build.generate", {m.value: {"generator": m.entry.generator} for m in made}, reason)
         )
     return kept, settings
 

@@ -21,8 +21,11 @@ from reid.modality import Modality
 _CAMERA = re.compile(r"(?:cam|camera|kamera|cctv)[-_ ]?(?:\d{1,4}|[a-z])", re.IGNORECASE)
 _MAYBE_CAMERA = re.compile(r"(?:c|ch|channel|v|view)[-_ ]?\d{1,3}", re.IGNORECASE)
 """C12 may be a car."""
-_BANDS = {"mwir": "tir", "swir": "nir", "uv": None, "depth": None, "lidar": None}
-"""What captures besides our modalities, and the one that is nearest, if any."""
+_BANDS: dict[str, str | None] = {
+    **{word: None for word in ("uv", "lidar") if word not in Modality.known},
+    **{word: m.value for m in Modality for word in m.entry.near},
+}
+"""What captures besides the registered modalities, and the one that is nearest, if any."""
 _GROUPS = 10
 """Groups of identities are fewer than this, and hold at least `_PER_GROUP` on average."""
 _PER_GROUP = 5
@@ -64,7 +67,7 @@ class _Tree:
         self.source = FolderSource(config)
         root = f"{self.source.root}/"
         files = [uri.removeprefix(root) for r in records for uri in r.images.values()]
-        inner = f"{sample_tree.FOLDERS[Modality.RGB]}/"
+        inner = f"{sample_tree.PHOTOS}/"
         if any(file.startswith(inner) for file in files):  # patterns see paths below imgs
             files = [file.removeprefix(inner) for file in files if file.startswith(inner)]
         self.files = sorted(files)

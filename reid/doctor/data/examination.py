@@ -145,7 +145,7 @@ def usable_samples(source: ExaminedSource) -> list[Sample]:
 
 def _examine_shards(root: str, given: Sequence[str], extent: Extent, watch: ProgressBar) -> Report:
     shards = ShardSet.open(root)
-    size = sum(s.bytes for s in shards.manifest.shards)
+    size = int(shards.stored.numbers("bytes").sum())
     thorough = extent.everything or (size <= _CHECKSUM_BYTES and not storage.is_remote(root))
     whole, findings = whole_shards(shards, thorough)
     findings += noted_when_built(shards.manifest)

@@ -18,7 +18,7 @@ from reid.data.shards.schema import Sample
 from reid.doctor.data.source import ExaminedSample
 from reid.doctor.finding import Finding, Level
 from reid.errors import DataError
-from reid.modality import Modality
+from reid.modality import FOURTH_BANDS, Modality
 
 TINY = 16
 """Shorter side in pixels below which a crop shows next to nothing."""
@@ -29,10 +29,14 @@ ODD = 3.0
 FLAT = 2.0
 """Standard deviation of grey levels below which a picture is blank."""
 THUMB = 16
+_FOURTH = FOURTH_BANDS[0]
 _REMEDIES: dict[str, tuple[Level, str]] = {
     HIDDEN: ("warning", "if the alpha is a mask, give it as one, and save the pictures without it"),
     DIM: ("warning", "multiply their values so that they fill 16 bits, or write them in 8 bits"),
-    BAND: ("warning", "take it by data.fourth_band=nir if it is near-infrared; else it is not missed"),
+    BAND: (
+        "warning",
+        f"take it by data.fourth_band={_FOURTH} if it is {_FOURTH.entry.words}; else it is not missed",
+    ),
     FIRST: ("info", "save each frame or page as a file of its own, if all are wanted"),
     OUTLIERS: (
         "warning",

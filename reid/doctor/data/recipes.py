@@ -64,7 +64,7 @@ def recipe(reader: str, path: str, given: Sequence[str], modalities: Subset = ()
     section = json.dumps({"name": reader, "path": path})
     own = [f"name={name}", f"data.name={name}", f"data.reader={section}"]
     if modalities:
-        own += [f"data.modalities={subset_name(modalities)}", "build.generate={}"]
+        own.append(f"data.modalities={subset_name(modalities)}")
     return BuildCommand(GENERAL, (*own, *given))
 
 

@@ -13,7 +13,7 @@ from reid.evaluate.plan import choose_evaluation
 from reid.evaluate.protocols.choice import ProtocolChoice
 from reid.evaluate.protocols.items import SampleLabels
 from reid.runs.identities import LEAST
-from reid.train.checks import held_out_identities, validation_of
+from reid.train.validation.checks import held_out_identities, validation_of
 
 _LABEL = "for own folders: data.reader.camera_pattern, or the manifest's camid column"
 

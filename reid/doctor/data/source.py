@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 
 from reid import storage
 from reid.data.readers.base import Reader, Record
-from reid.data.shards.manifest import Shard
 from reid.data.shards.schema import SPLITS, Caption, Image, Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.doctor.finding import Finding
@@ -91,7 +90,7 @@ class ShardSource(ExaminedSource):
 
     def __init__(self, shards: ShardSet) -> None:
         self.shards = shards
-        self.splits = [*SPLITS, *sorted({s.split for s in shards.manifest.shards} - set(SPLITS))]
+        self.splits = [*SPLITS, *sorted(set(shards.stored.splits) - set(SPLITS))]
         self.entries = [ExaminedSample(_listed(s)) for split in self.splits for s in shards.labels(split)]
 
     def load(self, wanted: Sequence[int]) -> Iterator[tuple[int, Sample | str]]:
@@ -138,16 +137,17 @@ def whole_shards(shards: ShardSet, thorough: bool) -> tuple[ShardSet, list[Findi
     Sizes are always compared with the manifest; checksums too when `thorough`.
     """
     damaged: dict[str, list[str]] = defaultdict(list)
-    good: list[Shard] = []
-    for shard in shards.manifest.shards:
-        uri = storage.join(shards.root, "data", shard.file)
+    good: list[int] = []
+    listed = (shards.stored.column(name) for name in ("file", "bytes", "sha256"))
+    for place, (file, length, digest) in enumerate(zip(*listed, strict=True)):
+        uri = storage.join(shards.root, "data", file)
         size = storage.stamp(uri).partition("@")[0]
         if size == "missing":
             damaged["shard-missing"].append(uri)
-        elif size != str(shard.bytes) or (thorough and _digest(uri) != shard.sha256):
+        elif size != str(length) or (thorough and _digest(uri) != digest):
             damaged["shard-damaged"].append(uri)
         else:
-            good.append(shard)
+            good.append(place)
     what = {"shard-missing": "are missing", "shard-damaged": "differ from what the manifest lists"}
     findings = [
         Finding(
@@ -177,7 +177,7 @@ def whole_shards(shards: ShardSet, thorough: bool) -> tuple[ShardSet, list[Findi
                 tuple(str(row.get("sample_id")) for row in aside),
             )
         )
-    left = shards.manifest.model_copy(update={"shards": good})
+    left = shards.manifest.model_copy(update={"shards": shards.stored.take(good)})
     return ShardSet(shards.root, left), findings
 
 

@@ -14,7 +14,7 @@ from reid.evaluate.protocols.items import GalleryItem, ProtocolQuery, SampleLabe
 from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.protocol import Protocol
 from reid.evaluate.support import is_measured
-from reid.modality import ORDER, Modality, canonical
+from reid.modality import INFRARED, ORDER, PHOTO, Modality, canonical
 
 _ROWS = 512
 Place = tuple[Modality, str]
@@ -120,9 +120,11 @@ class ProtocolTrial:
 def camera_matters(protocol: Protocol) -> bool:
     """Whether the protocol excludes matches from the query's own camera but not from others."""
 
+    other = INFRARED[-1]  # a query of another band, as protocols across spectra ask
+
     def left_out(camera: int) -> bool:
-        rows = [_probe("a", 0, Modality.TIR), _probe("b", camera, Modality.RGB)]
-        asking, found = protocol.queries(rows, (Modality.TIR,)), protocol.gallery(rows, (Modality.RGB,))
+        rows = [_probe("a", 0, other), _probe("b", camera, PHOTO)]
+        asking, found = protocol.queries(rows, (other,)), protocol.gallery(rows, (PHOTO,))
         q, g = label_arrays_of(asking.items, found.items, rows)
         return bool(len(q) and len(g) and protocol.exclude(q, g).all())
 

@@ -35,7 +35,7 @@ def torch_checks() -> Iterator[Check]:
                 "gpu", "warn", "there is a GPU, but PyTorch cannot use it", "update the driver: nvidia-smi"
             )
         else:
-            yield Check("gpu", "ok", "none; everything runs on the CPU (train.gpus_per_worker=0)")
+            yield Check("gpu", "ok", "none; everything runs on the CPU")
     for index in range(torch.cuda.device_count()):
         yield _gpu(index)
     yield _bf16()
@@ -58,8 +58,8 @@ def _gpu(index: int) -> Check:
     if not right:
         return Check(f"gpu {index}", "fail", f"{fact}: wrong products", "the device is damaged or overheated")
     if not half:
-        return Check(f"gpu {index}", "warn", f"{fact}: no bf16", "keep train.precision=fp32")
-    return Check(f"gpu {index}", "ok", f"{fact}, bf16 (train.precision=bf16)")
+        return Check(f"gpu {index}", "warn", f"{fact}: no bf16", "keep train.compute.precision=fp32")
+    return Check(f"gpu {index}", "ok", f"{fact}, bf16 (train.compute.precision=bf16)")
 
 
 def _bf16() -> Check:
@@ -72,7 +72,9 @@ def _bf16() -> Check:
         try:
             times[dtype] = min(_seconds(partial(torch.matmul, a, a)) for _ in range(_TURNS))
         except RuntimeError as error:
-            return Check("bf16 on cpu", "warn", f"does not work ({error})", "keep train.precision=fp32")
+            return Check(
+                "bf16 on cpu", "warn", f"does not work ({error})", "keep train.compute.precision=fp32"
+            )
     ratio = times[torch.bfloat16] / max(times[torch.float32], 1e-9)
     kind = torch.backends.cpu.get_cpu_capability()
     if ratio > 1:

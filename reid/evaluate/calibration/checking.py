@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from reid.comparison.calibration import Floats, Interval, PairCalibration, posterior
 from reid.errors import DataError
-from reid.evaluate.calibration.calibration import Floats, Interval, PairCalibration, posterior
 from reid.evaluate.calibration.operating_points import RESAMPLES, rates_at
 from reid.evaluate.calibration.pair_scores import PairScores
 

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reid.errors import DataError
-from reid.evaluate.calibration.calibration import (
+from reid.comparison.calibration import (
     Floats,
     IsotonicMap,
     LogisticMap,
@@ -21,6 +20,7 @@ from reid.evaluate.calibration.calibration import (
     PairCalibration,
     sigmoid,
 )
+from reid.errors import DataError
 from reid.evaluate.calibration.operating_points import RATES, RESAMPLES, open_set_points, verification_points
 from reid.evaluate.calibration.pair_scores import PairScores
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from reid.evaluate.calibration.calibration import Interval, OpenSetPoint, VerificationPoint
+from reid.comparison.calibration import Interval, OpenSetPoint, VerificationPoint
 from reid.evaluate.calibration.pair_scores import Floats, PairScores, QueryScores
 
 RATES = (1e-1, 1e-2, 1e-3, 1e-4)

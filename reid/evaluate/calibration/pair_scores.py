@@ -9,17 +9,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from reid.errors import DataError
-from reid.evaluate.evaluator import Features, stack_features
-from reid.evaluate.metrics.retrieval import CHUNK, Exclude, check_features
+from reid.evaluate.evaluator import Features, scored_groups, stack_features
+from reid.evaluate.metrics.comparing import Compare, check_features, cosine
+from reid.evaluate.metrics.group_scores import group_scores
+from reid.evaluate.metrics.retrieval import Exclude
 from reid.evaluate.protocols.items import SampleLabels, parts_key
 from reid.evaluate.protocols.label_arrays import LabelArrays, label_arrays_of
 from reid.evaluate.protocols.pairing import Pairing
 from reid.evaluate.protocols.protocol import Protocol
 from reid.modality import subset_name
 
+CHUNK = 256
+"""Queries compared at a time."""
 NEGATIVES = 500_000
 """Most negative pairs that are kept of one pairing: five times what FPR 1e-4 needs."""
 Floats = npt.NDArray[np.float64]
@@ -75,12 +78,15 @@ def pairing_scores(
         if not items:
             raise DataError(f"no sample has {subset_name(subset)!r}")
     q_meta, g_meta = label_arrays_of(queries, gallery, labels)
+    q, g = stack_features(queries, "query", features), stack_features(gallery, "gallery", features)
+    groups = scored_groups(pairing, {pairing.query_used: q}, None)
     return pair_scores(
-        stack_features(queries, "query", features),
-        stack_features(gallery, "gallery", features),
+        q,
+        g,
         q_meta,
         g_meta,
         protocol.exclude_sources,
+        compare=group_scores(g, groups) if groups else None,
         keys=([parts_key(i.parts, "query") for i in queries], [parts_key(i.parts, "query") for i in gallery]),
         seed=seed,
     )
@@ -96,12 +102,14 @@ def pair_scores(
     negatives: int = NEGATIVES,
     seed: int = 0,
     chunk: int = CHUNK,
+    compare: Compare | None = None,
 ) -> PairScores:
-    """Cosines of query features q (Q, D) and gallery features g (G, D), without excluded pairs.
+    """Scores of query features q (Q, D) and gallery features g (G, D), without excluded pairs.
 
-    If there are more negative pairs than `negatives`, about that many are sampled evenly from all. `keys`
-    name the content of each query and item: if both (a, b) and (b, a) occur, one of them is left out. Memory
-    grows with chunk x G. Raises DataError like `metrics.evaluate_features`.
+    `compare` gives the scores of a slice of queries; None: cosines. If there are more negative pairs than
+    `negatives`, about that many are sampled evenly from all. `keys` name the content of each query and item:
+    if both (a, b) and (b, a) occur, one of them is left out. Memory grows with chunk x G. Raises DataError
+    like `metrics.evaluate_features`.
     """
     check_features(q, len(q_meta), "query")
     check_features(g, len(g_meta), "gallery")
@@ -110,11 +118,11 @@ def pair_scores(
     again, twice = _Mirrored(keys), 0 if keys is None else _both_ways(*keys)
     rate = negatives / max(1, len(q) * len(g) - twice // 2)
     rng = np.random.default_rng(seed)
-    columns = normalize(g.float(), dim=1).T
+    compare = compare or cosine(q, g)
     found: dict[str, list[Tensor]] = {k: [] for k in ("pos", "pid", "neg", "asked", "shown", "mate", "other")}
     for start in range(0, len(q), chunk):
         rows = slice(start, start + chunk)
-        block = normalize(q[rows].float(), dim=1) @ columns  # (q, G)
+        block = compare(rows)  # (q, G)
         pid = q_meta.pid[rows]
         same = pid[:, None] == g_meta.pid[None, :]
         counts = torch.ones_like(same) if exclude is None else ~exclude(q_meta[rows], g_meta)

@@ -1,4 +1,4 @@
-"""Ranks of the positives of many queries at once, without a loop over queries and mostly without an argsort.
+"""Ranks of the positives of many queries at once, and what follows from them: AP, INP, the first hit.
 
 Items are ranked by descending similarity, equal similarities by gallery index; excluded items are removed.
 """
@@ -7,13 +7,34 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-FEW = 2**20
-"""Comparisons that are made to break ties before sorting again is cheaper."""
+from reid.evaluate.metrics.places import places, ranked
+
+
+class GalleryOrder:
+    """The identities of a gallery's items, and where the items of each one are."""
+
+    def __init__(self, pid: Tensor) -> None:
+        """`pid` is (G,) int64."""
+        self.pid = pid
+        self._sorted, self._order = pid.sort(stable=True)
+
+    def positives(self, pid: Tensor) -> tuple[Tensor, Tensor]:
+        """(row, column) of every pair of a query, of identities (Q,), and an item of its identity.
+
+        By query, then by gallery index.
+
+        >>> GalleryOrder(torch.tensor([7, 4, 7])).positives(torch.tensor([4, 7, 9]))
+        (tensor([0, 1, 1]), tensor([1, 0, 2]))
+        """
+        start = torch.searchsorted(self._sorted, pid)
+        count = torch.searchsorted(self._sorted, pid, right=True) - start
+        row = torch.repeat_interleave(torch.arange(len(pid), device=pid.device), count)
+        first = start - (count.cumsum(0) - count)
+        return row, self._order[torch.arange(len(row), device=pid.device) + first[row]]
 
 
 class QueryRanks(NamedTuple):
@@ -28,33 +49,37 @@ class QueryRanks(NamedTuple):
 
 
 def rank(
-    similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor | None, identities: bool = False
+    similarity: Tensor, q_pid: Tensor, gallery: GalleryOrder, exclude: Tensor | None, identities: bool = False
 ) -> QueryRanks:
     """Rank G gallery items for each of Q queries.
 
     Args:
         similarity: (Q, G), compared as float32; higher means more similar.
         q_pid: (Q,) int64 identities of the queries.
-        g_pid: (G,) int64 identities of the gallery items.
+        gallery: the identities of the G items.
         exclude: (Q, G) bool; True removes the pair from the ranking.
         identities: also rank in the list of distinct identities, as CMC of SYSU-MM01 does.
 
     Returns:
         AP, INP, first hit, positives and candidates of each query; `listed` is None without `identities`.
 
-    >>> found = rank(torch.tensor([[0.1, 0.9]]), torch.tensor([5]), torch.tensor([5, 6]), None)
+    >>> found = rank(torch.tensor([[0.1, 0.9]]), torch.tensor([5]), GalleryOrder(torch.tensor([5, 6])), None)
     >>> found.first_hit.tolist(), found.ap.tolist(), found.candidates.tolist()
     ([2], [0.5], [2])
     """
-    rows = len(similarity)
-    distance = -similarity.float()
-    match = q_pid[:, None] == g_pid[None, :]
+    rows, columns = similarity.shape
+    similarity = similarity.float().contiguous()
+    row, column = gallery.positives(q_pid)
+    exclude = None if exclude is None else exclude.contiguous()
+    place, left = places(similarity, row, column, exclude)
     if exclude is not None:
-        distance.masked_fill_(exclude, torch.inf)
-        match &= ~exclude
-    row, nth, place, left = _places(distance, match)
+        kept = (place >= 0).nonzero()[:, 0]
+        row, place = row[kept], place[kept]
     count = torch.bincount(row, minlength=rows)
-    valid, end = count > 0, count.cumsum(0)
+    end = count.cumsum(0)
+    nth = torch.arange(len(row), device=row.device) - (end - count)[row]
+    place = _by_rank(place, row, nth, count, columns)
+    valid = count > 0
     summed = torch.zeros(rows, dtype=torch.float64, device=row.device)
     summed.index_add_(0, row, (nth + 1).double() / (place + 1))
     ap, inp = torch.full_like(summed, torch.nan), torch.full_like(summed, torch.nan)
@@ -64,48 +89,25 @@ def rank(
     first[valid] = place[(end - count)[valid]] + 1
     listed = None
     if identities:
-        listed = torch.where(valid, _among_identities(distance, match, g_pid), 0).cpu()
+        match = q_pid[:, None] == gallery.pid  # excluded ones, too: their distance is infinite
+        distance = -ranked(similarity, exclude)
+        listed = torch.where(valid, _among_identities(distance, match, gallery.pid), 0).cpu()
     return QueryRanks(ap.cpu(), inp.cpu(), first.cpu(), count.cpu(), left.cpu(), listed)
 
 
-def _places(distance: Tensor, match: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """For every positive, by query, then rank: its query, its number there, its rank (from 0).
+def _by_rank(place: Tensor, row: Tensor, nth: Tensor, count: Tensor, columns: int) -> Tensor:
+    """(P,) the ranks of each query's positives in ascending order.
 
-    Last, for every query: how many items are left, those at a finite distance.
-
-    Sorting plain values and looking the positives up in them is several times cheaper than an
-    argsort. It cannot break ties: a few tied positives are counted out, many take the stable argsort.
+    `place` are below `columns`, `nth` the number of each one in its `row` and `count` (Q,) how many it has.
     """
-    rows, columns = distance.shape
-    row, column = match.nonzero(as_tuple=True)
-    count = torch.bincount(row, minlength=rows)
-    nth = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
-    value = distance[row, column]
-    wanted = distance.new_full((rows, int(count.max())), torch.inf)
-    wanted[row, nth] = value
-    ordered = _sorted(distance)
-    place = torch.searchsorted(ordered, wanted)[row, nth]
-    left = torch.searchsorted(ordered, ordered.new_full((rows, 1), torch.inf))[:, 0]
-    after = (place + 1).clamp(max=columns - 1)
-    tied = ((after > place) & (ordered[row, after] == value)).nonzero()[:, 0]
-    if len(tied) * columns <= FEW:
-        index = torch.arange(columns, device=row.device)
-        as_good = distance[row[tied]] == value[tied, None]
-        place[tied] += (as_good & (index < column[tied, None])).sum(dim=1)
+    most = int(count.max()) if len(count) else 0
+    table, at = place.new_full((len(count), most), columns, dtype=torch.int32), row * most + nth
+    table.view(-1)[at] = place.int()
+    if table.device.type == "cpu":
+        table.numpy().sort(axis=1)  # is vectorised; torch's on the CPU is not
     else:
-        again = torch.zeros(rows, dtype=torch.bool, device=row.device)
-        again[row[tied]] = True
-        order = distance[again].argsort(dim=1, stable=True)
-        place[again[row]] = match[again].gather(1, order).nonzero()[:, 1]
-    offset = row * columns
-    return row, nth, _sorted(place + offset) - offset, left
-
-
-def _sorted(values: Tensor) -> Tensor:
-    """Ascending along the last dimension. NumPy's sort is vectorised, torch's on the CPU is not."""
-    if values.device.type == "cpu":
-        return torch.from_numpy(np.sort(values.numpy()))
-    return values.sort().values
+        table = table.sort(dim=1).values
+    return table.view(-1)[at].long()
 
 
 def _among_identities(distance: Tensor, match: Tensor, g_pid: Tensor) -> Tensor:

@@ -16,10 +16,15 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from reid.config import RerankConfig
-from reid.evaluate.metrics.retrieval import Compare, rows_at_a_time
+from reid.errors import UsageError
+from reid.evaluate.metrics.comparing import Compare, Rows, rows_at_a_time, tensor_of
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+MEMORY = 4 * 2**30
+"""Bytes that re-ranking may need: all vectors, all neighbourhoods."""
+NEIGHBOURS = 3
+"""Entries of a description for each of its k nearest rows, about."""
 BLOCK = 64
 """Rows whose neighbourhoods are expanded together."""
 
@@ -42,7 +47,7 @@ class Sparse:
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
-def rerank(q: Tensor, g: Tensor, config: RerankConfig) -> Compare:
+def rerank(q: Rows, g: Rows, config: RerankConfig) -> Compare:
     """Re-rank gallery features for query features; the original distance is 2 - 2 cos.
 
     Queries and gallery items are neighbours of each other, as in the paper.
@@ -60,7 +65,8 @@ def rerank(q: Tensor, g: Tensor, config: RerankConfig) -> Compare:
     >>> compare(slice(0, 1)).argmax().item()
     0
     """
-    features = normalize(torch.cat([q, g]).float(), dim=1)  # (N, D)
+    check_size(len(q) + len(g), q.shape[1], config)
+    features = normalize(torch.cat([tensor_of(q), tensor_of(g)]), dim=1)  # (N, D)
     count, total = len(q), len(features)
     neighbours, furthest = _neighbours(features, min(max(config.k1 + 1, config.k2), total))
     described = _describe(features, neighbours[:, : config.k1 + 1], furthest, config.k1)
@@ -77,6 +83,22 @@ def rerank(q: Tensor, g: Tensor, config: RerankConfig) -> Compare:
         return 1 - ((1 - kept) * torch.from_numpy(jaccard) + kept * distance)
 
     return compare
+
+
+def check_size(count: int, dim: int, config: RerankConfig) -> None:
+    """Raise UsageError where re-ranking so many vectors, queries and items together, needs too much memory.
+
+    >>> check_size(10_000, 512, RerankConfig())
+    """
+    near = max(config.k1 + 1, config.k2)
+    needed = count * (8 * dim + 32 * near + 24 * NEIGHBOURS * near)
+    if needed > MEMORY:
+        most = int(count * MEMORY / needed)
+        raise UsageError(
+            f"evaluate.rerank: {count} vectors of {dim} numbers need about {needed / 2**30:.0f} GiB in one "
+            f"process, and at most {MEMORY / 2**30:.0f} GiB are used, enough for {most}. Leave "
+            "evaluate.rerank out, or evaluate a smaller split."
+        )
 
 
 def _neighbours(features: Tensor, k: int) -> tuple[Ints, Floats]:

@@ -15,19 +15,22 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from reid.config.protocols.spec import RANKS, CmcList
 from reid.errors import DataError
-from reid.evaluate.metrics.ranking import QueryRanks, rank
+from reid.evaluate.metrics.comparing import (
+    BLOCK,
+    LEAST,
+    Compare,
+    Rows,
+    check_features,
+    cosine,
+    rows_at_a_time,
+)
+from reid.evaluate.metrics.ranking import GalleryOrder, QueryRanks, rank
 from reid.evaluate.protocols.label_arrays import LabelArrays
 
-CHUNK = 256
-"""Queries ranked at a time, fewer where the gallery is large: see `rows_at_a_time`."""
-BLOCK = 2**23
-"""Similarities held at a time."""
 Exclude = Callable[[LabelArrays, LabelArrays], Tensor]
-Compare = Callable[[slice], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +137,8 @@ def rank_metrics(
         g_pid: (G,) int64 identities of the gallery items.
         exclude: (Q, G) bool; True removes the pair from the ranking.
         ranks: ranks k at which CMC is reported.
-        chunk: queries ranked at a time; default: as many as fit a fixed memory bound.
+        chunk: queries ranked at a time; default: few calls, for each wakes torch's threads, which then wait
+            busily for a while and take the processors from ours.
         cmc: list on which CMC is counted: "images" or "identities".
 
     Returns:
@@ -148,21 +152,21 @@ def rank_metrics(
     (0.5833, 0.0, 1.0)
     """
     _check_shapes(similarity, q_pid, g_pid, exclude)
-    chunk = chunk or rows_at_a_time(len(g_pid))
-    table = _Table(len(similarity), cmc)
+    chunk = chunk or max(LEAST, BLOCK // len(g_pid))
+    table, items = _Table(len(similarity), cmc), GalleryOrder(g_pid)
     for start in range(0, len(similarity), chunk):
         rows = slice(start, start + chunk)
         block = similarity[rows]
         if not torch.isfinite(torch.stack(torch.aminmax(block))).all():
             raise DataError(f"Similarities of queries {start}.. are not finite; check the features.")
         drop = None if exclude is None else exclude[rows]
-        table.put(rows, rank(block, q_pid[rows], g_pid, drop, cmc == "identities"))
+        table.put(rows, rank(block, q_pid[rows], items, drop, cmc == "identities"))
     return table.metrics(ranks)
 
 
 def evaluate_features(
-    q: Tensor,
-    g: Tensor,
+    q: Rows,
+    g: Rows,
     q_meta: LabelArrays,
     g_meta: LabelArrays,
     exclude: Exclude | None = None,
@@ -174,12 +178,12 @@ def evaluate_features(
     """Rank gallery features by cosine similarity to query features, and compute the metrics.
 
     Args:
-        q: (Q, D) query features; they need not have unit norm.
-        g: (G, D) gallery features.
+        q: (Q, D) query features, a tensor or rows of a feature table; they need not have unit norm.
+        g: (G, D) gallery features, likewise.
         q_meta, g_meta: labels of both sides.
         exclude: function of the labels of q queries and of all items -> (q, G) bool; True removes a pair.
         ranks: ranks k at which CMC is reported.
-        chunk: queries ranked at a time. Memory grows with chunk x G, not with Q x G.
+        chunk: queries ranked at a time; default: as many as fit a fixed memory bound.
         cmc: list on which CMC is counted: "images" or "identities".
         compare: function of a slice of queries -> (q, G) similarities that replaces the cosine (re-ranking).
 
@@ -206,42 +210,65 @@ def evaluate_features(
     check_features(g, len(g_meta), "gallery")
     if q.shape[1] != g.shape[1]:
         raise DataError(f"Query features have {q.shape[1]} columns and gallery features {g.shape[1]}.")
-    chunk = chunk or rows_at_a_time(len(g))
-    compare = compare or cosine(q, g)
-    g_pid = g_meta.pid.to(g.device)
-    table = _Table(len(q), cmc)
-    for start in range(0, len(q), chunk):
-        rows = slice(start, start + chunk)
-        drop = None if exclude is None else exclude(q_meta[rows], g_meta).to(g.device)
-        q_pid = q_meta.pid[rows].to(g.device)
-        table.put(rows, rank(compare(rows).to(g.device), q_pid, g_pid, drop, cmc == "identities"))
+    device = g.device if isinstance(g, Tensor) else torch.device("cpu")
+    items = GalleryOrder(g_meta.pid.to(device))
+    every = slice(0, len(q))
+    return rank_queries(
+        compare or cosine(q, g), q_meta, g_meta, items, every, exclude, ranks=ranks, chunk=chunk, cmc=cmc
+    )
+
+
+def rank_queries(
+    compare: Compare,
+    q_meta: LabelArrays,
+    g_meta: LabelArrays,
+    items: GalleryOrder,
+    which: slice,
+    exclude: Exclude | None = None,
+    ranks: Sequence[int] = RANKS,
+    chunk: int | None = None,
+    cmc: CmcList = "images",
+) -> RetrievalMetrics:
+    """Rank a gallery for some of the queries: what one process does of an evaluation.
+
+    Args:
+        compare: function of a slice of queries -> (q, G) similarities.
+        q_meta, g_meta: labels of all queries and of the gallery.
+        items: the identities of the gallery, on the device where it is ranked.
+        which: a slice of the queries, with a start and a stop.
+        exclude, ranks, chunk, cmc: as in `evaluate_features`.
+
+    Returns:
+        The results of these queries.
+
+    >>> from reid.evaluate.protocols.label_arrays import coded_labels
+    >>> labels, order = coded_labels([4, 7]), GalleryOrder(torch.tensor([4, 7]))
+    >>> rank_queries(cosine(torch.eye(2), torch.eye(2)), labels, labels, order, slice(1, 2)).first_hit
+    tensor([1])
+    """
+    chunk = chunk or rows_at_a_time(len(g_meta))
+    device = items.pid.device
+    table = _Table(which.stop - which.start, cmc)
+    for start in range(which.start, which.stop, chunk):
+        rows = slice(start, min(start + chunk, which.stop))
+        drop = None if exclude is None else exclude(q_meta[rows], g_meta).to(device)
+        q_pid = q_meta.pid[rows].to(device)
+        found = rank(compare(rows).to(device), q_pid, items, drop, cmc == "identities")
+        table.put(slice(rows.start - which.start, rows.stop - which.start), found)
     return table.metrics(ranks)
 
 
-def cosine(q: Tensor, g: Tensor) -> Compare:
-    """The default comparison of `evaluate_features`: cosine similarity.
+def joined_metrics(parts: Sequence[RetrievalMetrics]) -> RetrievalMetrics:
+    """The metrics of queries that were ranked in several parts, in the order of the parts.
 
-    Args:
-        q: (Q, D) query features.
-        g: (G, D) gallery features.
-
-    Returns:
-        A function of a slice of queries -> (q, G) float32 similarities in [-1, 1].
-
-    >>> cosine(torch.eye(2), torch.tensor([[3.0, 4.0]]))(slice(0, 2)).flatten().tolist()
-    [0.6000000238418579, 0.800000011920929]
+    >>> one = rank_metrics(torch.eye(2), torch.arange(2), torch.arange(2))
+    >>> joined_metrics([one, one]).queries
+    4
     """
-    columns = normalize(g.float(), dim=1).T
-    return lambda rows: normalize(q[rows].float(), dim=1) @ columns
-
-
-def rows_at_a_time(columns: int) -> int:
-    """Number of queries to rank together so that their similarities fit the memory bound.
-
-    >>> rows_at_a_time(100), rows_at_a_time(2**23)
-    (256, 1)
-    """
-    return max(1, min(CHUNK, BLOCK // max(columns, 1)))
+    names = ("ap", "inp", "first_hit", "positives", "candidates")
+    columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    listed = [part.listed for part in parts if part.listed is not None]
+    return RetrievalMetrics(**columns, ranks=parts[0].ranks, listed=torch.cat(listed) if listed else None)
 
 
 def bootstrap_map(
@@ -279,26 +306,6 @@ def bootstrap_map(
     draws = np.random.default_rng(seed).multinomial(len(count), uniform, size=resamples)
     low, high = np.quantile((draws @ total) / (draws @ count), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def check_features(features: Tensor, rows: int, side: str) -> None:
-    """Check that features are (rows, D), not empty, and finite.
-
-    Raises DataError that names the side and the first row at fault.
-
-    >>> check_features(torch.zeros(2, 8), 2, "query")
-    """
-    if features.ndim != 2 or len(features) != rows:
-        raise DataError(f"{side} features are {tuple(features.shape)} but there are {rows} {side} labels.")
-    if not rows:
-        raise DataError(f"No {side} features: nothing to evaluate.")
-    bad = ~torch.isfinite(features).all(dim=1)
-    if bad.any():
-        first = int(bad.nonzero()[0])
-        raise DataError(
-            f"{int(bad.sum())} of {rows} {side} features are not finite (first: row {first}); "
-            "the model diverged or an input was corrupt."
-        )
 
 
 def _check_shapes(similarity: Tensor, q_pid: Tensor, g_pid: Tensor, exclude: Tensor | None) -> None:

@@ -6,19 +6,21 @@ query's own capture, what was generated from it, and identical files.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from reid.config import AUTO_PROTOCOL
 from reid.config.protocols.catalogue import FIELD
 from reid.config.typed import Section
 from reid.errors import ConfigError
 from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.label_columns import label_table_of
+from reid.evaluate.protocols.label_table import UNKNOWN
 from reid.evaluate.protocols.protocol import Protocol, get_protocol
 
 ACROSS, WITHIN = "cross_camera", "roles"
-Identity = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,9 @@ def choose_protocol(
     if value != AUTO_PROTOCOL:
         return ProtocolChoice(_named(value, field))
     seen = cameras_of(labels)
-    if any(len(cameras) > 1 for cameras in seen.values()):
+    if seen.shared:
         return ProtocolChoice(get_protocol(ACROSS))
-    count = len({(dataset, camera) for (dataset, _), found in seen.items() for camera in found})
+    count = seen.cameras
     reason = ("no camera is known", "one camera", "no identity was seen by two cameras")[min(count, 2)]
     note = (
         f"{reason}: {field}=auto is the protocol {WITHIN}; right answers may be of the query's camera; not "
@@ -81,16 +83,33 @@ def check_name(value: str | Section, field: str = FIELD) -> None:
         _named(value, field)
 
 
-def cameras_of(labels: Sequence[SampleLabels]) -> dict[Identity, set[int]]:
-    """The known cameras of each identity, by (dataset, pid).
+@dataclass(frozen=True)
+class CamerasSeen:
+    """How many identities and known cameras labels have, and whether any identity was seen by two."""
 
-    >>> cameras_of([SampleLabels(f"c{c}", "mine", pid=1, camid=c) for c in (0, 1, None)])[("mine", 1)]
-    {0, 1}
+    identities: int
+    cameras: int
+    shared: bool
+
+
+def cameras_of(labels: Sequence[SampleLabels]) -> CamerasSeen:
+    """What the cameras of labels tell; both are counted by data set.
+
+    >>> cameras_of([SampleLabels(f"c{c}", "mine", pid=1, camid=c) for c in (0, 1, None)])
+    CamerasSeen(identities=1, cameras=2, shared=True)
     """
-    seen: dict[Identity, set[int]] = defaultdict(set)
-    for row in labels:
-        seen[row.dataset, row.pid] |= set() if row.camid is None else {row.camid}
-    return seen
+    table = label_table_of(labels)
+    identity, camera = table.identity, table.camera
+    order = np.argsort(identity, kind="stable")
+    ordered = identity[order]
+    first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(table) else order
+    known = camera != UNKNOWN
+    shared = False
+    if len(table) and known.any():
+        most = np.maximum.reduceat(camera[order], first)
+        least = np.minimum.reduceat(np.where(known, camera, np.iinfo(camera.dtype).max)[order], first)
+        shared = bool((most > least).any())
+    return CamerasSeen(len(first), len(np.unique(camera[known])), shared)
 
 
 def _named(value: str | Section, field: str) -> Protocol:

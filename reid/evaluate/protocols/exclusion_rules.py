@@ -111,7 +111,7 @@ def same_camera(q: LabelArrays, g: LabelArrays) -> Tensor:
     >>> same_camera(q, g).tolist()
     [[True, False, False, False]]
     """
-    return _equal(q.pid, g.pid) & _equal(q.camid, g.camid)
+    return _equal(q.pid, g.pid) & _seen_by(q.camid, q.more_cameras, g.camid)
 
 
 @rule(needs="location")
@@ -123,7 +123,7 @@ def same_scene(q: LabelArrays, g: LabelArrays) -> Tensor:
     >>> same_scene(q, g).tolist()
     [[True, False, False]]
     """
-    return _equal(q.pid, g.pid) & _equal(q.location, g.location)
+    return _equal(q.pid, g.pid) & _seen_by(q.location, q.more_locations, g.location)
 
 
 @rule()
@@ -147,7 +147,7 @@ def camera(q: LabelArrays, g: LabelArrays) -> Tensor:
     >>> camera(q, g).tolist()
     [[False, True, False]]
     """
-    return _equal(q.camid, g.camid)
+    return _seen_by(q.camid, q.more_cameras, g.camid)
 
 
 @rule(needs="location")
@@ -159,7 +159,7 @@ def location(q: LabelArrays, g: LabelArrays) -> Tensor:
     >>> location(q, g).tolist()
     [[False, True, False]]
     """
-    return _equal(q.location, g.location)
+    return _seen_by(q.location, q.more_locations, g.location)
 
 
 @rule(needs="camid")
@@ -172,6 +172,12 @@ def source_camera(q: LabelArrays, g: LabelArrays) -> Tensor:
     [[True, True, False]]
     """
     return _meet(q.source_cameras, g.camid[:, None])
+
+
+def _seen_by(own: Tensor, more: Tensor | None, g: Tensor) -> Tensor:
+    """(Q, G) bool: the item's camera (or location) is that of the query or of a part that accompanies it."""
+    found = _equal(own, g)
+    return found if more is None else found | _meet(more, g[:, None])
 
 
 def _equal(a: Tensor, b: Tensor) -> Tensor:

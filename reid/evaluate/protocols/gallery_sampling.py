@@ -29,13 +29,14 @@ from reid.modality import ORDER
 Key = tuple[Any, ...]
 
 
-def gallery_trials(config: SamplingConfig | None, items: Sequence[GalleryItem]) -> list[list[int]]:
+def gallery_trials(config: SamplingConfig | None, items: Sequence[GalleryItem]) -> list[Sequence[int]]:
     """The positions in `items` of each trial's gallery, in the order of drawing.
 
-    Without sampling: one trial with all items. Raises DataError for a permutation file that does not fit.
+    Without sampling: one trial, the range of all items. Raises DataError for a permutation file that does not
+    fit.
     """
     if config is None or config.shots is None:
-        return [list(range(len(items)))]
+        return [range(len(items))]
     cells = cells_of(items, config.per)
     if config.method == "permutation":
         file = Permutations.read(str(config.permutations))

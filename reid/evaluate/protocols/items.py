@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from reid.data.shards.schema import Sample
 from reid.errors import DataError
+from reid.evaluate.several_samples import views_of
 from reid.modality import Modality, Subset, canonical
 
 Side = Literal["query", "gallery"]
@@ -105,14 +106,33 @@ Parts = Mapping[Modality, QueryPart]
 
 @dataclass(frozen=True)
 class ProtocolQuery:
-    """One query. Its parts may come from several samples of one identity; `make_query` builds it."""
+    """One query. Its parts may come from several samples of one identity; `make_query` builds it.
+
+    `camid`, `viewid` and `location` are the anchor's, where it has one; `seen_by` has camera and location of
+    every other part.
+    """
 
     query_id: str
     pid: int
     camid: int | None
     viewid: int | None
-    parts: Parts
+    parts: Parts  # one of each modality
     location: str | None = None
+    more: tuple[tuple[Modality, QueryPart], ...] = ()  # further samples of the modalities
+    seen_by: tuple[tuple[int | None, str | None], ...] = ()
+
+    @property
+    def listed(self) -> list[tuple[Modality, QueryPart]]:
+        """Every part with its modality."""
+        return [*self.parts.items(), *self.more]
+
+    @property
+    def views(self) -> list[dict[Modality, QueryPart]]:
+        """What is embedded: one sample of each modality, in every combination."""
+        samples: dict[Modality, list[QueryPart]] = {m: [part] for m, part in self.parts.items()}
+        for modality, part in self.more:
+            samples[modality].append(part)
+        return views_of(samples)
 
 
 @dataclass(frozen=True)
@@ -134,18 +154,6 @@ class GalleryItem:
 
 Item = TypeVar("Item", ProtocolQuery, GalleryItem)
 Value = TypeVar("Value", int, str)
-
-
-@dataclass(frozen=True)
-class Selection(Generic[Item]):
-    """Queries or gallery items, and the number of samples of that side that lack a modality of the subset.
-
-    >>> Selection((), lacking=3).lacking
-    3
-    """
-
-    items: tuple[Item, ...]
-    lacking: int
 
 
 def make_query(

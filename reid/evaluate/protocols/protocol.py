@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from reid.config.protocols.catalogue import protocol_config, summary_of
+from reid.config.protocols.companions import EACH
+from reid.config.protocols.query_names import AskedQuery
 from reid.config.protocols.spec import ProtocolConfig
 from reid.config.typed import Section
+from reid.evaluate.protocols.companion_lists import CompanionList
 from reid.evaluate.protocols.exclusion_rules import RULES, leakage, same_sample
 from reid.evaluate.protocols.gallery_sampling import gallery_trials
-from reid.evaluate.protocols.items import (
-    GalleryItem,
-    ProtocolQuery,
-    SampleLabels,
-    Selection,
-)
+from reid.evaluate.protocols.gathering import Gathered
+from reid.evaluate.protocols.item_table import Selection
+from reid.evaluate.protocols.items import GalleryItem, ProtocolQuery, SampleLabels
 from reid.evaluate.protocols.label_arrays import LabelArrays
-from reid.evaluate.protocols.selection import select_gallery, select_queries
+from reid.evaluate.protocols.label_columns import label_table_of
+from reid.evaluate.protocols.label_table import NONE
+from reid.evaluate.protocols.selection import gather_queries, select_gallery, select_queries
 from reid.modality import Modality, Subset, canonical
 
 
@@ -49,7 +52,7 @@ class Protocol:
     @property
     def summary(self) -> str:
         """One or two sentences for the report: the protocol, its sampling, and the list of CMC."""
-        parts = [summary_of(self.config), self.sampling or ""]
+        parts = [summary_of(self.config), self.sampling or "", self.gathering or ""]
         if self.config.cmc == "identities":
             parts.append("CMC counts identities, not images.")
         return " ".join(part for part in parts if part)
@@ -65,6 +68,18 @@ class Protocol:
             how = f"random.choice in sorted order, seeds {drawn.seed} to {drawn.seed + drawn.trials - 1}"
         cell = ", ".join(drawn.per)
         return f"Means over {drawn.trials} galleries of at most {drawn.shots} per ({cell}): {how}."
+
+    @property
+    def gathering(self) -> str | None:
+        """One sentence about queries of several samples; None where the protocol says nothing of them."""
+        config = self.config.companions
+        if config is None:
+            return None
+        of = "camera" if config.within == "camera" else "identity"
+        own = " but its own" if config.captures == "others" else ""
+        how = f"read from {config.file}" if config.file else f"drawn once, seed {config.seed}, from any{own}"
+        lead = "each modality in turn" if config.anchor == EACH else str(config.anchor)
+        return f"Queries hang on {lead}; what accompanies them is {how} of the same {of} on the query side."
 
     @property
     def exclusions(self) -> tuple[str, ...]:
@@ -83,9 +98,14 @@ class Protocol:
             labels: labels of the evaluated split.
         """
         found = []
+        table = label_table_of(labels)
         for name in self.config.exclude:
             label = RULES[name].needs
-            blind = 0 if label in (None, "content_hash") else sum(getattr(r, label) is None for r in labels)
+            blind = 0
+            if label == "camid":
+                blind = int((table.camid == NONE).sum())
+            elif label == "location":
+                blind = int(table.location.where(lambda value: value is None).sum())
             if blind:
                 found.append(
                     f"Rule {name} cannot see {blind} of {len(labels)} samples, which have no {label}."
@@ -112,17 +132,38 @@ class Protocol:
         )
         return Protocol(self.config.model_copy(update={"query": query, "gallery": gallery}))
 
-    def queries(self, labels: Sequence[SampleLabels], subset: Iterable[Modality]) -> Selection[ProtocolQuery]:
+    def queries(
+        self,
+        labels: Iterable[SampleLabels],
+        subset: Iterable[Modality],
+        asked: AskedQuery | None = None,
+    ) -> Selection[ProtocolQuery]:
         """Select the queries.
 
         Args:
             labels: labels of the samples.
             subset: modalities of a query, in any order.
+            asked: the same with an anchor and numbers of samples, for queries of several samples.
 
         Returns:
-            The queries in the order of `labels`, and how many samples lack one of the modalities.
+            The queries in the order of `labels`, and how many samples lack one of the modalities; with an
+            anchor, how many anchor items lack companions.
+
+        Raises DataError where a list of companions does not fit the labels.
         """
-        return select_queries(self.config, labels, subset)
+        if asked is None or asked.anchor is None:
+            return select_queries(self.config, label_table_of(labels), subset)
+        table = label_table_of(labels)
+        return Selection(*self.gathered(table, asked).queries(table))
+
+    def gathered(self, labels: Iterable[SampleLabels], asked: AskedQuery) -> Gathered:
+        """What accompanies each anchor item of a row, also of those that lack something."""
+        return gather_queries(self.config, labels, asked, self.companion_list)
+
+    @cached_property
+    def companion_list(self) -> CompanionList | None:
+        """The list of companions that the configuration names, read once. Raises DataError for no list."""
+        return CompanionList.read(self.config.companions) if self.config.companions else None
 
     def gallery(self, labels: Sequence[SampleLabels], subset: Iterable[Modality]) -> Selection[GalleryItem]:
         """Select the gallery items. With sampling these are all candidates; `gallery_trials` samples them.
@@ -150,14 +191,15 @@ class Protocol:
         """
         return select_gallery(self.config, labels, kinds)
 
-    def gallery_trials(self, gallery: Sequence[GalleryItem]) -> list[list[int]]:
+    def gallery_trials(self, gallery: Sequence[GalleryItem]) -> list[Sequence[int]]:
         """The galleries of all trials.
 
         Args:
             gallery: candidates, as `gallery` or `mixed_gallery` selects them.
 
         Returns:
-            For each trial the positions of its items in `gallery`; without sampling one trial with all.
+            For each trial the positions of its items in `gallery`; without sampling one trial, the
+            range of all.
         """
         return gallery_trials(self.config.gallery.sampling, gallery)
 

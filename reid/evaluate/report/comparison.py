@@ -66,11 +66,11 @@ class ReportComparison:
         return {"runs": list(self.runs), "tables": tables, "warnings": list(self.warnings)}
 
 
-def find_report(uri: str) -> str:
+def find_report(uri: str, option: str = "--compare") -> str:
     """The report.json of a file, an evaluation's folder, a run folder, or the newest of a folder of runs.
 
-    Raises UsageError if there is none, or more than one in a run folder; WeightsError for a folder of several
-    runs, of which LATEST names none.
+    `option` is what messages name. Raises UsageError if there is none, or more than one in a run folder;
+    WeightsError for a folder of several runs, of which LATEST names none.
     """
     where = storage.absolute(uri)
     if where.endswith(".json"):
@@ -87,9 +87,9 @@ def find_report(uri: str) -> str:
         return found[0]
     if not found:
         raise UsageError(
-            f"--compare {uri}: no {REPORT} here; evaluate the run first (python -m jobs.evaluate)."
+            f"{option} {uri}: no {REPORT} here; evaluate the run first (python -m jobs.evaluate)."
         )
-    raise UsageError(f"--compare {uri}: this run has several reports; name one of them: {', '.join(found)}.")
+    raise UsageError(f"{option} {uri}: this run has several reports; name one of them: {', '.join(found)}.")
 
 
 def read_report(uri: str) -> dict[str, Any]:
@@ -111,13 +111,13 @@ def compare_reports(reports: Sequence[dict[str, Any]]) -> ReportComparison:
     names = _names(reports)
     runs = tuple(_run(name, report) for name, report in zip(names, reports, strict=True))
     stated = dict.fromkeys(PublishedRow.from_dict(r) for tree in reports for r in tree.get("published", ()))
-    pairs = dict.fromkeys(_pair(row) for tree in reports for row in tree["results"])
+    pairs = dict.fromkeys(_pair(row) for tree in reports for row in _rows(tree))
     tables = []
     for pair in pairs:
         rows = [
             (name, row)
             for name, tree in zip(names, reports, strict=True)
-            for row in tree["results"]
+            for row in _rows(tree)
             if _pair(row) == pair
         ]
         rivals = len(rows) > 1
@@ -211,6 +211,15 @@ def compare_lines(comparison: ReportComparison, files: dict[str, str]) -> list[s
             cells = [percent(p.get(m)) + " " for m in METRICS]
             lines.append(f"  {f'({p.label}, published)':<42}" + "".join(f"{cell:>8}" for cell in cells))
     return [*lines, f"comparison: {files['compare.html']}"]
+
+
+def _rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a report, with its means over groups of rows as rows of their own."""
+    means = [
+        {"query": f"mean of {mean['name']}", "gallery": f"mean of {mean['name']}", **mean}
+        for mean in report.get("averages", ())
+    ]
+    return [*report["results"], *means]
 
 
 def _names(reports: Sequence[dict[str, Any]]) -> list[str]:

@@ -78,6 +78,7 @@ def histogram_chart(found: Similarities, width: float = 320.0, height: float = 1
         "positives": area(shares[0]),
         "negatives": area(shares[1]),
         "pairs": (sum(found.positives), sum(found.negatives)),
+        "of_queries": found.of_queries,
         "ticks": [
             (x, anchor, f"{value:.{digits}f}")
             for x, anchor, value in (
@@ -168,7 +169,9 @@ def routing_pictures(maps: Sequence[RoutingMap]) -> list[dict[str, Any]]:
 
 
 def _parts(name: str) -> set[str]:
-    return {part for kind in name.split("|") for part in kind.split("+")}
+    """The modalities in the name of a query or a gallery."""
+    plain = name.partition("@")[0]
+    return {part.partition("*")[0] for kind in plain.split("|") for part in kind.split("+")}
 
 
 def _shares(counts: Sequence[int]) -> list[float]:

@@ -14,7 +14,7 @@ from reid.evaluate.report.figures import (
 )
 from reid.evaluate.report.pages import environment, image_uri
 from reid.evaluate.report.published import PublishedRow
-from reid.evaluate.report.results import Evaluation, RankedList, SubsetResult, percent
+from reid.evaluate.report.results import COMPANIONS_NOTE, Evaluation, RankedList, SubsetResult, percent
 
 
 def render_html(evaluation: Evaluation) -> str:
@@ -31,6 +31,7 @@ def render_html(evaluation: Evaluation) -> str:
         rows=rows,
         baselines=[_row(result) for result in evaluation.baselines],
         published=published,
+        companions_note=COMPANIONS_NOTE,
         unmatched=[row for row in published if row["pair"] not in measured],
         best=by_map[0] if by_map else None,
         lacking=[r for r in rows if r["n"]["lacking_queries"] or r["n"]["lacking_gallery"]],

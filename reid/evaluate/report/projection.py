@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+
+from reid.evaluate.metrics.comparing import Rows, tensor_of
+
+Ints = npt.NDArray[np.int64]
 
 POINTS = 2000
 COLOURED = 20
@@ -38,10 +42,10 @@ class Projection:
 
 
 def project(
-    q: Tensor,
-    g: Tensor,
-    q_pid: Sequence[int],
-    g_pid: Sequence[int],
+    q: Rows,
+    g: Rows,
+    q_pid: Sequence[int] | Ints,
+    g_pid: Sequence[int] | Ints,
     label: str = "",
     limit: int = POINTS,
     coloured: int = COLOURED,
@@ -51,16 +55,18 @@ def project(
 
     Of more than `limit` vectors those of the coloured identities come first and a seeded choice of the others
     fills up. Both axes have one scale; signs are fixed, so that the same vectors give the same picture. None
-    below three vectors or two columns.
+    below three vectors or two columns. Only the vectors that are shown are read.
     """
-    pids = [*q_pid, *g_pid]
+    pids = np.concatenate([np.asarray(q_pid, np.int64), np.asarray(g_pid, np.int64)])
     if len(pids) < 3 or q.shape[1] < 2:
         return None
-    first = tuple(pid for pid, _ in Counter(pids).most_common(coloured))
+    known, place, count = np.unique(pids, return_index=True, return_counts=True)
+    most = np.lexsort((place, -count))[:coloured]  # of equally many the one that comes first
     order = np.random.default_rng(seed).permutation(len(pids))
-    known = set(first)
-    kept = sorted(sorted(order.tolist(), key=lambda i: pids[i] not in known)[:limit])
-    vectors = normalize(torch.cat([q, g]).float()[kept], dim=1)
+    named = np.isin(pids[order], known[most])
+    kept = np.sort(np.concatenate([order[named], order[~named]])[:limit])
+    mine, theirs = kept[kept < len(q_pid)], kept[kept >= len(q_pid)] - len(q_pid)
+    vectors = normalize(torch.cat([_read(q, mine), _read(g, theirs)]), dim=1)
     centred = vectors - vectors.mean(0)
     _, scales, axes = torch.linalg.svd(centred, full_matrices=False)
     axes = axes[:2]
@@ -72,8 +78,15 @@ def project(
     total = float(scales.square().sum())
     return Projection(
         label=label,
-        points=tuple(Point(x, y, pids[i], i < len(q_pid)) for i, (x, y) in zip(kept, places, strict=True)),
+        points=tuple(
+            Point(x, y, int(pids[i]), i < len(q_pid)) for i, (x, y) in zip(kept.tolist(), places, strict=True)
+        ),
         explained=float(scales[:2].square().sum()) / total if total else 0.0,
-        identities=first,
+        identities=tuple(known[most].tolist()),
         of=len(pids),
     )
+
+
+def _read(rows: Rows, which: Ints) -> Tensor:
+    """(n, D) float32 of some rows."""
+    return rows[torch.from_numpy(which)].float() if isinstance(rows, Tensor) else tensor_of(rows[which])

@@ -14,7 +14,7 @@ from typing import Any
 from reid import storage
 from reid.evaluate.report.html import render_html
 from reid.evaluate.report.published import NOTE
-from reid.evaluate.report.results import Evaluation, percent
+from reid.evaluate.report.results import COMPANIONS_NOTE, Evaluation, percent
 
 SHOWN = (1, 2, 3, 5, 10, 15, 20)
 """Ranks of the Markdown table of CMC points."""
@@ -48,6 +48,10 @@ def render_markdown(evaluation: Evaluation) -> str:
         cells = [escape_markdown(result.label), with_interval(n), *(percent(n.get(f"R{k}")) for k in ranks)]
         cells += [percent(n["mINP"]), chance, str(n["queries"]), str(n["skipped"])]
         lines.append(f"| {' | '.join([*cells, str(n['gallery_size'])])} |")
+    for mean in e.averages:
+        cells = [f"**{escape_markdown(mean.label)}**", percent(mean.numbers.get("mAP"))]
+        cells += [*(percent(mean.numbers.get(f"R{k}")) for k in ranks), percent(mean.numbers.get("mINP"))]
+        lines.append(f"| {' | '.join([*cells, *['–'] * 4])} |")
     for other in e.published:
         pair = other.query if other.query == other.gallery else f"{other.query} → {other.gallery}"
         cells = [f"*{escape_markdown(f'{other.label}: {pair} ({other.source}; {NOTE})')}*"]
@@ -58,6 +62,8 @@ def render_markdown(evaluation: Evaluation) -> str:
         "",
         "Numbers in %; mAP with its 95 % interval (bootstrap over identities) where known.",
     ]
+    if e.companions:
+        lines += ["", f"{COMPANIONS_NOTE} `{e.companions}`."]
     lines += _curves(e)
     lines += [*(f"\n> **Warning.** {escape_markdown(w)}" for w in e.warnings)]
     lines += [

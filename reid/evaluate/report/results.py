@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeVar
 
 from reid.config.protocols.spec import RANKS
+from reid.evaluate.metrics.identity_scores import IdentityScores
 from reid.evaluate.metrics.retrieval import RetrievalMetrics
 from reid.evaluate.metrics.trials import TrialMetrics
 from reid.evaluate.report.projection import Projection
 from reid.evaluate.report.published import PublishedRow
 from reid.evaluate.report.routing_map import RoutingMap
 from reid.evaluate.report.similarity_histograms import Similarities
-from reid.modality import Modality
+from reid.modality import PHOTO, Modality
 
 VERSION = 1
 """Of the layout of report.json."""
 CURVE = 20
 """Ranks of a CMC curve."""
+COMPANIONS_NOTE = (
+    "After @ stands what a query hangs on, after * how many samples of a modality it has, whose vectors are "
+    "averaged. What accompanies each anchor is in companions.json, with SHA-256"
+)
 Key = TypeVar("Key", str, int)
 
 
@@ -28,7 +33,7 @@ Key = TypeVar("Key", str, int)
 class SubsetResult:
     """A row of the table: a query subset against a gallery subset; `name` is set for a baseline."""
 
-    query: str
+    query: str  # the subset, with anchor and numbers of samples where it has such: sketch*2+text@text
     gallery: str
     metrics: RetrievalMetrics
     gallery_size: int
@@ -37,6 +42,7 @@ class SubsetResult:
     interval: tuple[float, float] | None = None  # of mAP, 95 %, bootstrap over identities
     name: str | None = None
     without_source: RetrievalMetrics | None = None  # where `metrics` keep what a query describes
+    identities: IdentityScores | None = None  # what paired differences are drawn from
 
     @property
     def label(self) -> str:
@@ -67,6 +73,39 @@ class SubsetResult:
 
 
 @dataclass(frozen=True)
+class RowAverage:
+    """The plain mean over a named group of rows; `rows` are their labels.
+
+    A number is None where any of the rows has none.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    numbers: Mapping[str, float | None]
+
+    @staticmethod
+    def of(name: str, rows: Sequence[SubsetResult]) -> RowAverage:
+        """The mean over these rows, of which there is one at least; of the metrics that all of them have."""
+        each = [_means(row.metrics) for row in rows]
+        shared = [metric for metric in each[0] if all(metric in numbers for numbers in each)]
+        numbers: dict[str, float | None] = {}
+        for metric in shared:
+            values = [found[metric] for found in each]
+            known = [value for value in values if value is not None]
+            numbers[metric] = fmean(known) if len(known) == len(values) else None
+        return RowAverage(name, tuple(row.label for row in rows), numbers)
+
+    @property
+    def label(self) -> str:
+        """What the row is called."""
+        return f"mean of {self.name} ({len(self.rows)} row{'s' if len(self.rows) > 1 else ''})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For report.json."""
+        return {"name": self.name, "rows": list(self.rows), **self.numbers}
+
+
+@dataclass(frozen=True)
 class RankedItem:
     """An entry of a ranked list: a thumbnail (encoded image) or a caption, and whether it is a match."""
 
@@ -82,10 +121,10 @@ class RankedItem:
 class RankedList:
     """A query and its ranked items, best first; `first_hit` is the rank of the first match."""
 
-    query: tuple[tuple[Modality, bytes | str], ...]
+    query: tuple[tuple[Modality, bytes | str], ...]  # every part, several of a modality among them
     pid: int
     results: tuple[RankedItem, ...]
-    gallery: str = "rgb"
+    gallery: str = PHOTO.value
     camid: int | None = None
     query_id: str | None = None
     first_hit: int | None = None
@@ -112,6 +151,8 @@ class Evaluation:
     settings: Mapping[str, Any] | None = None  # the protocol's data
     sampling: str | None = None  # how galleries were drawn, in words
     rerank: Mapping[str, Any] | None = None  # parameters of k-reciprocal re-ranking, if it was used
+    averages: tuple[RowAverage, ...] = ()  # over named groups of rows
+    companions: str | None = None  # SHA-256 of the list of companions, where queries hang on an anchor
     missing: str | None = None  # the side whose modalities were left out, for a grid of subsets
     published: tuple[PublishedRow, ...] = ()  # of this system on this data set, by others
     similarities: tuple[Similarities, ...] = ()
@@ -147,6 +188,7 @@ class Evaluation:
                 "summary": self.summary,
                 "excluded": list(self.exclusions),
                 **({"sampling": self.sampling} if self.sampling else {}),
+                **({"companions": self.companions} if self.companions else {}),
                 **({"settings": dict(self.settings)} if self.settings else {}),
             },
             **({"rerank": dict(self.rerank)} if self.rerank else {}),
@@ -155,6 +197,7 @@ class Evaluation:
             "data_fingerprint": self.data_fingerprint,
             "results": [result.numbers() for result in self.results],
             "baselines": [result.numbers() for result in self.baselines],
+            **({"averages": [mean.to_dict() for mean in self.averages]} if self.averages else {}),
             "published": [row.to_dict() for row in self.published],
             "warnings": list(self.warnings),
             "similarities": [one.to_dict() for one in self.similarities],
@@ -185,11 +228,19 @@ def _trials(m: TrialMetrics) -> dict[str, Any]:
 
 def _names(row: SubsetResult) -> list[str]:
     """Modalities of both sides, each with its side."""
-    return [*row.query.split("+"), *row.gallery.split("+")]
+    return [*row.query.partition("@")[0].split("+"), *row.gallery.split("+")]
 
 
 def _finite(values: Mapping[Key, float]) -> dict[Key, float | None]:
     return {key: value if math.isfinite(value) else None for key, value in values.items()}
+
+
+def _asked(query: Sequence[tuple[Modality, bytes | str]]) -> dict[str, Any]:
+    """{modality: its sentence, or None for a picture}; a list of them where there are several."""
+    found: dict[str, list[str | None]] = {}
+    for modality, shown in query:
+        found.setdefault(modality.value, []).append(shown if isinstance(shown, str) else None)
+    return {name: parts if len(parts) > 1 else parts[0] for name, parts in found.items()}
 
 
 def _ranked_dict(ranked: RankedList) -> dict[str, Any]:
@@ -197,7 +248,7 @@ def _ranked_dict(ranked: RankedList) -> dict[str, Any]:
         "query_id": ranked.query_id,
         "pid": ranked.pid,
         "camid": ranked.camid,
-        "query": {m.value: shown if isinstance(shown, str) else None for m, shown in ranked.query},
+        "query": _asked(ranked.query),
         "gallery": ranked.gallery,
         "first_hit": ranked.first_hit,
         **({"kind": ranked.kind} if ranked.kind else {}),

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from reid.evaluate.evaluator import PairingScores
-from reid.evaluate.metrics.retrieval import Compare, Exclude, rows_at_a_time
-from reid.evaluate.protocols.items import SampleLabels
-from reid.evaluate.protocols.label_arrays import LabelArrays, label_arrays_of
+from reid.evaluate.metrics.comparing import Compare, rows_at_a_time
+from reid.evaluate.metrics.retrieval import Exclude
+from reid.evaluate.protocols.label_arrays import LabelArrays
 from reid.evaluate.protocols.protocol import Protocol
 
 BINS = 80
+PAIRS = 2**28
+"""Pairs that are counted; of more, evenly spaced queries."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +29,34 @@ class Similarities:
     high: float
     positives: tuple[int, ...]  # pairs of one identity
     negatives: tuple[int, ...]  # pairs of two
+    of_queries: tuple[int, int] | None = None  # how many were counted, and of how many; None: all
 
     def to_dict(self) -> dict[str, Any]:
         """For report.json."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(self).items()}
+        told = {key: value for key, value in vars(self).items() if value is not None}
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in told.items()}
 
 
 def similarities(
-    protocol: Protocol, labels: Sequence[SampleLabels], scored: PairingScores, label: str, bins: int = BINS
+    protocol: Protocol, scored: PairingScores, label: str, bins: int = BINS, most: int = PAIRS
 ) -> Similarities:
-    """The similarities of a measured pairing, without the pairs that its protocol excludes."""
-    sides = label_arrays_of(scored.queries.items, scored.first_gallery, labels)
-    return count_similarities(scored.compare, *sides, protocol.exclude, label, bins)
+    """The similarities of a measured pairing, without the pairs that its protocol excludes.
+
+    Of more than `most` pairs those of evenly spaced queries are counted, and the result says of how many.
+    """
+    trial = scored.first
+    count, wanted = len(trial.q_meta), max(1, most // len(trial.g_meta))
+    if count <= wanted:
+        found = count_similarities(trial.compare, trial.q_meta, trial.g_meta, protocol.exclude, label, bins)
+        return found
+    rows = np.linspace(0, count - 1, wanted).round().astype(np.int64).tolist()
+
+    def compare(asked: slice) -> Tensor:
+        return torch.cat([trial.compare(slice(i, i + 1)) for i in rows[asked]])
+
+    q_meta = trial.q_meta[torch.tensor(rows)]
+    found = count_similarities(compare, q_meta, trial.g_meta, protocol.exclude, label, bins)
+    return replace(found, of_queries=(wanted, count))
 
 
 def count_similarities(

@@ -10,11 +10,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from reid.config.typed import Section
 from reid.data.shards.schema import SampleAttribute
 from reid.generate.caption.attribute_schema import AttributeSchema
+from reid.modality import CAMERA
 
 _SHOWN = {
-    "RGB": "a colour photo",
-    "NI": "a near-infrared photo",
-    "TI": "a thermal infrared photo",
+    **{m.entry.caption_view: m.entry.words for m in CAMERA},
     "ALL": "photos of one {subject} side by side, in colour and infrared",
 }
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from reid.data.batches.tokens import CONTEXT, tokenize
 from reid.data.shards.schema import SampleAttribute
 from reid.generate.caption.attribute_schema import AttributeSchema, slots_of
+from reid.modality import CAMERA
 
-SOURCES = ("ALL", "RGB", "NI", "TI")
+SOURCES = ("ALL", *(m.entry.caption_view for m in CAMERA))
 """All modalities in one picture, and each alone; in the order in which ties are decided."""
 _ARTICLE = re.compile(r"\b([Aa]) (?=[AEIOaeio]|umbrella|SUV)")
 

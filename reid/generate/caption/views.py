@@ -12,13 +12,12 @@ from reid.modality import CAMERA, Modality
 
 GUTTER = 8
 ALL = "ALL"
-_SHORT = {Modality.RGB: "RGB", Modality.NIR: "NI", Modality.TIR: "TI"}
 
 
 def views(images: Mapping[Modality, Pixels]) -> dict[str, Pixels]:
-    """RGB, NI and TI where present, and ALL where there are several (STMI, arXiv 2603.00695)."""
+    """Each photo (RGB, NI, TI …), and ALL where there are several (STMI, arXiv 2603.00695)."""
     there = [m for m in CAMERA if m in images]
-    found = {_SHORT[m]: images[m] for m in there}
+    found = {m.entry.caption_view: images[m] for m in there}
     if len(there) > 1:
         found[ALL] = composite([images[m] for m in there])
     return found

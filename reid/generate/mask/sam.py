@@ -14,7 +14,7 @@ from reid.generate.mask.candidates import Fuse, choose_candidate, fuse_masks, re
 from reid.generate.mask.prompts import Subject, prompt_for
 from reid.generate.mask.segmenters import load_segmenter
 from reid.generate.registry import Generated, GeneratedMask, GeneratorInput, bind, learned_generator
-from reid.modality import CAMERA, Modality, Target
+from reid.modality import CAMERA, PHOTO, Modality, Target
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -87,7 +87,7 @@ class MaskSam:
             tried = ", ".join(m.value for m in CAMERA if m in source.images)
             return DataError(f"{source.name}: mask_sam found no mask that fits (tried {tried}).")
         first = next(source.images[m] for m in CAMERA if m in source.images)
-        (made,) = self.prior.load()([replace(source, images={Modality.RGB: first}, mask=None)])
+        (made,) = self.prior.load()([replace(source, images={PHOTO: first}, mask=None)])
         return GeneratedMask(made.mask, 0.0) if isinstance(made, GeneratedMask) else made
 
 

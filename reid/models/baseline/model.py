@@ -14,15 +14,18 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
-from torch import Tensor
+from pydantic import Field, model_validator
+from torch import Tensor, nn
 
+from reid.comparison.regimes import Regime
 from reid.config import Plugin
 from reid.data.batches.batch import Batch
+from reid.data.batches.host_labels import placed
 from reid.errors import ConfigError
 from reid.modality import ORDER, Modality, Subset
-from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
+from reid.models.base import ModelContext, Output, ReIDModel, Side
 from reid.nn.bnneck import BNNeck
+from reid.nn.centering import Centering
 from reid.nn.distributed import gather_rows
 from reid.nn.losses.identity import IdentityTerms, identity_losses
 from reid.nn.losses.sdm import sdm
@@ -57,6 +60,23 @@ class Config(IdentityTerms, Plugin):
     sdm_scale: float = Field(
         50.0, gt=0, description="inverse temperature of similarity distribution matching"
     )
+    centering: bool = Field(
+        False,
+        description="subtract the mean feature of each modality before normalising, so that similarities of "
+        "unrelated pairs do not crowd near 1 (fusion: mean)",
+    )
+    gate: bool = Field(
+        False,
+        description="weigh modalities in the average by one learned number each instead of equally "
+        "(fusion: mean)",
+    )
+
+    @model_validator(mode="after")
+    def _for_the_mean(self) -> Config:
+        for name in ("centering", "gate"):
+            if getattr(self, name) and self.fusion != "mean":
+                raise ValueError(f"{name} belongs to fusion: mean; fusion is {self.fusion}")
+        return self
 
 
 class Model(ReIDModel):
@@ -83,6 +103,8 @@ class Model(ReIDModel):
     ((<Modality.RGB: 'rgb'>,), (<Modality.RGB: 'rgb'>,))
     """
 
+    mixes_rows = ""
+
     def __init__(self, config: Config, context: ModelContext) -> None:
         super().__init__()
         self.config = config
@@ -101,7 +123,7 @@ class Model(ReIDModel):
             self.text_tower = TextTower(config.text, self.image_tower.dim)
         width, dim = self.image_tower.width, self.image_tower.dim
         cameras = context.num_cameras if config.camera_embedding else 0
-        self.class_bias = ClassBias(width, cameras, config.modality_embedding)
+        self.class_bias = ClassBias(width, cameras, self.modalities if config.modality_embedding else ())
         self.query_modalities = self.gallery_modalities = frozenset(context.modalities)
         blocks = len(visual) if config.fusion == "concat" else 1
         self.dim = blocks * dim
@@ -110,6 +132,8 @@ class Model(ReIDModel):
             if config.fusion == "concat"
             else {"shared": slice(0, dim)}
         )
+        self.centering = Centering(context.modalities, dim) if config.centering else None
+        self.gate = nn.Parameter(torch.zeros(len(context.modalities))) if config.gate else None
         self.head = BNNeck(self.dim, context.num_classes)
 
     @classmethod
@@ -146,7 +170,7 @@ class Model(ReIDModel):
             joined = torch.cat([features[m] for m in self.modalities], dim=1)
             everywhere = gather_rows(joined.float())
             return Output(self._identity_losses(everywhere, labels), joined)
-        unit = {m: F.normalize(x.float(), dim=1) for m, x in features.items()}
+        unit = self._unit(features)
         fused = self._mean(unit, batch)
         losses = self._identity_losses(gather_rows(fused), labels)
         rows = {m: gather_rows(x) for m, x in unit.items()}
@@ -163,27 +187,37 @@ class Model(ReIDModel):
 
     def _sdm(self, batch: Batch, unit: dict[Modality, Tensor], a: Modality, b: Modality) -> Tensor | None:
         """SDM between two modalities, over the rows that have both; None without any."""
-        both = batch.present[:, ORDER.index(a)] & batch.present[:, ORDER.index(b)]
-        labels = gather_rows(batch.pid[both])
+        here, device = batch.labels, batch.pid.device
+        both = here.present[:, ORDER.index(a)] & here.present[:, ORDER.index(b)]
+        labels = gather_rows(batch.pid[placed(both.nonzero()[:, 0], device)])
         if not len(labels):
             return None
-        left = gather_rows(unit[a][both[batch.index[a]]])
-        right = gather_rows(unit[b][both[batch.index[b]]])
+        entries = {m: both[here.rows(ORDER.index(m))].nonzero()[:, 0] for m in (a, b)}  # with the other, too
+        left, right = (gather_rows(unit[m][placed(entries[m], device)]) for m in (a, b))
         return sdm(left, right, labels, self.config.sdm_scale)
 
     def _identity_losses(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Weighted classification and triplet losses of gathered rows."""
-        return identity_losses(self.head(features), features, labels, self.config)
+        return identity_losses(self.head, features, labels, self.config)
+
+    def _unit(self, features: dict[Modality, Tensor]) -> dict[Modality, Tensor]:
+        """Features m -> (b_m, dim) as unit vectors in float32."""
+        if self.centering is not None:
+            features = self.centering(features)
+        return {m: F.normalize(x.float(), dim=1) for m, x in features.items()}
 
     def _mean(self, unit: dict[Modality, Tensor], batch: Batch) -> Tensor:
-        """Average of the present modalities' unit vectors, (B, dim)."""
+        """Average of the present modalities' unit vectors, (B, dim), by weight where there is a gate."""
         first = next(iter(unit.values()))
         total = first.new_zeros(len(batch), first.shape[1])
         count = first.new_zeros(len(batch), 1)
         for modality, vectors in unit.items():
-            total = total.index_add(0, batch.index[modality], vectors)
-            count = count.index_add(0, batch.index[modality], torch.ones_like(vectors[:, :1]))
-        return total / count.clamp_min(1)
+            weight = torch.ones_like(vectors[:, :1])
+            if self.gate is not None:
+                weight = weight * self.gate[self.modalities.index(modality)].exp()
+            total = total.index_add(0, batch.index[modality], weight * vectors)
+            count = count.index_add(0, batch.index[modality], weight)
+        return total / torch.where(count > 0, count, 1)
 
     def embed(self, batch: Batch, side: Side) -> Tensor:
         """(B, dim) unit vectors. In concat, the block of a missing modality is zero.
@@ -205,10 +239,9 @@ class Model(ReIDModel):
 
     def _fused(self, encoded: dict[Modality, Tensor], batch: Batch) -> Tensor:
         """(B, dim) unit vectors from the features (b_m, dim) of the batch's modalities."""
-        features = {m: x.float() for m, x in encoded.items()}
         if self.config.fusion == "mean":
-            unit = {m: F.normalize(x, dim=1) for m, x in features.items()}
-            return F.normalize(self._mean(unit, batch), dim=1)
+            return F.normalize(self._mean(self._unit(encoded), batch), dim=1)
+        features = {m: x.float() for m, x in encoded.items()}
         vectors = batch.present.new_zeros(len(batch), self.dim, dtype=torch.float32)
         for modality, x in features.items():
             block = vectors.new_zeros(len(batch), x.shape[1]).index_copy(0, batch.index[modality], x)

@@ -15,8 +15,9 @@ from typing import Any, Literal, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
+from reid.data.batches.host_labels import cut_to_longest
+from reid.nn.blockwise import run_block_step
 from reid.nn.moe.routing import Routing
 from reid.nn.towers.block import attention, feed_forward
 from reid.nn.towers.clip import ImageTower, TextTower
@@ -50,7 +51,6 @@ class Style:
 
     place: Place = "parallel"
     reads: Reads = "ln"
-    recompute: bool = False  # keep only the blocks' inputs for the backward pass, and compute them again
 
 
 def adapted_block(
@@ -107,10 +107,7 @@ def adapted_blocks(
         step = partial(
             adapted_block, block, adapter, style=style, causal=causal, class_only=class_only and i == last
         )
-        if style.recompute and torch.is_grad_enabled():
-            tokens, routing = checkpoint(step, tokens, sequences, use_reentrant=False)
-        else:
-            tokens, routing = step(tokens, sequences)
+        tokens, routing = run_block_step(step, tokens, sequences)
         if routing is not None:
             routings.append(routing)
     return tokens, routings
@@ -168,8 +165,8 @@ def encode_sentences(
     if not len(ids):
         found = encode_sentences(tower, adapters, ids.new_zeros(1, 1), style)
         return EncodedSequence(found.tokens[:0], [r[:0] for r in found.routings], ids.new_zeros(0))
+    ids = cut_to_longest(ids)
     ends = ids.argmax(dim=1)
-    ids = ids[:, : int(ends.max()) + 1]
     sequences = Sequences(ends, torch.arange(ids.shape[1], device=ids.device) <= ends[:, None], ids)
     x, routings = adapted_blocks(
         list(tower.blocks), adapters, tower.embed_ids(ids), sequences, style, causal=True

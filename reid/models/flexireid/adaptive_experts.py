@@ -116,8 +116,11 @@ class AdaptiveExperts(nn.Module):
             spread = Routing(**{n: x.repeat_interleave(tokens.shape[1], 0) for n, x in parts.items()})
         scale = self.config.scale if self.scale is None else self.scale
         spread = replace(spread, gates=spread.gates * scale)  # cheaper than scaling the outputs
-        combine = grouped if self._grouped(spread, tokens.shape[-1]) else dense
-        return combine(flat, spread, self.experts).view_as(tokens), routing
+        if self._grouped(spread, tokens.shape[-1]):
+            combined = grouped(flat, spread, self.experts, self.router.config.each)
+        else:
+            combined = dense(flat, spread, self.experts)
+        return combined.view_as(tokens), routing
 
     def _units(self, tokens: Tensor, sequences: Sequences) -> Tensor:
         """The router's input: (b * T, D) tokens or (b, D) samples."""

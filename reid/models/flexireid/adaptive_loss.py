@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from reid.data.batches.host_labels import placed
 from reid.models.flexireid.stream_encoder import AdapterUse
 from reid.nn.distributed import sum_over_ranks
 
@@ -48,7 +49,7 @@ class RouterTotals:
         if reduction == "mean":
             return total / there.sum().clamp_min(1)
         layers = Counter(use.stream for use in self.uses)
-        share = there.new_tensor([1 / layers[use.stream] for use in self.uses])
+        share = placed(torch.tensor([1 / layers[use.stream] for use in self.uses]), there.device)
         return total / (there * share).sum().clamp_min(1e-6)
 
     def stats(self) -> dict[str, Tensor | float]:
@@ -57,24 +58,29 @@ class RouterTotals:
         "<tower><layer>/experts".
         """
         found: dict[str, Tensor | float] = {}
-        taken, entropy = self.chosen.sum(1), self.entropy.detach()
+        taken, entropy, units = self.chosen.sum(1), self.entropy.detach(), self.units
         for stream in dict.fromkeys(use.stream for use in self.uses):
             rows = [i for i, use in enumerate(self.uses) if use.stream == stream]
-            units = self.units[rows].sum().clamp_min(1)
-            found[f"experts/{stream}"] = taken[rows].sum() / units
-            found[f"entropy/{stream}"] = entropy[rows].sum() / units
+            many = _sum_of(units, rows).clamp_min(1)
+            found[f"experts/{stream}"] = _sum_of(taken, rows) / many
+            found[f"entropy/{stream}"] = _sum_of(entropy, rows) / many
         for tower in dict.fromkeys(use.tower for use in self.uses):
             layers = dict.fromkeys(use.layer for use in self.uses if use.tower == tower)
             load, dead = torch.zeros_like(self.chosen[0]), torch.zeros_like(self.units[0])
             for layer in layers:
                 rows = [i for i, use in enumerate(self.uses) if (use.tower, use.layer) == (tower, layer)]
-                own = self.chosen[rows].sum(0)  # (E,)
+                own = _sum_of(self.chosen, rows)  # (E,)
                 load, dead = load + own, dead + (own == 0).sum()
-                found[f"{tower}{layer}/experts"] = own.sum() / self.units[rows].sum().clamp_min(1)
+                found[f"{tower}{layer}/experts"] = own.sum() / _sum_of(units, rows).clamp_min(1)
             share = load / load.sum().clamp_min(1)
             found |= {f"{tower}/load/{e}": share[e] for e in range(len(share))}
             found[f"{tower}/dead"] = dead
         return found
+
+
+def _sum_of(x: Tensor, rows: Sequence[int]) -> Tensor:
+    """The sum of some entries of the first axis; a list as an index would wait for a device."""
+    return torch.stack([x[i] for i in rows]).sum(0)
 
 
 def _sums(use: AdapterUse) -> Tensor:

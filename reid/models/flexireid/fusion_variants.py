@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid.data.batches.host_labels import placed
 from reid.models.flexireid.query_fusion import SLOTS, TEXT_SLOT, FusionConfig, MissingEmbeddings, QueryFusion
-from reid.models.flexireid.streams import Mode, Stream, all_modes
+from reid.models.flexireid.streams import Mode, Stream, all_modes, pairs_of
 from reid.nn.cross_attention import CrossAttentionStack, keep_mean
 
 
@@ -27,10 +28,11 @@ class SumFusion(nn.Module):
 
     def forward(self, streams: Mapping[int, Stream], wanted: Tensor, every: bool = False) -> Tensor:
         """See QueryFusion."""
-        rows, columns = wanted.nonzero(as_tuple=True)
-        total = wanted.new_zeros(len(rows), self.dim, dtype=torch.float32)
+        some = next(iter(streams.values())).whole
+        rows, columns = pairs_of(wanted, some.device)
+        total = some.new_zeros(len(rows), self.dim, dtype=torch.float32)
         for slot, stream in streams.items():
-            has = wanted.new_tensor([slot in mode for mode in self.modes])[columns]
+            has = placed(torch.tensor([slot in mode for mode in self.modes]), some.device)[columns]
             unit = stream.spread(F.normalize(stream.whole.float(), dim=1), len(wanted))
             total = total + unit[rows] * has[:, None]
         return total
@@ -52,20 +54,22 @@ class ConcatFusion(nn.Module):
         padding = {m: s.spread(s.ignored, size) for m, s in streams.items() if s.ignored is not None}
         found = next(iter(full.values())).new_zeros(size, len(self.modes), self.dim)
         for k, mode in enumerate(self.modes):
-            rows = wanted[:, k].nonzero()[:, 0]
+            rows = placed(wanted[:, k].nonzero()[:, 0], found.device)
             if not len(rows) and not every:
                 continue
             tokens = torch.cat([full[m][rows] for m in mode], dim=1)
             ignored = torch.cat(
                 [
-                    padding[m][rows] if m in padding else wanted.new_zeros(len(rows), full[m].shape[1])
+                    padding[m][rows]
+                    if m in padding
+                    else rows.new_zeros(len(rows), full[m].shape[1], dtype=torch.bool)
                     for m in mode
                 ],
                 dim=1,
             )
             fused = keep_mean(self.fuse(tokens, ignored=ignored), ignored).to(found.dtype)
             found = found.index_put((rows, rows.new_full(rows.shape, k)), fused)
-        return found[wanted]
+        return found[pairs_of(wanted, found.device)]
 
 
 class HierarchicalFusion(nn.Module):
@@ -86,13 +90,14 @@ class HierarchicalFusion(nn.Module):
         size = len(wanted)
         full = {m: s.spread(s.whole, size) for m, s in streams.items()}
         nothing = next(iter(full.values()))[:1] * 0  # of a modality without rows: nobody wants its modes
+        pairs = pairs_of(wanted, nothing.device)
         inputs = []
         for slot in range(SLOTS):
             each = []
             for k, mode in enumerate(self.modes):
                 made = full.get(slot, nothing) if slot in mode else self.lef.of(k, slot)
                 each.append(made.expand(size, -1))
-            inputs.append(torch.stack(each, dim=1)[wanted])  # (N, D)
+            inputs.append(torch.stack(each, dim=1)[pairs])  # (N, D)
         visual = self.visual(torch.stack(inputs[:TEXT_SLOT], dim=1)).mean(1)
         fused: Tensor = self.all(torch.stack([visual, inputs[TEXT_SLOT]], dim=1)).mean(1)
         return fused

@@ -21,21 +21,22 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from reid.comparison.regimes import Regime
 from reid.config import Plugin
 from reid.data.batches.batch import Batch
+from reid.data.batches.host_labels import placed
 from reid.errors import ConfigError
 from reid.modality import ORDER, Modality, Subset, canonical, subset_name
-from reid.models.base import ExpertMap, ModelContext, Output, Regime, ReIDModel, Side
+from reid.models.base import ExpertMap, ModelContext, Output, ReIDModel, Side
 from reid.models.flexireid.adapted_tower import Style
 from reid.models.flexireid.adaptive_experts import AdaptiveExperts, AdaptiveExpertsConfig
 from reid.models.flexireid.adaptive_loss import Reduction, RouterTotals
 from reid.models.flexireid.fusion_variants import make_fusion, reads_tokens
 from reid.models.flexireid.query_fusion import FusionConfig
 from reid.models.flexireid.stream_encoder import AdapterUse, picture_streams, sentence_stream
-from reid.models.flexireid.streams import Stream, all_modes
+from reid.models.flexireid.streams import Stream, all_modes, pairs_of
 from reid.nn.bnneck import BNNeck
-from reid.nn.distributed import gather_rows
-from reid.nn.losses.classification import smoothed_cross_entropy
+from reid.nn.distributed import gather_host_rows, gather_rows
 from reid.nn.losses.routing import balance_loss
 from reid.nn.losses.sdm import sdm
 from reid.nn.towers.class_bias import ClassBias
@@ -94,15 +95,13 @@ class Config(Plugin):
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="label smoothing of the identity classification"
     )
-    recompute: bool = Field(
-        False, description="recompute blocks in the backward pass: less memory, a third more time"
-    )
 
 
 class Model(ReIDModel):
     """The FlexiReID model. Rows may have any non-empty subset of the modalities."""
 
     regime = Regime.ANY_TO_ANY
+    mixes_rows = "its adapters' routing is a loss over the tokens of the whole batch"
 
     def __init__(self, config: Config, context: ModelContext) -> None:
         super().__init__()
@@ -127,7 +126,7 @@ class Model(ReIDModel):
             self.text_tower = TextTower(config.text, self.dim, range(texts) if bare else ())
         self.class_bias: ClassBias | None = None
         if config.modality_embedding:
-            self.class_bias = ClassBias(self.image_tower.width, 0, modalities=True)
+            self.class_bias = ClassBias(self.image_tower.width, 0, self.modalities)
             self.class_bias.requires_grad_(not config.freeze_backbone)
         freeze_towers(
             [tower for tower in (self.image_tower, self.text_tower) if tower is not None],
@@ -146,7 +145,7 @@ class Model(ReIDModel):
         self.modes: list[Subset] = [canonical(self.slots[s] for s in mode) for mode in modes]
         self.fusion = make_fusion(config.fusion, self.dim, list(self.slots), config.text.context)
         self.head = BNNeck(self.dim, context.num_classes) if config.id_weight else None
-        self.style = Style(moe.place, moe.reads, config.recompute)
+        self.style = Style(moe.place, moe.reads)
 
     @classmethod
     def answers(cls, query: Subset, gallery: Subset) -> str | None:
@@ -186,17 +185,17 @@ class Model(ReIDModel):
         """
         batch = batch.only(self.modalities).completed(self.modalities, *self.image_tower.size)
         streams, uses = self._encode(batch, prune=False)
-        has_photo = batch.present[:, ORDER.index(RGB)]
+        has_photo = batch.labels.present[:, ORDER.index(RGB)]
         wanted = self._available_queries(batch) & has_photo[:, None]
         photos = streams[RGB].spread(streams[RGB].whole, len(batch))  # (B, D)
         grid = self._fused(streams, wanted, every=True)  # (B, K, D)
         vectors = gather_rows(torch.cat([photos.float()[:, None], grid], dim=1))  # (all B, 1 + K, D)
-        labels, valid = gather_rows(batch.pid), gather_rows(wanted)
+        labels, valid = gather_rows(batch.pid), gather_host_rows(wanted)
         losses = self._sdm(vectors, labels, valid)
         if self.head is not None:
-            counted = torch.cat([gather_rows(has_photo)[:, None], valid], dim=1)
-            names = labels[:, None].expand(counted.shape)[counted]
-            value = smoothed_cross_entropy(self.head(vectors[counted]), names, self.config.label_smoothing)
+            counted = torch.cat([gather_host_rows(has_photo)[:, None], valid], dim=1)
+            rows, columns = pairs_of(counted, labels.device)
+            value = self.head.loss(vectors[rows, columns], labels[rows], self.config.label_smoothing)
             losses["id"] = self.config.id_weight * value
         stats: dict[str, Tensor | float] = {}
         if uses:
@@ -209,15 +208,16 @@ class Model(ReIDModel):
         return Output(losses, photos, stats)
 
     def _sdm(self, vectors: Tensor, labels: Tensor, valid: Tensor) -> dict[str, Tensor]:
-        """The loss of each query subset, from photos and fused vectors (B, 1 + K, D); `valid` (B, K) marks
-        the rows.
+        """The loss of each query subset, from photos and fused vectors (B, 1 + K, D); `valid` (B, K), in
+        main memory, marks the rows.
         """
         share = 1.0 if self.config.mode_reduction == "sum" else 1 / len(self.modes)
         losses = {}
         for k, mode in enumerate(self.modes):
-            rows = valid[:, k]
+            rows = valid[:, k].nonzero()[:, 0]
             value = vectors.sum() * 0  # no row has this subset
-            if bool(rows.any()):
+            if len(rows):
+                rows = placed(rows, labels.device)
                 value = sdm(vectors[rows, 0], vectors[rows, 1 + k], labels[rows], self.config.sdm_scale)
             losses[f"sdm_{subset_name(mode)}"] = share * value
         return losses
@@ -249,7 +249,8 @@ class Model(ReIDModel):
         vectors = []
         for view, columns in zip(views, queries_of_views, strict=True):
             own = photos * view.present[:, ORDER.index(RGB), None]
-            vectors.append(F.normalize(own + (grid * columns[..., None]).sum(1), dim=1))
+            there = placed(columns, grid.device)
+            vectors.append(F.normalize(own + (grid * there[..., None]).sum(1), dim=1))
         return vectors
 
     @torch.no_grad()
@@ -275,10 +276,13 @@ class Model(ReIDModel):
         return found
 
     def _patterns(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The query modalities that rows have, (B, 1, S), and those of the query subsets, (1, K, S)."""
+        """The query modalities that rows have, (B, 1, S), and those of the query subsets, (1, K, S).
+
+        In main memory, as what follows from them is.
+        """
         own = list(self.slots.values())
-        made = batch.present.new_tensor([[m in mode for m in own] for mode in self.modes])
-        return batch.present[:, None, [ORDER.index(m) for m in own]], made[None]
+        made = torch.tensor([[m in mode for m in own] for mode in self.modes])
+        return batch.labels.present[:, None, [ORDER.index(m) for m in own]], made[None]
 
     def _available_queries(self, batch: Batch) -> Tensor:
         """(B, K) bool: query subsets whose modalities the row has, perhaps among others."""
@@ -293,13 +297,14 @@ class Model(ReIDModel):
         return own
 
     def _fused(self, streams: Mapping[Modality, Stream], wanted: Tensor, every: bool = False) -> Tensor:
-        """(B, K, D) float32, zero where not wanted (B, K)."""
+        """(B, K, D) float32, zero where not wanted, (B, K) in main memory."""
         own = {slot: streams[m] for slot, m in self.slots.items() if m in streams}
         if not own:  # photos alone
-            return wanted.new_zeros(*wanted.shape, self.dim, dtype=torch.float32)
+            some = next(iter(streams.values())).whole
+            return some.new_zeros(*wanted.shape, self.dim, dtype=torch.float32)
         packed = self.fusion(own, wanted, every).float()
         empty = packed.new_zeros(*wanted.shape, self.dim)
-        grid: Tensor = empty.index_put(wanted.nonzero(as_tuple=True), packed)
+        grid: Tensor = empty.index_put(pairs_of(wanted, packed.device), packed)
         return grid
 
     def _encode(self, batch: Batch, prune: bool) -> tuple[dict[Modality, Stream], list[AdapterUse]]:

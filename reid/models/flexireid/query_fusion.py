@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from reid.config import Section
-from reid.models.flexireid.streams import Mode, Stream, all_modes, resample_picture, resample_text
+from reid.models.flexireid.streams import Mode, Stream, all_modes, pairs_of, resample_picture, resample_text
 from reid.nn.cross_attention import CrossAttentionStack, Residual
 
 SLOTS = 3
@@ -83,7 +83,8 @@ class MissingEmbeddings(nn.Module):
 class QueryFusion(nn.Module):
     """Streams by slot (0 sketch, 1 infrared, 2 text) and `wanted` (B, K) bool -> (N, D), row by row.
 
-    K are all modes of the slots in use. A row that lacks a modality of a mode must not want it.
+    `wanted` is in main memory, whatever the streams' device. K are all modes of the slots in use. A row that
+    lacks a modality of a mode must not want it.
     """
 
     def __init__(self, config: FusionConfig, dim: int, slots: Sequence[int], context: int) -> None:
@@ -105,9 +106,10 @@ class QueryFusion(nn.Module):
         """Computes only the modes that some row wants; with `every` all of them (for equal gradients)."""
         columns = list(range(len(self.modes)))
         if not every:
-            columns = [k for k, some in enumerate(wanted.any(0).tolist()) if some]
+            columns = [k for k, anyone in enumerate(wanted.any(0).tolist()) if anyone]
+        some = next(iter(streams.values())).whole
         if not columns:
-            return wanted.new_zeros(0, self.dim, dtype=torch.float32)
+            return some.new_zeros(0, self.dim, dtype=torch.float32)
         size = len(wanted)
         lengths = {m: self._sequences(m, stream) for m, stream in streams.items()}
         full = {m: streams[m].spread(x, size) for m, (x, _) in lengths.items()}  # (B, Q, D)
@@ -121,7 +123,7 @@ class QueryFusion(nn.Module):
             if lacking:
                 parts |= zip(lacking, self._attend_missing(m, lacking, full, size), strict=True)
             answers.append(torch.stack([parts[k] for k in columns], dim=1))  # (B, k, Q, D)
-        joined = torch.cat(answers, dim=2)[wanted[:, columns]]  # (N, 3 Q, D)
+        joined = torch.cat(answers, dim=2)[pairs_of(wanted[:, columns], some.device)]  # (N, 3 Q, D)
         mixed: Tensor = self.fuse(joined)
         return mixed.mean(1)
 

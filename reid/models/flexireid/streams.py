@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid.data.batches.host_labels import placed
+
 Mode = tuple[int, ...]
 """The slots (0 ... S - 1, ascending) that a query is made of."""
 
@@ -33,6 +35,12 @@ def all_modes(slots: Sequence[int]) -> list[Mode]:
     """Every non-empty subset of the slots, smallest first."""
     masks = sorted(range(1, 1 << len(slots)), key=lambda bits: (bits.bit_count(), bits))
     return [tuple(s for i, s in enumerate(slots) if bits >> i & 1) for bits in masks]
+
+
+def pairs_of(wanted: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Row and column, (N,) each on `device`, of the marked pairs of a table (B, K) of the main memory."""
+    rows, columns = wanted.nonzero(as_tuple=True)
+    return placed(rows, device), placed(columns, device)
 
 
 def resample_picture(tokens: Tensor, length: int) -> Tensor:

@@ -148,7 +148,7 @@ class FeatureFusion(nn.Module):
         batch: Batch,
     ) -> Tensor:
         sources = [s for s in self.modalities if s is not target]
-        has = batch.present[:, [ORDER.index(s) for s in sources]]  # (B, sources)
+        has = torch.stack([batch.present[:, ORDER.index(s)] for s in sources], dim=1)  # (B, sources)
         logits = torch.stack([self._weight(s, target, tokens, batch) for s in sources], dim=1)  # (B, sources)
         alone = ~has.any(1)  # nothing to receive from
         share = logits.masked_fill(~(has | alone[:, None]), -torch.inf).softmax(1) * has

@@ -17,11 +17,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from reid.comparison.regimes import Regime
 from reid.config import Plugin, Section
 from reid.data.batches.batch import Batch
 from reid.errors import ConfigError
-from reid.modality import CAMERA, Modality, Subset, subset_name
-from reid.models.base import ExpertMap, ModelContext, Output, Regime, ReIDModel, Side
+from reid.modality import ORDER, Modality, Subset, parse_subset, subset_name
+from reid.models.base import ExpertMap, ModelContext, Output, ReIDModel, Side
 from reid.models.mfrnet.feature_fusion import (
     FeatureFusion,
     FeatureFusionConfig,
@@ -30,6 +31,7 @@ from reid.models.mfrnet.feature_fusion import (
     MixtureUse,
     Tokens,
 )
+from reid.models.mfrnet.global_local import GlobalLocal
 from reid.nn.bnneck import BNNeck
 from reid.nn.buffers import to_buffers
 from reid.nn.distributed import gather_rows
@@ -38,7 +40,7 @@ from reid.nn.losses.routing import LoadOf, balance_loss
 from reid.nn.moe.experts import Init
 from reid.nn.moe.layer import MixtureOutput
 from reid.nn.moe.routing import RouterConfig
-from reid.nn.towers.block import Replacement, quick_gelu
+from reid.nn.towers.block import Replacement
 from reid.nn.towers.class_bias import ClassBias
 from reid.nn.towers.clip import ImageTower, ImageTowerConfig, resolved_image_config
 from reid.nn.towers.weights import load_tower_weights
@@ -115,6 +117,12 @@ class Config(IdentityTerms, Plugin):
     )
     frm: FRMConfig = Field(FRMConfig(), description="refinement within the encoder (FRM)")
     balance: BalanceConfig = Field(BalanceConfig(), description="the routers' balance loss")
+    completion: Literal["generate", "leave_out"] = Field(
+        "generate",
+        description="what stands for a modality that a query or an item lacks: generate (FFM completes its "
+        "tokens, and all blocks are compared), or leave_out (its block is zero, and common modalities are "
+        "compared)",
+    )
     official: OfficialConfig = Field(
         OfficialConfig(), description="behaviour of the public code that changes results"
     )
@@ -128,6 +136,9 @@ class Model(ReIDModel):
     def __init__(self, config: Config, context: ModelContext) -> None:
         super().__init__()
         self.config = config
+        self.mixes_rows = (
+            "FRM balances its experts over the tokens of the whole batch" if config.frm.enabled else ""
+        )
         self.modalities = list(context.modalities)
         if len(self.modalities) < 2 or Modality.TEXT in self.modalities:
             raise ConfigError(
@@ -148,12 +159,12 @@ class Model(ReIDModel):
             to_buffers(self.image_tower.blocks[layer].get_submodule("mlp"))
         width, dim = self.image_tower.width, self.image_tower.dim
         cameras = context.num_cameras if config.camera_embedding else 0
-        self.class_bias = ClassBias(width, cameras, config.modality_embedding)
+        self.class_bias = ClassBias(width, cameras, self.modalities if config.modality_embedding else ())
         self.ffm: FeatureFusion | None = None
         self.needs_whole_rows = not config.ffm.enabled
         if config.ffm.enabled:
             self.ffm = FeatureFusion(config.ffm, width, self.modalities, config.official.raw_alone)
-            self.completes = True
+            self.completes = config.completion == "generate"
         self.frm = nn.ModuleDict({str(x): config.frm.build(width, residual=True) for x in self.frm_layers})
         self.reduce: nn.ModuleDict | None = None
         if config.global_local:
@@ -167,7 +178,7 @@ class Model(ReIDModel):
     @classmethod
     def answers(cls, query: Subset, gallery: Subset) -> str | None:
         """Any pairing of camera modalities, because missing ones are completed."""
-        return "" if {*query, *gallery} <= set(CAMERA) else None
+        return "" if {*query, *gallery} <= set(parse_subset("rgb+nir+tir")) else None
 
     def load_pretrained(self) -> None:
         """Load the tower from `model.weights`, without the FFNs that FRM replaces."""
@@ -185,9 +196,10 @@ class Model(ReIDModel):
         losses: dict[str, Tensor] = {}
         joined = torch.cat(list(features.values()), dim=1)
         for name, head in self.heads.items():
+            assert isinstance(head, BNNeck)
             rows = gather_rows((joined if name == "joint" else features[Modality(name)]).float())
             suffix = "" if name == "joint" else f"_{name}"
-            for kind, value in identity_losses(head(rows), rows, labels, self.config).items():
+            for kind, value in identity_losses(head, rows, labels, self.config).items():
                 losses[kind + suffix] = value
         if uses and self.config.balance.weight:
             losses["balance"] = self.config.balance.weight * self._balance(uses)
@@ -206,7 +218,7 @@ class Model(ReIDModel):
         """
         batch.require_any(self.modalities)
         features, _ = self._features(batch, self._class_only)
-        return F.normalize(torch.cat(list(features.values()), dim=1).float(), dim=1)
+        return self._joined(features, batch)
 
     def embed_many(self, batch: Batch, subsets: Sequence[Subset], side: Side) -> dict[Subset, Tensor]:
         """See ReIDModel.
@@ -237,8 +249,15 @@ class Model(ReIDModel):
                 own = {(s, t): x if s in subset else x[:0] for (s, t), x in generations.items()}
                 present = {m: x if m in subset else x[:0] for m, x in tokens.items()}
                 features, _ = self._encode(present, self._own(rows), self._class_only, own)
-            vectors[subset] = F.normalize(torch.cat(list(features.values()), dim=1).float(), dim=1)
+            vectors[subset] = self._joined(features, rows)
         return vectors
+
+    def _joined(self, features: dict[Modality, Tensor], batch: Batch) -> Tensor:
+        """(B, dim) unit vectors of features m -> (B, dim)."""
+        if not self.completes:
+            there = {m: batch.present[:, ORDER.index(m)][:, None] for m in features}
+            features = {m: torch.where(there[m], x, 0) for m, x in features.items()}
+        return F.normalize(torch.cat(list(features.values()), dim=1).float(), dim=1)
 
     @property
     def _class_only(self) -> bool:
@@ -341,9 +360,7 @@ class Model(ReIDModel):
         """
         if self._bypasses(batch):
             return self.image_tower.encode(tokens, {}, class_only, start, stop), []
-        kinds = torch.arange(len(sizes), device=batch.pid.device).repeat_interleave(
-            torch.tensor(sizes, device=batch.pid.device)
-        )
+        kinds = torch.cat([batch.pid.new_full((size,), i) for i, size in enumerate(sizes)])
         uses: list[MixtureUse] = []
 
         def refine(layer: int, tokens: Tensor) -> Tensor:
@@ -364,20 +381,6 @@ class Model(ReIDModel):
             factor = config.ffm_factor if use.name.startswith("ffm") else 1.0
             terms.append(factor * torch.stack(each).mean())
         return torch.stack(terms).sum()
-
-
-class GlobalLocal(nn.Module):
-    """Projected tokens (b, 1 + N, dim) -> (b, dim): the class token and the mean patch, reduced together."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(2 * dim)
-        self.linear = nn.Linear(2 * dim, dim)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(b, dim)."""
-        both = torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], dim=1)
-        return quick_gelu(self.linear(self.norm(both)))
 
 
 def _index(layer: int, depth: int) -> int:

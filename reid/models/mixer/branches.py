@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.models.mixer.modality_alleviation import ModalityAlleviation
-from reid.nn.precision import full_precision
+from reid.nn.precision import full_precision, without_autocast
 
 Layout = Literal["e_rv_ri", "e_r_base", "e_r", "e"]
 Part = Literal["erased", "related", "base"]
@@ -157,5 +157,5 @@ class Branches(nn.Module):
             return feature
         half = self.basis.shape[1] // 2
         basis = self.basis[:, :half] if part == "erased" else self.basis[:, half:]
-        with torch.autocast(feature.device.type, enabled=False):
+        with without_autocast(feature.device):
             return feature @ basis @ basis.T

@@ -21,10 +21,10 @@ from reid.models.mixer.cross_modal_triplet import Negatives, mixed_cross_modal_t
 from reid.models.mixer.gradient_reversal import GradientReversal
 from reid.models.mixer.necks import Neck
 from reid.models.mixer.orthogonality import orthogonality, orthonormality
+from reid.nn.classifier.layer import Classifier
 from reid.nn.distributed import gather_rows
-from reid.nn.losses.classification import smoothed_cross_entropy
 from reid.nn.losses.triplet import batch_hard_triplet
-from reid.nn.precision import full_precision
+from reid.nn.precision import full_precision, without_autocast
 
 Features = dict[Part, Tensor]
 """(N, D) of the pictures of all ranks."""
@@ -175,7 +175,7 @@ class MixerHead(nn.Module):
             "fused": (config.fusion_weight if paired else 0, 2 * channels, classes),
         }
         self.classifiers = nn.ModuleDict(
-            {name: _classifier(dim, outputs) for name, (weight, dim, outputs) in units.items() if weight}
+            {name: Classifier(dim, outputs) for name, (weight, dim, outputs) in units.items() if weight}
         )
         self.classes = classes
         self.modality = nn.Linear(channels, 2) if config.modality_weight else None  # W
@@ -212,8 +212,7 @@ class MixerHead(nn.Module):
 
         `visible` and `infrared` are the identities of all ranks' images of that modality.
         """
-        device = visible.device.type
-        with torch.autocast(device, enabled=False):
+        with without_autocast(visible.device):
             own = full_precision(views.stacked())  # (n, parts, D)
             everywhere = torch.cat([gather_rows(own[: views.visible]), gather_rows(own[views.visible :])])
             raw = dict(zip(self.kinds, everywhere.unbind(1), strict=True))
@@ -222,10 +221,10 @@ class MixerHead(nn.Module):
             labels = torch.cat([visible, infrared])
             kinds = torch.zeros_like(labels)
             kinds[rows:] = 1
-            return self._losses(raw, normed, labels, kinds)
+            return self._losses(raw, normed, labels, kinds, rows)
 
     def _losses(
-        self, raw: Features, normed: Features, labels: Tensor, kinds: Tensor
+        self, raw: Features, normed: Features, labels: Tensor, kinds: Tensor, visible: int
     ) -> tuple[dict[str, Tensor], dict[str, Tensor | float]]:
         config = self.config
         losses: dict[str, Tensor] = {}
@@ -238,7 +237,7 @@ class MixerHead(nn.Module):
         if "related" in self.classifiers:
             joint = labels + self.classes * kinds
             losses["id_related"] = config.mid_weight * self._identity("related", normed["related"], joint)
-            each = [(raw["related"][kinds == k], labels[kinds == k]) for k in (0, 1)]
+            each = [(raw["related"][k], labels[k]) for k in (slice(visible), slice(visible, None))]
             losses |= self._metric("related", config.mid_weight, each)
         if self.modality is not None:
             logits = self.modality(self.reversal(raw["erased"]))
@@ -256,7 +255,9 @@ class MixerHead(nn.Module):
         return losses, stats
 
     def _identity(self, name: str, features: Tensor, labels: Tensor) -> Tensor:
-        return smoothed_cross_entropy(self.classifiers[name](features), labels, self.config.label_smoothing)
+        classifier = self.classifiers[name]
+        assert isinstance(classifier, Classifier)
+        return classifier.loss(features, labels, self.config.label_smoothing)
 
     def _metric(self, part: str, weight: float, groups: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         """The weighted metric term of a part: the mean over groups of rows that are compared together."""
@@ -290,12 +291,6 @@ class MixerHead(nn.Module):
         if config.centre_weight:
             losses["centres"] = weight * config.centre_weight * centre_separation(fused, labels)
         return losses
-
-
-def _classifier(dim: int, outputs: int) -> nn.Linear:
-    layer = nn.Linear(dim, outputs, bias=False)
-    nn.init.normal_(layer.weight, std=0.001)
-    return layer
 
 
 def _check(config: HeadConfig) -> None:

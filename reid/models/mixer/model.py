@@ -11,18 +11,19 @@ measured, the mixed cross-modal triplet, the assignment of the weights, and the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from reid.comparison.regimes import Regime
 from reid.config import Plugin
 from reid.data.batches.batch import Batch
 from reid.errors import ConfigError, DataError
 from reid.modality import Modality, Subset, subset_name
-from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
+from reid.models.base import ModelContext, Output, ReIDModel, Side
 from reid.models.mixer.branches import AveragePool, GeM
 from reid.models.mixer.head import HeadConfig, MixerHead
 from reid.nn.distributed import gather_rows
@@ -72,6 +73,7 @@ class Model(ReIDModel):
         self.query_modalities = self.gallery_modalities = frozenset(self.modalities)
         self.size = (context.height, context.width)
         resnet = config.backbone in ("resnet18", "resnet50")
+        self.mixes_rows = "a ResNet's batch norms are over the whole batch" if resnet else ""
         for field, value in (
             ("two_stream_stem", config.two_stream_stem),
             ("pooling", config.pooling == "gem"),
@@ -88,6 +90,12 @@ class Model(ReIDModel):
         self.head = MixerHead(config, last, pool, *widths, context.num_classes, mam=resnet and config.mam)
         self.feature_blocks = self.head.feature_blocks
         self.dim = self.head.dim
+
+    @classmethod
+    def smaller(cls, section: Config) -> dict[str, Any]:
+        """A narrow ResNet; a small tower in place of a torchvision transformer."""
+        fields = {**super().smaller(section), "base_width": 4}
+        return {**fields, "backbone": "tower"} if section.backbone.startswith("vit") else fields
 
     @classmethod
     def answers(cls, query: Subset, gallery: Subset) -> str | None:

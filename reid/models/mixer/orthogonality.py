@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reid.nn.precision import full_precision
+from reid.nn.precision import full_precision, without_autocast
 
 Form = Literal["abs", "squared", "correlation"]
 
@@ -23,7 +23,7 @@ def orthogonality(a: Tensor, b: Tensor, form: Form = "abs") -> Tensor:
     abs, squared: the mean over rows of |cos|, cos². correlation: the root mean square of the D x D
     correlations between a's and b's channels over the batch (the Frobenius norm of that matrix over D).
     """
-    with torch.autocast(a.device.type, enabled=False):
+    with without_autocast(a.device):
         a, b = full_precision(a), full_precision(b)
         if form == "correlation":
             return _correlation(a, b)
@@ -40,7 +40,7 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
 
 def orthonormality(matrix: Tensor) -> Tensor:
     """|P^T P - I| (Frobenius) of a square matrix: how far its columns are from orthonormal. A scalar."""
-    with torch.autocast(matrix.device.type, enabled=False):
+    with without_autocast(matrix.device):
         p = full_precision(matrix)
         gap = p.T @ p - torch.eye(p.shape[1], device=p.device)
         return gap.square().sum().clamp_min(1e-12).sqrt()

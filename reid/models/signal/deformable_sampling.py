@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid.nn.precision import without_autocast
+
 Grid = Literal["dat", "centred"]
 
 
@@ -48,7 +50,7 @@ class DeformableSampler(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Positions and interpolation in float32, under autocast too."""
         offsets = self.offset(self.query(maps))  # (B, 1 or 2, h, w)
-        with torch.autocast(maps.device.type, enabled=False):
+        with without_autocast(maps.device):
             where = (self.points + offsets.float().tanh() * self.reach).clamp(-1, 1)  # (B, 2, h, w)
             places = where.flip(1).permute(0, 2, 3, 1)  # (B, h, w, 2), x first
             return F.grid_sample(maps.float(), places, align_corners=True)

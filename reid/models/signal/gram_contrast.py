@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reid.nn.losses.classification import smoothed_cross_entropy
+from reid.nn.precision import without_autocast
 
 
 def gram_volume(anchors: Tensor, others: Tensor, epsilon: float = 1e-8) -> Tensor:
@@ -20,7 +21,7 @@ def gram_volume(anchors: Tensor, others: Tensor, epsilon: float = 1e-8) -> Tenso
     sqrt(max(det, 0) + epsilon), whose gradient is finite when vectors coincide. With `epsilon` 0, the public
     code's sqrt(|det|); its gradient at 0 is taken as 0.
     """
-    with torch.autocast(anchors.device.type, enabled=False):
+    with without_autocast(anchors.device):
         anchors, others = anchors.float(), others.float()
         vectors: list[Tensor] = list(others.unbind(1))
         first = [anchors.square().sum(1)[:, None], *(anchors @ v.T for v in vectors)]  # (B, 1), (B, C), ...
@@ -52,7 +53,7 @@ def gram_contrast(
     features (B, M, D), any length: rows of one batch (gathered over ranks), M >= 2 modalities of which the
     first is the anchor. All B x B combinations count, also those within one identity.
     """
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features.device):
         unit = F.normalize(features.float(), dim=2)
         logits = -gram_volume(unit[:, 0], unit[:, 1:], epsilon) / temperature
         own = torch.arange(len(features), device=features.device)

@@ -9,18 +9,19 @@ vector has one block for each modality before interaction and one after it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from reid.comparison.regimes import Regime
 from reid.config import Plugin, Section
 from reid.data.batches.batch import Batch
 from reid.errors import ConfigError
 from reid.modality import ORDER, Modality, Subset, subset_name
-from reid.models.base import ModelContext, Output, Regime, ReIDModel, Side
+from reid.models.base import ModelContext, Output, ReIDModel, Side
 from reid.models.signal.alignment import (
     GlobalAlignment,
     GlobalAlignmentConfig,
@@ -95,6 +96,7 @@ class Model(ReIDModel):
 
     regime = Regime.MATCHED
     needs_whole_rows = True
+    mixes_rows = ""
 
     def __init__(self, config: Config, context: ModelContext) -> None:
         super().__init__()
@@ -105,7 +107,8 @@ class Model(ReIDModel):
         self.image_tower = ImageTower(config.tower, context.height, context.width)
         dim, grid = self.image_tower.dim, self.image_tower.grid
         cameras = context.num_cameras if config.camera_embedding else 0
-        self.class_bias = ClassBias(self.image_tower.width, cameras, config.modality_embedding)
+        kinds = self.modalities if config.modality_embedding else ()
+        self.class_bias = ClassBias(self.image_tower.width, cameras, kinds)
         sim = config.sim
         self.sim: SelectiveInteraction | None = None
         if sim.enabled:
@@ -130,6 +133,12 @@ class Model(ReIDModel):
         ]
         self.feature_blocks = {name: slice(i * dim, (i + 1) * dim) for i, name in enumerate(names)}
         self.dim = len(names) * dim
+
+    @classmethod
+    def smaller(cls, section: Config) -> dict[str, Any]:
+        """Of small patches, since `sim.k1` of them are taken."""
+        fields = super().smaller(section)
+        return {**fields, "tower": {**fields["tower"], "patch": 2}}
 
     def load_pretrained(self) -> None:
         """Fill the tower from `model.weights`."""
@@ -167,9 +176,10 @@ class Model(ReIDModel):
         losses: dict[str, Tensor] = {}
         labels = gather_rows(batch.pid)
         for name, head in self.heads.items():
+            assert isinstance(head, BNNeck)
             everywhere = gather_rows(inputs[name].float())
             suffix = "" if name == "joint" else f"_{name}"
-            for term, value in identity_losses(head(everywhere), everywhere, labels, self.config).items():
+            for term, value in identity_losses(head, everywhere, labels, self.config).items():
                 losses[term + suffix] = value
         losses |= self._alignment(patches)
         if self.gam is not None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.nn.buffers import to_buffers
+from reid.nn.precision import without_autocast
 from reid.nn.towers.block import attention
 
 Projections = Literal["frozen", "learned", "identity"]
@@ -71,7 +72,7 @@ class TokenSelection(nn.Module):
     @torch.no_grad()
     def forward(self, cls: Tensor, patches: Tensor, present: Tensor) -> Tensor:
         """In float32: half precision would reorder near scores."""
-        with torch.autocast(cls.device.type, enabled=False):
+        with without_autocast(cls.device):
             cls, patches = cls.float(), patches.float()
             own = intra_selection(cls, patches, self.k)
             return (own | inter_selection(self.query(cls), self.key(patches), self.k, present)) & present[

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from reid.config import Section
 from reid.nn.cross_attention import CrossAttention
+from reid.nn.precision import without_autocast
 
 Kind = Literal["hypergraph", "graph", "attention", "none"]
 
@@ -133,7 +134,7 @@ def hyperedges(nodes: Tensor, present: Tensor, config: HypergraphConfig) -> Tens
     In float32: half precision would move nodes over the threshold. Mode "quantile" keeps the most similar
     share of a capture's pairs, whatever their similarities are.
     """
-    with torch.autocast(nodes.device.type, enabled=False):
+    with without_autocast(nodes.device):
         units = F.normalize(nodes.float(), dim=2)
         similar = units @ units.transpose(1, 2)
     both = present[:, :, None] & present[:, None]

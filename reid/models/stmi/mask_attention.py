@@ -20,6 +20,9 @@ from torch.autograd.function import once_differentiable
 
 from reid.config import Section
 from reid.models.stmi.mask_tokens import TokenMask
+from reid.nn.blockwise import in_parts, run_block_step
+from reid.nn.compiled_blocks import compilable
+from reid.nn.precision import without_autocast
 from reid.nn.towers.block import feed_forward, run_block
 from reid.nn.towers.clip import ImageTower
 
@@ -105,18 +108,29 @@ class Modulation(nn.Module):
         (b, 1, width).
         """
         blocks: list[Any] = list(tower.blocks)
-        tokens = tower.visual.ln_pre(tokens)
-        for layer, block in enumerate(blocks):
-            only = class_only and layer == len(blocks) - 1
-            strengths = self.strengths(layer, mask.usable, kinds)
-            if strengths is None:
-                tokens = run_block(block, tokens, class_only=only)
-                continue
-            normed = block.ln_1(tokens)
-            attended = modulated_attention(block.attn, normed, mask.tokens, *strengths, class_only=only)
-            tokens = tokens[:, : attended.shape[1]] + attended
-            tokens = tokens + feed_forward(block.mlp, block.ln_2(tokens))
-        return tokens
+
+        def encoded(tokens: Tensor, foreground: Tensor, usable: Tensor, kinds: Tensor) -> Tensor:
+            tokens = tower.visual.ln_pre(tokens)
+            for layer, block in enumerate(blocks):
+                only = class_only and layer == len(blocks) - 1
+                strengths = self.strengths(layer, usable, kinds)
+                if strengths is None:
+                    tokens = run_block_step(run_block, block, tokens, None, only)
+                else:
+                    tokens = run_block_step(modulated_block, block, tokens, foreground, *strengths, only)
+            return tokens
+
+        return in_parts(encoded, tokens, mask.tokens, mask.usable, kinds)
+
+
+@compilable
+def modulated_block(
+    block: Any, tokens: Tensor, foreground: Tensor, alpha: Tensor, beta: Tensor, class_only: bool = False
+) -> Tensor:
+    """`run_block` with `modulated_attention`."""
+    attended = modulated_attention(block.attn, block.ln_1(tokens), foreground, alpha, beta, class_only)
+    tokens = tokens[:, : attended.shape[1]] + attended
+    return tokens + feed_forward(block.mlp, block.ln_2(tokens))
 
 
 def modulated_attention(
@@ -153,7 +167,7 @@ class _Modulated(torch.autograd.Function):
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, foreground: Tensor, alpha: Tensor, beta: Tensor
     ) -> Tensor:
         ctx.save_for_backward(q, k, v, foreground, alpha, beta)
-        with torch.autocast(q.device.type, enabled=False):
+        with without_autocast(q.device):
             logits, high, low, pair = _parts(q, k, foreground)
             share, target = _towards(pair, alpha, beta, high.values, low.values)
             weights = logits.lerp_(target, share).mul_(q.shape[-1] ** -0.5).softmax(-1)
@@ -163,7 +177,7 @@ class _Modulated(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, foreground, alpha, beta = ctx.saved_tensors
-        with torch.autocast(q.device.type, enabled=False):
+        with without_autocast(q.device):
             grad, scale = grads[0].to(v.dtype), q.shape[-1] ** -0.5
             logits, high, low, pair = _parts(q, k, foreground)
             share, target = _towards(pair, alpha, beta, high.values, low.values)

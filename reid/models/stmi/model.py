@@ -23,19 +23,20 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from reid.comparison.regimes import Regime
 from reid.config import Plugin
 from reid.data.batches.batch import Batch
+from reid.data.batches.host_labels import placed
 from reid.errors import ConfigError
 from reid.modality import ORDER, Modality, Subset, canonical, subset_name
-from reid.models.base import Auxiliary, ModelContext, Output, Regime, ReIDModel, Side
+from reid.models.base import Auxiliary, ModelContext, Output, ReIDModel, Side
 from reid.models.stmi.hypergraph import HypergraphConfig, Interaction
 from reid.models.stmi.mask_attention import MaskAttentionConfig, Modulation
 from reid.models.stmi.mask_tokens import TokenMask, perturbed, token_mask
 from reid.models.stmi.semantic_tokens import SemanticTokens, SemanticTokensConfig
 from reid.nn.bnneck import BNNeck
 from reid.nn.cross_attention import CrossAttention
-from reid.nn.distributed import gather_rows
-from reid.nn.losses.classification import smoothed_cross_entropy
+from reid.nn.distributed import gather_host_rows, gather_rows
 from reid.nn.losses.identity import IdentityTerms
 from reid.nn.losses.triplet import batch_hard_triplet
 from reid.nn.towers.class_bias import ClassBias
@@ -106,6 +107,7 @@ class Model(ReIDModel):
 
     regime = Regime.MATCHED
     needs_whole_rows = True
+    mixes_rows = ""
 
     def __init__(self, config: Config, context: ModelContext) -> None:
         super().__init__()
@@ -126,7 +128,8 @@ class Model(ReIDModel):
         first = made[towers[0]]
         dim, self.grid = first.dim, first.grid
         cameras = context.num_cameras if config.camera_embedding else 0
-        self.class_bias = ClassBias(first.width, cameras, config.modality_embedding)
+        kinds = self.modalities if config.modality_embedding else ()
+        self.class_bias = ClassBias(first.width, cameras, kinds)
         count = len(self.modalities)
         self.sfm: Modulation | None = None
         if config.sfm.enabled:
@@ -185,8 +188,8 @@ class Model(ReIDModel):
                 tokens = tower.encode(tokens, class_only=not with_patches)
             else:
                 rows = torch.cat([batch.index[m] for m in members])
-                places = torch.tensor([self.modalities.index(m) for m in members], device=rows.device)
-                kinds = places.repeat_interleave(torch.tensor(sizes, device=rows.device))
+                places = [self.modalities.index(m) for m in members]
+                kinds = torch.cat([rows.new_full((n,), i) for i, n in zip(places, sizes, strict=True)])
                 tokens = self.sfm.encode(tower, tokens, mask[rows], kinds, class_only=not with_patches)
             for m, own in zip(members, tower.project(tokens).split(sizes), strict=True):
                 cls[m], patches[m] = own[:, 0], own[:, 1:]
@@ -196,8 +199,8 @@ class Model(ReIDModel):
         """The rows' masks on the patch grid, perturbed in training; None without any mask."""
         if self.sfm is None:
             return None
-        present = batch.mask_present
-        if batch.mask is None or present is None or not bool(present.any()):
+        present, known = batch.mask_present, batch.labels.mask_present
+        if batch.mask is None or present is None or known is None or not bool(known.any()):
             self._warn_once(Auxiliary.MASK, "the towers attend as CLIP's do")
             if not self.training:
                 return None
@@ -208,13 +211,13 @@ class Model(ReIDModel):
 
     def _captions(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Features (B, D) float32 of the rows' captions, the null vector for rows without one; and (B,) who
-        has one.
+        has one, in main memory.
         """
-        has = batch.caption_present
+        has = batch.labels.caption_present
         if batch.caption is None or has is None or not bool(has.any()):
             self._warn_once(Auxiliary.CAPTION, "the null caption is used")
-            has = batch.present.new_zeros(len(batch))
-        rows = has.nonzero()[:, 0]
+            has = torch.zeros(len(batch), dtype=torch.bool)
+        rows = placed(has.nonzero()[:, 0], batch.pid.device)
         null = self.text_null.expand(len(batch), -1)
         if not (len(rows) or self.training):
             return null, has
@@ -226,11 +229,16 @@ class Model(ReIDModel):
             self._warned.add(kind)
             log.warning("A batch without any %s: %s. This warning is not repeated.", kind.value, instead)
 
-    def _unified(self, cls: Tensor, nodes: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:
-        """CHI, then U (B, M, D): class tokens (B, M, D), nodes (B, M, P, D), present (B, M); edges' sizes."""
+    def _unified(
+        self, cls: Tensor, nodes: Tensor, present: Tensor, complete: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """CHI, then U (B, M, D): class tokens (B, M, D), nodes (B, M, P, D), present (B, M); edges' sizes.
+
+        `complete` says that every row has every modality.
+        """
         there = present.repeat_interleave(nodes.shape[2], dim=1)  # (B, M * P)
         interacted, sizes = self.chi(nodes.flatten(1, 2), there)
-        unified = self.unify(cls, interacted, None if bool(there.all()) else ~there)
+        unified = self.unify(cls, interacted, None if complete else ~there)
         return unified.masked_fill(~present[..., None], 0), sizes
 
     def forward(self, batch: Batch) -> Output:
@@ -254,7 +262,7 @@ class Model(ReIDModel):
                 shown = torch.where(kept, captions, self.text_null)
             nodes = self.semantic(patches, shown, batch)  # (B, M, K + 1, D)
             present = torch.ones_like(nodes[:, :, 0, 0], dtype=torch.bool)
-            features["U"], sizes = self._unified(features["G"], nodes, present)
+            features["U"], sizes = self._unified(features["G"], nodes, present, complete=True)
             losses |= self._identity("u", gather_rows(features["U"].flatten(1).float()), labels)
             losses |= self._caption_losses(captions, has, labels)
             if sizes is not None:
@@ -265,8 +273,9 @@ class Model(ReIDModel):
     def _identity(self, name: str, rows: Tensor, labels: Tensor, weight: float = 1.0) -> dict[str, Tensor]:
         """Weighted "id_<name>" and "triplet_<name>" of gathered float32 rows."""
         config = self.config
-        logits = self.heads[name](rows)
-        entropy = smoothed_cross_entropy(logits, labels, config.label_smoothing)
+        head = self.heads[name]
+        assert isinstance(head, BNNeck)
+        entropy = head.loss(rows, labels, config.label_smoothing)
         return {
             f"id_{name}": weight * config.id_weight * entropy,
             f"triplet_{name}": weight
@@ -276,8 +285,9 @@ class Model(ReIDModel):
 
     def _caption_losses(self, captions: Tensor, has: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Identity losses of rows with a caption; 0 with zero gradients if fewer than two have one."""
-        rows, described = gather_rows(captions.float()), gather_rows(has.long()).bool()
-        if int(described.sum()) > 1:
+        rows, described = gather_rows(captions.float()), gather_host_rows(has).nonzero()[:, 0]
+        if len(described) > 1:
+            described = placed(described, rows.device)
             return self._identity("t", rows[described], labels[described], self.config.text_weight)
         nothing = rows.sum() * 0
         for parameter in self.heads["t"].parameters():
@@ -314,7 +324,8 @@ class Model(ReIDModel):
             everyone[:, places] = cls * present[:, places, None]
             parts = {"G": everyone}
             if nodes is not None:
-                parts["U"], _ = self._unified(everyone, nodes, present)
+                complete = all(m in subset and batch.full(m) for m in self.modalities)
+                parts["U"], _ = self._unified(everyone, nodes, present, complete)
             joined = torch.cat([parts[part].flatten(1) for part in self._parts], dim=1)
             vectors[subset] = F.normalize(joined.float(), dim=1)
         return vectors

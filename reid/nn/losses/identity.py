@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from pydantic import Field
 from torch import Tensor
 
 from reid.config import Section
-from reid.nn.losses.classification import smoothed_cross_entropy
 from reid.nn.losses.triplet import batch_hard_triplet
 
 
@@ -20,11 +21,18 @@ class IdentityTerms(Section):
     triplet_weight: float = Field(1.0, ge=0, description="weight of the batch-hard triplet loss")
 
 
+class IdentityHead(Protocol):
+    """A head that classifies identities, such as a BNNeck."""
+
+    def loss(self, features: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        """Cross-entropy of features (B, D) with labels (B,) and label smoothing, a scalar."""
+
+
 def identity_losses(
-    logits: Tensor, features: Tensor, labels: Tensor, terms: IdentityTerms
+    head: IdentityHead, features: Tensor, labels: Tensor, terms: IdentityTerms
 ) -> dict[str, Tensor]:
-    """Weighted "id" and "triplet" of gathered rows: logits (B, classes), features (B, D), labels (B,)."""
+    """Weighted "id" and "triplet" of a head on gathered rows: features (B, D), labels (B,)."""
     return {
-        "id": terms.id_weight * smoothed_cross_entropy(logits, labels, terms.label_smoothing),
+        "id": terms.id_weight * head.loss(features, labels, terms.label_smoothing),
         "triplet": terms.triplet_weight * batch_hard_triplet(features, labels),
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from reid.nn.precision import without_autocast
 
 EPSILON = 1e-8
 
@@ -15,7 +16,7 @@ def sdm(a: Tensor, b: Tensor, labels: Tensor, scale: float = 50.0) -> Tensor:
     a, b (B, D) are paired features of the same rows, labels (B,) identities, scale = 1 / temperature.
     Computed in float32: the epsilon underflows in half precision.
     """
-    with torch.autocast(a.device.type, enabled=False):
+    with without_autocast(a.device):
         similarity = scale * F.normalize(a.float(), dim=1) @ F.normalize(b.float(), dim=1).T  # (B, B)
         match = (labels[:, None] == labels[None, :]).float()
         target = (match / match.sum(1, keepdim=True) + EPSILON).log()

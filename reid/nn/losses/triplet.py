@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid.nn.precision import without_autocast
+
 
 def euclidean(x: Tensor, y: Tensor) -> Tensor:
     """Pairwise distances (B, C) of rows x (B, D) and y (C, D), in float32, at least 1e-6."""
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device):
         x, y = x.float(), y.float()
         squared = x.square().sum(1, keepdim=True) + y.square().sum(1) - 2 * x @ y.T
         return squared.clamp_min(1e-12).sqrt()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.nn.distributed import sum_over_ranks
-from reid.nn.moe.experts import Experts
+from reid.nn.moe.experts import ExpertRuns, Experts
 from reid.nn.moe.routing import Router, Routing
 
 Dispatch = Literal["auto", "grouped", "dense"]
@@ -73,8 +73,12 @@ class MoE(nn.Module):
         if self.capacity is not None:
             bounds = pairwise(accumulate([len(flat)] if calls is None else calls, initial=0))
             routing = Routing.join([routing[a:b].limited(self._limit(b - a)) for a, b in bounds])
-        combine = dense if self._dense() else grouped
-        return MixtureOutput(combine(flat, routing, self.experts).view_as(tokens), routing)
+        if self._dense():
+            combined = dense(flat, routing, self.experts)
+        else:
+            each = self.router.config.each if self.capacity is None else None
+            combined = grouped(flat, routing, self.experts, each)
+        return MixtureOutput(combined.view_as(tokens), routing)
 
     def _limit(self, tokens: int) -> int:
         config = self.router.config
@@ -89,22 +93,38 @@ class MoE(nn.Module):
         return config.select != "top_k" or 2 * config.top_k > self.experts.count
 
 
-def grouped(tokens: Tensor, routing: Routing, experts: Experts) -> Tensor:
-    """(S, D) -> (S, D): pairs sorted by expert, one product a run, summed back into their tokens."""
-    expert, token = routing.chosen.T.nonzero(as_tuple=True)  # (P,) sorted by expert, then by token
-    counts = routing.chosen.sum(0).tolist()
-    once = len(token) == len(tokens) and bool(routing.chosen.any(1).all())
-    if once:  # every token to one expert: sorting is a permutation, undone without adding anything up
+def grouped(tokens: Tensor, routing: Routing, experts: Experts, each: int | None = None) -> Tensor:
+    """(S, D) -> (S, D): pairs sorted by expert, one product a run, summed back into their tokens.
+
+    `each`: the number of experts that every token goes to, if it is the same; else pairs are counted, for
+    which a device is waited for.
+    """
+    expert, token, runs = _pairs(routing.chosen, each)
+    if each == 1:  # sorting is a permutation, undone without adding anything up
         place = torch.empty_like(token).scatter(0, token, torch.arange(len(token), device=token.device))
         rows: Tensor = _Permute.apply(tokens, token, place)
     else:
         rows = tokens[token]
-    values = experts.grouped(rows, counts)
+    values = experts.grouped(rows, runs)
     values = values * routing.gates[token, expert][:, None].to(values.dtype)
-    if once:
+    if each == 1:
         restored: Tensor = _Permute.apply(values, place, token)
         return restored
     return values.new_zeros(tokens.shape).index_add(0, token, values)
+
+
+def _pairs(chosen: Tensor, each: int | None) -> tuple[Tensor, Tensor, ExpertRuns]:
+    """Expert and token of every pair, (P,) each, sorted by expert, then by token, and the experts' runs."""
+    counts = chosen.sum(0)
+    if each is None:
+        sizes = ExpertRuns(counts).sizes()
+        expert, token = torch.nonzero_static(chosen.T, size=sum(sizes)).unbind(1)
+        return expert, token, ExpertRuns(counts, tuple(sizes))
+    marks = chosen.to(torch.uint8)
+    own = marks.argmax(1, keepdim=True) if each == 1 else marks.argsort(dim=1, descending=True, stable=True)
+    flat = own[:, :each].flatten()  # (S * each,) experts, token after token
+    place = flat.argsort(stable=True)
+    return flat[place], place // each, ExpertRuns(counts)
 
 
 def dense(tokens: Tensor, routing: Routing, experts: Experts) -> Tensor:
@@ -131,7 +151,7 @@ def routing_stats(routing: Routing, kinds: Tensor | None, names: Sequence[str]) 
     with torch.no_grad():
         chosen = routing.chosen.float()
         p = routing.probabilities
-        sums = [chosen.sum(0), _entropy(p).sum()[None], chosen.new_tensor([len(p)])]
+        sums = [chosen.sum(0), _entropy(p).sum()[None], chosen.new_full((1,), len(p))]
         if kinds is not None:
             table = chosen.new_zeros(len(names), routing.experts).index_add(0, kinds, chosen)
             sums.append(table.flatten())

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from reid.config import Section
 from reid.errors import ConfigError
+from reid.nn.precision import without_autocast
 
 SCALE_LIMIT = math.log(100.0)
 """Largest logarithm of the cosine router's scale: a temperature of 0.01."""
@@ -66,6 +67,15 @@ class RouterConfig(Section):
         if self.score == "hash" and (self.select != "top_k" or self.top_k != 1):
             raise ValueError("score: hash sends a token to one expert; it goes with select: top_k, top_k: 1")
         return self
+
+    @property
+    def each(self) -> int | None:
+        """The number of experts of every token; None if it differs from token to token.
+
+        >>> RouterConfig(top_k=2).each, RouterConfig(select="threshold").each
+        (2, None)
+        """
+        return self.top_k if self.select == "top_k" else None
 
 
 @dataclass(frozen=True)
@@ -137,7 +147,7 @@ class Router(nn.Module):
     def forward(self, tokens: Tensor, keys: Tensor | None = None) -> Routing:
         """`keys` (S,) int64 is what score: hash hashes, e.g. a token's position."""
         config = self.config
-        with torch.autocast(tokens.device.type, enabled=False):
+        with without_autocast(tokens.device):
             if isinstance(self.scorer, HashScorer):
                 return _certain(self.scorer(tokens, keys))
             logits = self.scorer(tokens.float())  # (S, E)

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid.nn.compiled_blocks import compilable
+
 QUICK = 1.702
 Replacement = Callable[[Tensor], Tensor]
 """(b, T, width) after a block's second layer norm -> what the block adds, instead of its FFN's output."""
@@ -31,6 +33,7 @@ class QuickGELU(nn.Module):
         return quick_gelu(x)
 
 
+@compilable
 def run_block(block: Any, tokens: Tensor, ffn: Replacement | None = None, class_only: bool = False) -> Tensor:
     """tokens (b, T, width) -> (b, T, width), or (b, 1, width) with `class_only`.
 

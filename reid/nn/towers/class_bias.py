@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.data.batches.batch import UNKNOWN, Batch
-from reid.modality import VISUAL, Modality
+from reid.modality import PUBLISHED, Modality
 
 log = logging.getLogger(__name__)
 
@@ -20,13 +20,15 @@ log = logging.getLogger(__name__)
 class ClassBias(nn.Module):
     """The vectors added to the class tokens of a batch's images: of the camera, the modality, or both.
 
-    A camera unknown to training gets the mean of the learned vectors; each model warns of it once.
+    A camera unknown to training gets the mean of the learned vectors; each model warns of it once. Of the
+    modalities, the published ones have the first rows, whichever of them the model takes.
     """
 
-    def __init__(self, width: int, cameras: int, modalities: bool = False) -> None:
+    def __init__(self, width: int, cameras: int, modalities: Sequence[Modality] = ()) -> None:
         super().__init__()
+        self.kinds = tuple(dict.fromkeys(m for m in (*PUBLISHED, *modalities) if m.is_visual))
         self.camera = nn.Parameter(torch.empty(cameras, width)) if cameras else None
-        self.kind = nn.Parameter(torch.empty(len(VISUAL), width)) if modalities else None
+        self.kind = nn.Parameter(torch.empty(len(self.kinds), width)) if modalities else None
         for table in (self.camera, self.kind):
             if table is not None:
                 nn.init.trunc_normal_(table, std=0.02)
@@ -49,6 +51,6 @@ class ClassBias(nn.Module):
                 )
             bias = torch.where(known[:, None], self.camera[labels.where(known, 0)], self.camera.mean(0))
         if self.kind is not None:
-            kind = self.kind[VISUAL.index(modality)].expand(len(batch.index[modality]), -1)
+            kind = self.kind[self.kinds.index(modality)].expand(len(batch.index[modality]), -1)
             bias = kind if bias is None else bias + kind
         return bias

@@ -15,7 +15,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from reid.config import Section
+from reid.data.batches.host_labels import cut_to_longest
 from reid.errors import ConfigError, WeightsError
+from reid.nn.blockwise import in_parts, run_block_step
 from reid.nn.towers.block import QuickGELU, Replacement, run_block
 
 
@@ -157,11 +159,17 @@ class ImageTower(nn.Module):
         bare = self.without_ffn & set(range(len(self.blocks))[start:stop]) - set(ffn)
         if bare:
             raise ValueError(f"Block {min(bare)} has no FFN of its own and was given no replacement.")
-        if start == 0:
-            tokens = self.visual.ln_pre(tokens)
-        for layer, block in list(enumerate(self.blocks))[start:stop]:
-            tokens = run_block(block, tokens, ffn.get(layer), class_only and layer == last)
-        return tokens
+
+        def encoded(tokens: Tensor) -> Tensor:
+            if start == 0:
+                tokens = self.visual.ln_pre(tokens)
+            for layer, block in list(enumerate(self.blocks))[start:stop]:
+                tokens = run_block_step(
+                    run_block, block, tokens, ffn.get(layer), class_only and layer == last
+                )
+            return tokens
+
+        return encoded(tokens) if ffn else in_parts(encoded, tokens)
 
     def project(self, tokens: Tensor) -> Tensor:
         """ln_post and the projection to the shared space, on whichever tokens are given."""
@@ -235,18 +243,27 @@ class TextTower(nn.Module):
         """(b, L) ids -> (b, L, dim) projected tokens; L may be cut to the longest text of the batch."""
         length = tokens.shape[1]
         mask = self.text.attn_mask[:length, :length]
-        return self.project(self.text.transformer(self.embed_ids(tokens), attn_mask=mask))
+
+        def encoded(tokens: Tensor) -> Tensor:
+            x = self.embed_ids(tokens)
+            for block in self.blocks:
+                x = run_block_step(block, x, None, None, mask)
+            return self.project(x)
+
+        return in_parts(encoded, tokens)
 
     def feature(self, tokens: Tensor) -> Tensor:
         """(b, L) ids -> (b, dim), the feature at the end-of-text token, which has the largest id.
 
-        Positions after the longest text are cut first: the mask is causal, so they have no effect. Without
-        texts the result has no rows but a zero gradient for every parameter.
+        Positions after the longest text have no effect, as the mask is causal: they are cut where that does
+        not mean waiting for a device. Without texts the result has no rows but a zero gradient for every
+        parameter.
         """
         if not len(tokens):
             return self.feature(tokens.new_zeros(1, 1))[:0]
+        tokens = cut_to_longest(tokens)
         ends = tokens.argmax(dim=1)
-        projected = self.forward(tokens[:, : int(ends.max()) + 1])
+        projected = self.forward(tokens)
         return projected[torch.arange(len(tokens), device=tokens.device), ends]
 
 

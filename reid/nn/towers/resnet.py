@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid.nn.blockwise import run_block_step
 from reid.nn.global_batch_norm import GlobalBatchNorm2d
 from reid.nn.towers.filling import check_blocks, fill
 from reid.nn.towers.torchvision_weights import torchvision_state
@@ -38,6 +39,9 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, inner, h, w) -> (b, planes, h / stride, w / stride)."""
+        return run_block_step(self._mapped, x)
+
+    def _mapped(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         return F.relu(out + (x if self.downsample is None else self.downsample(x)))
@@ -60,6 +64,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, inner, h, w) -> (b, 4 planes, h / stride, w / stride)."""
+        return run_block_step(self._mapped, x)
+
+    def _mapped(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)))
         out = F.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))

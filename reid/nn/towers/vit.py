@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.errors import ConfigError
+from reid.nn.blockwise import in_parts, run_block_step
 from reid.nn.towers.block import attention, run_block
 from reid.nn.towers.clip import ImageTower, ImageTowerConfig
 from reid.nn.towers.filling import check_blocks, fill
@@ -40,6 +41,9 @@ class LastBlock(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Works for torchvision's encoder block and for open_clip's."""
+        return run_block_step(self._class_token, tokens)
+
+    def _class_token(self, tokens: Tensor) -> Tensor:
         block: Any = self.block
         out: Tensor
         if hasattr(block, "attn"):
@@ -100,11 +104,14 @@ class ViTTrunk(nn.Module):
 
     def forward(self, visible: Tensor, infrared: Tensor) -> Tensor:
         """(v + i, 1 + N, width); either modality may be empty."""
-        patches = self.conv_proj(torch.cat([visible, infrared])).flatten(2).transpose(1, 2)
+        return in_parts(self._encoded, torch.cat([visible, infrared]))
+
+    def _encoded(self, images: Tensor) -> Tensor:
+        patches = self.conv_proj(images).flatten(2).transpose(1, 2)
         cls = self.class_token.to(patches.dtype).expand(len(patches), -1, -1)
         tokens: Tensor = torch.cat([cls, patches], dim=1) + self.positions.to(patches.dtype)
         for block in self.blocks:
-            tokens = block(tokens)
+            tokens = run_block_step(block, tokens)
         return tokens
 
     def load(self, spec: str, lasts: Sequence[nn.Module], pool: nn.Module) -> None:

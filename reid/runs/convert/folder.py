@@ -85,7 +85,7 @@ def prepare(config: Config, checkpoint: str) -> PreparedRun:
     }
     key = fingerprint(
         _digest(model.state_dict()),
-        labels.to_json(),
+        {"classes": [list(one) for one in labels.classes], "cameras": list(labels.cameras)},
         config.data.model_dump(mode="json", exclude={"shards", "cache_mib", "reader"}),
         config.model,
     )
@@ -115,7 +115,7 @@ def write(prepared: PreparedRun, to: str | None = None) -> tuple[RunFolder, bool
         if there.info.get("converted", {}).get("key") != prepared.key:
             raise StorageError(f"{uri}: holds another run already; give --to another folder.")
         return there, False
-    return write_run(uri, prepared.config, prepared.model, prepared.labels, [], prepared.info), True
+    return write_run(uri, prepared.config, prepared.model, prepared.labels, prepared.info), True
 
 
 def _labels(config: Config, classes: int, cameras: int) -> tuple[LabelMap, ShardSet | None]:

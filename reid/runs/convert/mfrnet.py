@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import permutations
 
-from reid.modality import CAMERA
 from reid.runs.convert.base import (
     IgnoredTensor,
     PublicSystem,
@@ -46,13 +45,13 @@ def plan(ours: Collection[str], public: Collection[str]) -> TensorPlan:
     found = tower_sources(ours, BACKBONE)
     for i, name in enumerate(GENERATORS):
         found |= mixture(f"ffm.generators.{i}", f"{BASE}.{name}", "conv_1", "conv_2")
-    for source, target in permutations(CAMERA, 2):
+    for source, target in permutations(INITIALS, 2):
         direction = INITIALS[source] + INITIALS[target]
         found |= weight_and_bias(
             f"ffm.weights.{source.value}_to_{target.value}", f"{BASE}.glw_{direction}.0.lw"
         )
     found |= mixture(f"frm.{last}", f"{BLOCKS}.{last}.smoe", "conv_A", "conv_B")
-    for modality in CAMERA:
+    for modality in INITIALS:
         reduce = f"{modality.value}_reduce"
         found |= weight_and_bias(f"reduce.{modality.value}.norm", f"{reduce}.0")
         found |= weight_and_bias(f"reduce.{modality.value}.linear", f"{reduce}.1")

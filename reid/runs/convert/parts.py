@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from reid.errors import WeightsError
-from reid.modality import CAMERA, Modality
+from reid.modality import Modality
 from reid.runs.convert.base import TensorSource, flatten_table
 
 TOWER = "image_tower.visual."
@@ -73,7 +73,7 @@ def _by_modality(public: Collection[str], stem: str, other: Collection[str]) -> 
     plain = {suffix: suffix.lower().strip("_.") for suffix in suffixes}
     spelled = _SPELLED
     if set(plain.values()) in _NUMBERED:
-        spelled = dict(zip(sorted(plain.values()), CAMERA, strict=True))
+        spelled = dict(zip(sorted(plain.values()), INITIALS, strict=True))
     found: dict[Modality, str] = {}
     for suffix, name in plain.items():
         modality = spelled.get(name)

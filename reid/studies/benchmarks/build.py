@@ -1,4 +1,4 @@
-"""The build: stages on Ray against a plain loop over the same row functions, and rows between two stages."""
+"""The build: stages on Ray against a plain loop, rows between two stages, and rendered identities."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from reid.config import Config, load
 from reid.data.images import encode_jpeg
 from reid.data.readers.base import open_reader
 from reid.data.synthetic import SyntheticConfig, make_identity, render_capture
+from reid.data.synthetic.version2 import Version2Config, render
+from reid.dataset.planning.shard_plan import plan_shards
+from reid.dataset.planning.shard_task import ShardTask, TaskTable
 from reid.dataset.recipe import make_recipe
 from reid.dataset.rows import ShardRows, pack, unpack
-from reid.dataset.shard_plan import plan_shards
-from reid.dataset.shard_task import ShardTask
 from reid.dataset.stages.reading import read_record
 from reid.dataset.stages.running import Runner, run_here
 from reid.studies.benchmarks.timing import BenchmarkRow, compare
@@ -63,6 +64,7 @@ def build_rows(
         )
         yield from _stages(one, place / "loop", tasks[:4])
         yield _between(one, tasks[0], repeats, loop)
+    yield rendering_row(repeats)
 
 
 def photos(folder: Path, shards: int, rows_per_shard: int) -> None:
@@ -97,12 +99,11 @@ def settings(folder: Path, rows_per_shard: int, workers: int) -> Config:
     )
 
 
-def plan(config: Config) -> list[ShardTask]:
+def plan(config: Config) -> TaskTable:
     """One task a shard."""
     recipe = make_recipe(config)
     reader = open_reader(config.data.reader, config.data.name)
-    plans = plan_shards(reader, recipe.source, config.build.rows_per_shard, recipe.made)
-    return [ShardTask(one) for one in plans]
+    return TaskTable.of(plan_shards(reader, recipe.source, config.build.rows_per_shard, recipe.made), {})
 
 
 def _a_row(run: Runner, config: Config, root: Path, tasks: Sequence[ShardTask], workers: int) -> float:
@@ -130,3 +131,21 @@ def _between(config: Config, task: ShardTask, repeats: int, a_row: float) -> Ben
     found = compare({"ours": lambda: unpack(pack([work]))}, repeats, torch.device("cpu"))
     ours = found["ours"].seconds / len(work.rows) * 1e3
     return BenchmarkRow("a row between two processes", ours, "ms/row", a_row, a_row / ours, BETWEEN)
+
+
+def rendering_row(repeats: int, captures: int = 32) -> BenchmarkRow:
+    """Version 2 of the rendered identities against version 1: the four pictures that both have, 128 x 64."""
+    first, second = SyntheticConfig(), Version2Config()
+    wanted = ("rgb", "nir", "tir", "sketch")
+
+    def version_1() -> None:
+        for number in range(captures):
+            render_capture(first, make_identity(first, number // 8), number % 4, number)
+
+    def version_2() -> None:
+        for number in range(captures):
+            render(second, number // 8, number % 4, number, wanted)
+
+    found = compare({"first": version_1, "second": version_2}, repeats, torch.device("cpu"))
+    before, now = (found[name].seconds / captures * 1e3 for name in ("first", "second"))
+    return BenchmarkRow("a rendered capture, version 2", now, "ms", before, before / now, 1.0)

@@ -26,11 +26,10 @@ from reid.nn.towers.clip import ImageTower
 from reid.runs.describe import PUBLISHED, dummy_batch, gmac
 from reid.studies.benchmarks.plain import plain
 from reid.studies.benchmarks.timing import BenchmarkRow, Timing, compare
+from reid.train.tracking.utilisation import peak_tflops, utilisation
 
 SYSTEMS = ("baseline", "mfrnet", "signal")
 TARGETS = {("mfrnet", "eval fp32"): 1.1, ("mfrnet", "eval bf16"): 2.5}
-PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
-"""Dense bf16 operations a second of a GPU, by what its name contains (vendors' data sheets)."""
 
 
 def model_rows(
@@ -78,9 +77,9 @@ def system_rows(
     if device.type == "cuda":
         cost = gmac(copy.deepcopy(model).cpu(), data.modalities, data.height, data.width, prune=False)
         evaluated = compare({"bf16": embed["bf16"]}, repeats, device)["bf16"].seconds
-        yield from _utilisation(f"{system} eval bf16", rows, len(data.modalities), cost, evaluated)
+        yield from _utilisation(f"{system} eval bf16", rows, len(data.modalities), cost, evaluated, device)
         yield from _utilisation(
-            f"{system} train bf16", rows, len(data.modalities), 3 * cost, trained["bf16"].seconds
+            f"{system} train bf16", rows, len(data.modalities), 3 * cost, trained["bf16"].seconds, device
         )
 
 
@@ -117,12 +116,14 @@ def _rows(
             )
 
 
-def _utilisation(name: str, rows: int, images: int, gmacs: float, seconds: float) -> Iterator[BenchmarkRow]:
+def _utilisation(
+    name: str, rows: int, images: int, gmacs: float, seconds: float, device: torch.device
+) -> Iterator[BenchmarkRow]:
     yield BenchmarkRow(f"{name} images a second", rows * images / seconds, "1/s")
-    device = torch.cuda.get_device_name()
-    peak = next((flops for key, flops in PEAK_FLOPS.items() if key in device), None)
+    peak = peak_tflops(torch.cuda.get_device_name(device))
     if peak:
-        yield BenchmarkRow(f"{name} model-FLOP utilisation", 2e9 * gmacs * rows / seconds / peak, "share")
+        share = utilisation(rows / seconds, 2e9 * gmacs, peak, devices=1)
+        yield BenchmarkRow(f"{name} model-FLOP utilisation", share, "share")
 
 
 def _embed(model: ReIDModel, batch: Batch, device: torch.device, half: bool) -> Tensor:

@@ -17,6 +17,7 @@ from reid.data.batches.batch import Batch
 from reid.modality import Modality, Subset, all_subsets
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
+from reid.nn.blockwise import BlockRun, run_blocks
 from reid.runs.describe import PUBLISHED, dummy_batch
 from reid.studies.benchmarks.model import rendered_batch
 from reid.studies.benchmarks.timing import BenchmarkRow, Timing, compare
@@ -32,7 +33,7 @@ PRESETS = {
 VARIANTS: dict[str, dict[str, dict[str, object]]] = {
     "flexireid": {
         "towers trained, too": {"model.freeze_backbone": False},
-        "recomputed": {"model.recompute": True},
+        "recomputed": {"train.compute.checkpoint_activations": True},
     }
 }
 """Other ways to train a system, whose step is compared with the preset's."""
@@ -71,7 +72,8 @@ def step_rows(config: Config, rows: int, repeats: int, device: torch.device) -> 
     own: Timing | None = None
     for name, changes in {"": {}, **VARIANTS.get(system, {})}.items():
         model = _model(override(config, changes), device)
-        step = {"step": partial(_step, model, batch)}
+        way = BlockRun(override(config, changes).train.compute.checkpoint_activations)
+        step = {"step": partial(_step, model, batch, way)}
         measured = compare(step, repeats, device)["step"]
         own = own or measured
         label = f"{system} train step{f', {name}' if name else ''}"
@@ -121,7 +123,8 @@ def _all(
         return embed(batch, subsets, "query")
 
 
-def _step(model: ReIDModel, batch: Batch) -> None:
+def _step(model: ReIDModel, batch: Batch, way: BlockRun) -> None:
     model.train().zero_grad(set_to_none=True)
-    torch.stack(list(model(batch).losses.values())).sum().backward()
+    with run_blocks(way):
+        torch.stack(list(model(batch).losses.values())).sum().backward()
     model.zero_grad(set_to_none=True)

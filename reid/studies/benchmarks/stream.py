@@ -40,7 +40,7 @@ CPU = torch.device("cpu")
 def stream_rows(repeats: int, identities: int = 256, captures: int = 8) -> Iterator[BenchmarkRow]:
     """Rows per second of ways to make batches; ratios are to the in-memory sampler."""
     with tempfile.TemporaryDirectory() as folder:
-        pictures = [_picture(seed) for seed in range(identities * captures)]
+        pictures = [picture_of(seed) for seed in range(identities * captures)]
         shards = write_set(f"{folder}/set", identities, captures, pictures.__getitem__)
         yield from _batches(shards, repeats)
         yield from _reading(shards, repeats)
@@ -86,11 +86,11 @@ def write_set(
     return ShardSet.open(root)
 
 
-def _picture(seed: int) -> bytes:
+def picture_of(seed: int, height: int = HEIGHT, width: int = WIDTH) -> bytes:
     """Smooth noise as a JPEG of about 10 kB, like the crop of a person."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (HEIGHT // 8, WIDTH // 8, 3), np.uint8)
+    coarse = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
     stream = io.BytesIO()
-    PILImage.fromarray(coarse).resize((WIDTH, HEIGHT)).save(stream, "JPEG", quality=90)
+    PILImage.fromarray(coarse).resize((width, height)).save(stream, "JPEG", quality=90)
     return stream.getvalue()
 
 
@@ -151,7 +151,7 @@ def _batches(shards: ShardSet, repeats: int) -> Iterator[BenchmarkRow]:
             pass
 
     def made(stream: BatchStream) -> None:
-        for _ in stream.epoch(0, steps, threads=0):
+        for _ in stream.epoch(0, steps):
             pass
 
     def plainly(collator: Collator | None) -> None:
@@ -209,7 +209,7 @@ def _reading(shards: ShardSet, repeats: int) -> Iterator[BenchmarkRow]:
         repeats,
         CPU,
     )
-    mib = sum(s.bytes for s in shards.manifest.shards) / 2**20
+    mib = int(shards.stored.numbers("bytes").sum()) / 2**20
     yield BenchmarkRow("row groups read", shards.rows("train") / found["read"].seconds, "rows/s")
     yield BenchmarkRow("row groups read", mib / found["read"].seconds, "MiB/s")
     whole, resumed = found["whole"].seconds, found["resumed"].seconds
@@ -218,7 +218,7 @@ def _reading(shards: ShardSet, repeats: int) -> Iterator[BenchmarkRow]:
 
 def _random_access(shards: ShardSet, rows: int, repeats: int) -> Iterator[BenchmarkRow]:
     """All row groups in random order; the ratio is to the whole files read at once."""
-    groups, columns = shards.groups("train"), row_columns((RGB,))
+    groups, columns = list(shards.groups("train")), row_columns((RGB,))
     random.Random(0).shuffle(groups)
 
     def read() -> None:
@@ -235,5 +235,5 @@ def _random_access(shards: ShardSet, rows: int, repeats: int) -> Iterator[Benchm
     rate, base = total / found["read"].seconds, total / found["whole"].seconds
     yield BenchmarkRow(name, rate, "rows/s", base, rate / base)
     yield BenchmarkRow(name, found["read"].seconds / len(groups) * 1e3, "ms/group")
-    size = sum(s.bytes for s in shards.manifest.shards)
+    size = int(shards.stored.numbers("bytes").sum())
     yield BenchmarkRow(name, size / total, "B/row")

@@ -21,23 +21,33 @@ class BenchmarkRow:
     """One line of a benchmark: a value, what it is compared with, and whether the target is met."""
 
     name: str
-    value: float
-    unit: str
+    value: float | None = None
+    unit: str = ""
     reference: float | None = None
     ratio: float | None = None
     target: float | None = None
+    skipped: str | None = None
+    """Why it was not measured."""
+    failed: str | None = None
+    """The error that ended it."""
 
     @property
     def ok(self) -> bool | None:
-        """None without a target."""
+        """None without a target; False for an error."""
+        if self.failed is not None:
+            return False
         return None if self.target is None or self.ratio is None else self.ratio >= self.target
 
     def to_json(self) -> dict[str, Any]:
-        """{name, value, unit, reference, ratio, target, ok}."""
+        """{name, value, unit, reference, ratio, target, skipped, failed, ok}."""
         return {**asdict(self), "ok": self.ok}
 
     def line(self) -> str:
         """For a person."""
+        if self.skipped is not None:
+            return f"{self.name:<44} skipped: {self.skipped}"
+        if self.failed is not None:
+            return f"{self.name:<44} FAILED: {self.failed}"
         text = f"{self.name:<44}{self.value:>12.4g} {self.unit:<9}"
         if self.reference is not None:
             text += f" reference {self.reference:<10.4g}"

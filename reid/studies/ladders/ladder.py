@@ -10,18 +10,18 @@
 from __future__ import annotations
 
 import difflib
-import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
-from reid.config import Config, Section, override, strict_yaml
-from reid.config.typed import check, did_you_mean
+from reid.config import Config, Section, override
+from reid.config.typed import check
 from reid.errors import ConfigError, UsageError
+from reid.studies.shipped import read_study, shipped_names
+
+_PACKAGE = "reid.studies.ladders"
 
 OURS = ("name", "workdir", "run", "seed", "ablate")
 """Fields that the ablation itself sets, or that do not belong to a configuration under study."""
@@ -60,29 +60,13 @@ class Ladder:
 
 def ladders() -> list[str]:
     """Names of the shipped ladders."""
-    files = importlib.resources.files(__package__).iterdir()
-    return sorted(Path(file.name).stem for file in files if file.name.endswith(".yaml"))
+    return shipped_names(_PACKAGE)
 
 
 def load_ladder(source: str) -> Ladder:
     """A shipped ladder by name, or a YAML file. Raises UsageError for neither, ConfigError for a bad row."""
-    if source.endswith((".yaml", ".yml")):
-        path = Path(source).expanduser()
-        if not path.is_file():
-            raise UsageError(f"ablate.ladder: {source}: no such file.")
-        text = path.read_text(encoding="utf-8")
-    elif source in ladders():
-        text = (importlib.resources.files(__package__) / f"{source}.yaml").read_text(encoding="utf-8")
-    else:
-        raise UsageError(
-            f"ablate.ladder: there is no ladder {source!r}.{did_you_mean(source, ladders())} Or give a YAML "
-            "file with a list of rows {name, set}."
-        )
-    where = f"ladder {source}"
-    try:
-        tree = strict_yaml.parse(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not valid YAML ({error}).") from None
+    where, form = f"ladder {source}", "a list of rows {name, set}"
+    tree = read_study(source, _PACKAGE, "ladder", "ablate.ladder", form)
     if not isinstance(tree, list) or not tree:
         raise ConfigError(f"{where}: expected a list of rows {{name, set}}.")
     rows: list[LadderRow] = [check(LadderRow, item, f"{where}, row {n}") for n, item in enumerate(tree, 1)]

@@ -23,7 +23,6 @@ from reid.errors import ConfigError, TrainingError
 from reid.nn.losses.ssim import ssim
 from reid.nn.unet import PatchDiscriminator, UNet, save_unet
 from reid.storage.checkpoints import read_tree
-from reid.train.state import epoch_seed
 from reid.train.translator.aligned_pairs import AlignedPair, read_pairs, stack
 
 WEIGHTS, STATE, METRICS = "translator.safetensors", "state.pt", "metrics.json"
@@ -56,15 +55,18 @@ def load_translate(source: str | None, overrides: Sequence[str] = ()) -> Transla
     return config
 
 
-def train_translator(config: TranslateConfig, report: Report | None = None) -> list[dict[str, float]]:
+def train_translator(
+    config: TranslateConfig, report: Report | None = None, device: torch.device | None = None
+) -> list[dict[str, float]]:
     """Train to `epochs + decay_epochs`, from the state in `out` if there is one; write the weights there.
 
     Returns the metrics of all epochs: `l1` and `ssim` of the training pairs in grey levels of [0, 1],
     `val_l1` of the held-out ones, and `grey_l1`, the error of the plain grey picture on those.
+    `device` is the CPU by default.
     Raises DataError without pairs, ConfigError when `out` holds another configuration's state, TrainingError
     for a loss that is not finite.
     """
-    trainer = _Trainer(config)
+    trainer = _Trainer(config, device or torch.device("cpu"))
     total = config.epochs + config.decay_epochs
     while len(trainer.metrics) < total:
         metrics = trainer.epoch()
@@ -78,8 +80,8 @@ def train_translator(config: TranslateConfig, report: Report | None = None) -> l
 class _Trainer:
     """Networks, optimisers and pairs of one run."""
 
-    def __init__(self, config: TranslateConfig) -> None:
-        self.config, self.device = config, torch.device(config.device)
+    def __init__(self, config: TranslateConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
         pairs = read_pairs(config.pairs, config.source, config.target, config.split)
         self.train, self.held = _divided(pairs, config.holdout, config.seed)
         torch.manual_seed(config.seed)
@@ -96,7 +98,7 @@ class _Trainer:
     def epoch(self) -> dict[str, float]:
         """One pass over the training pairs; the order and the mirroring follow from (seed, epoch)."""
         config, done = self.config, len(self.metrics)
-        torch.manual_seed(epoch_seed(config.seed, 0, done))
+        torch.manual_seed(_epoch_seed(config.seed, done))
         rng = np.random.default_rng([config.seed, done])
         rate = min(1.0, (config.epochs + config.decay_epochs - done) / (config.decay_epochs + 1))
         for optimizer, base in ((self.optimizer, 1.0), (self.critic_optimizer, config.discriminator_lr)):
@@ -223,3 +225,8 @@ def _errors(made: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 def _least_squares(logits: Tensor, goal: float) -> Tensor:
     return F.mse_loss(logits, torch.full_like(logits, goal))
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """The seed of torch's generators in [0, 2^64) for an epoch."""
+    return int(np.random.SeedSequence([seed, 0, epoch]).generate_state(1, np.uint64)[0])

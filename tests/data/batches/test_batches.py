@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from reid.config import AugmentConfig
-from reid.data.batches.batch import Batch
 from reid.data.shards.schema import Caption, Sample
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import ConfigError, DataError, TrainingError
@@ -19,7 +18,6 @@ from tests.support.sets.shards import make_identities, make_sample, make_shards
 from tests.support.sets.streams import (
     assert_pk,
     classical,
-    equal,
     ids,
     names,
     once_over,
@@ -33,7 +31,7 @@ RGB, NIR, SKETCH, TEXT = Modality.RGB, Modality.NIR, Modality.SKETCH, Modality.T
 @pytest.mark.parametrize("reservoir", [1, 30, 1000])
 def test_every_batch_is_k_of_each_of_p_identities(uneven: ShardSet, reservoir: int) -> None:
     source = stream(uneven, identities=4, instances=4, reservoir_rows=reservoir)
-    batches = list(source.epoch(0, 30, threads=0))
+    batches = list(source.epoch(0, 30))
     assert len(batches) == 30
     for batch in batches:
         assert_pk(batch, 4, 4)
@@ -41,7 +39,7 @@ def test_every_batch_is_k_of_each_of_p_identities(uneven: ShardSet, reservoir: i
 
 
 def test_a_picture_is_the_one_its_name_says(uneven: ShardSet) -> None:
-    batch = next(stream(uneven, identities=4, instances=2).epoch(0, 1, threads=0))
+    batch = next(stream(uneven, identities=4, instances=2).epoch(0, 1))
     for name, image in zip(ids(batch), batch.images[RGB], strict=True):
         pid, number = name.removeprefix("p").split("-")
         assert image[:, 0, 0].round().int().tolist() == [int(pid), int(number), ORDER.index(RGB)]
@@ -98,28 +96,17 @@ def test_steps_go_once_over_the_groups(tmp_path: Path, uneven: ShardSet) -> None
     # Two pictures an identity, four instances: an epoch must still see everybody.
     pairs = make_shards(tmp_path, [make_identities([2] * 12)])
     source = stream(pairs, identities=4, instances=4)
-    seen = {p for b in source.epoch(0, source.natural_steps, threads=0) for p in b.pid.tolist()}
+    seen = {p for b in source.epoch(0, source.natural_steps) for p in b.pid.tolist()}
     assert seen == set(range(12))
 
 
-def test_threads_change_nothing_but_time(uneven: ShardSet) -> None:
-    def draw(threads: int) -> list[Batch]:
-        source = stream(uneven, augment=AugmentConfig(), identities=4, instances=2)
-        return list(source.epoch(1, 12, threads=threads))
-
-    alone = draw(0)
-    for threads in (1, 2):
-        assert all(equal(a, b) for a, b in zip(alone, draw(threads), strict=True))
-
-
-@pytest.mark.parametrize("threads", [0, 2])
-def test_a_bad_picture_stops_the_epoch_by_name(tmp_path: Path, threads: int) -> None:
+def test_a_bad_picture_stops_the_epoch_by_name(tmp_path: Path) -> None:
     good = make_identities([2, 2])
     bad = make_sample(2)
     broken = Sample(bad.labels, {RGB: type(bad.images[RGB])(b"broken", 8, 8)})
     shards = make_shards(tmp_path, [[*good, broken]])
     with pytest.raises(DataError, match="p2-0"):
-        list(stream(shards, identities=3, instances=1).epoch(0, 3, threads=threads))
+        list(stream(shards, identities=3, instances=1).epoch(0, 3))
 
 
 def test_augmentation_differs_between_steps_epochs_and_ranks(tmp_path: Path) -> None:
@@ -128,7 +115,7 @@ def test_augmentation_differs_between_steps_epochs_and_ranks(tmp_path: Path) -> 
     for rank in range(2):
         source = stream(shards, rank=rank, world=2, augment=AugmentConfig(erase=1), identities=2, instances=1)
         for epoch in range(2):
-            draws += [b.images[RGB] for b in source.epoch(epoch, 2, threads=0)]
+            draws += [b.images[RGB] for b in source.epoch(epoch, 2)]
     noise = {tuple(d.flatten()[d.flatten() % 1 != 0].tolist()) for d in draws}
     assert len(noise) == len(draws) == 8
 
@@ -192,3 +179,19 @@ def test_too_few_identities_are_told_with_the_field(uneven: ShardSet) -> None:
 def test_p_must_divide_among_the_workers(uneven: ShardSet) -> None:
     with pytest.raises(ConfigError, match=r"train\.batch\.identities: 4 is not a multiple of 3 workers"):
         stream(uneven, identities=4, world=3)
+    with pytest.raises(ConfigError, match=r"2 is not a multiple of 64 workers.*\{per_rank: 1\}"):
+        stream(uneven, identities=2, world=64)
+
+
+def test_p_by_the_rule_grows_with_the_workers(uneven: ShardSet) -> None:
+    fixed = [stream(uneven, identities=6, instances=2, rank=r, world=3) for r in range(3)]
+    ruled = [stream(uneven, identities={"per_rank": 2}, instances=2, rank=r, world=3) for r in range(3)]
+    assert ruled[0].natural_steps == fixed[0].natural_steps
+    for ours, theirs in zip(ruled, fixed, strict=True):
+        rows = [names(rows) for rows in once_over(ours)]
+        assert rows == [names(rows) for rows in once_over(theirs)]
+
+
+def test_the_rule_is_refused_where_it_asks_for_more_identities_than_there_are(uneven: ShardSet) -> None:
+    with pytest.raises(TrainingError, match=r"needs 16 identities \(4 per rank\).*has 12"):
+        stream(uneven, identities={"per_rank": 4}, world=4)

@@ -16,10 +16,10 @@ from reid.data.batches.collate import Collator, PixelCache
 from reid.data.batches.tokens import tokenize
 from reid.data.images import decode_rgb, encode_png
 from reid.errors import DataError
-from reid.modality import ORDER, Modality
+from reid.modality import ORDER, PUBLISHED, Modality
 from tests.support.sets.shards import SIDE, data_config, flat_picture
 
-RGB, NIR, TIR, SKETCH, TEXT = ORDER
+RGB, NIR, TIR, SKETCH, TEXT = PUBLISHED
 START, END = 49406, 49407
 
 
@@ -54,11 +54,11 @@ def test_images_are_packed_per_modality_with_an_index_back_to_the_row() -> None:
         "tir": [2, 3, 6],
     }
     assert all(x.shape[1:] == (3, SIDE, SIDE) and x.dtype == torch.float32 for x in batch.images.values())
-    T, F = True, False
-    assert batch.present.tolist() == [[T, F, T, F, F], [F, F, T, F, F], [T, F, F, F, F], [F, T, T, F, F]]
+    rows = [{RGB, TIR}, {TIR}, {RGB}, {NIR, TIR}]
+    assert batch.present.tolist() == [[m in row for m in ORDER] for row in rows]
     assert batch.modalities == (RGB, NIR, TIR)
     assert batch.pid.tolist() == [0, 1, 2, 3]
-    assert batch.sample_id[0] == ("n1", None, "n2", None, None)
+    assert batch.sample_id[0] == ("n1", None, "n2", *[None] * (len(ORDER) - 3))
     assert batch.tokens is None
     assert batch.full(TIR) is batch.full(SKETCH) is False
 
@@ -69,7 +69,7 @@ def test_cameras_become_contiguous_and_the_unknown_is_marked() -> None:
         {RGB: part(3, camid=99), NIR: part(4)},
     ]
     batch = collator()([BatchRow(p) for p in parts])
-    nobody = [UNKNOWN] * 3
+    nobody = [UNKNOWN] * (len(ORDER) - 2)
     assert batch.camid.tolist() == [[1, 0, *nobody], [UNKNOWN, UNKNOWN, *nobody]]
     assert batch.viewid.tolist() == [[3, UNKNOWN, *nobody], [UNKNOWN, UNKNOWN, *nobody]]
     assert batch.cameras(NIR).tolist() == [0, UNKNOWN]

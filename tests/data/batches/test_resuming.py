@@ -43,7 +43,7 @@ def test_resuming_at_a_step_goes_on_exactly_there(
             modality_dropout=0.3,
         )
 
-    whole = list(open_stream().epoch(2, 24, threads=0))
+    whole = list(open_stream().epoch(2, 24))
     decoded = 0
     decode = collate.decode_rgb
 
@@ -53,7 +53,7 @@ def test_resuming_at_a_step_goes_on_exactly_there(
         return decode(*arguments)
 
     monkeypatch.setattr(collate, "decode_rgb", note)
-    rest = list(open_stream().epoch(2, 24, start=start, threads=0))
+    rest = list(open_stream().epoch(2, 24, start=start))
     assert len(rest) == 24 - start
     assert all(equal(a, b) for a, b in zip(rest, whole[start:], strict=True))
     assert decoded == sum(len(b) for b in rest), "nothing that was skipped is decoded"

@@ -24,7 +24,7 @@ from tests.support.sets.streams import (
 def test_batches_are_a_function_of_seed_epoch_and_rank(uneven: ShardSet, reservoir: int) -> None:
     def draw(epoch: int = 0, **place: int) -> list[list[str]]:
         source = stream(uneven, identities=4, instances=2, reservoir_rows=reservoir, **place)
-        return [ids(b) for b in source.epoch(epoch, 6, threads=0)]
+        return [ids(b) for b in source.epoch(epoch, 6)]
 
     first = draw()
     assert draw() == first
@@ -32,8 +32,8 @@ def test_batches_are_a_function_of_seed_epoch_and_rank(uneven: ShardSet, reservo
     assert draw(seed=1) != first
     assert draw(world=2) != draw(world=2, rank=1)
     again = stream(uneven, identities=4, instances=2, reservoir_rows=reservoir)
-    list(again.epoch(7, 3, threads=0))
-    assert [ids(b) for b in again.epoch(0, 6, threads=0)] == first, "whatever was drawn before"
+    list(again.epoch(7, 3))
+    assert [ids(b) for b in again.epoch(0, 6)] == first, "whatever was drawn before"
 
 
 @pytest.mark.parametrize("sampler", ["pk", "tuple"])
@@ -46,7 +46,7 @@ def test_ranks_share_no_identity_in_a_global_batch_even_when_one_recycles(
         ranks = [stream(uneven, rank=r, world=2, **options) for r in range(2)]
         steps = 2 * ranks[0].natural_steps
         assert ranks[0].natural_steps == ranks[1].natural_steps
-        pairs = list(zip(*(r.epoch(epoch, steps, threads=0) for r in ranks), strict=True))
+        pairs = list(zip(*(r.epoch(epoch, steps) for r in ranks), strict=True))
         assert len(pairs) == steps, "equal steps on both ranks"
         for pair in pairs:
             assert_pk(join(list(pair)), 4, 2 if sampler == "pk" else 1)
@@ -57,7 +57,7 @@ def test_a_short_rank_goes_over_its_part_again(uneven: ShardSet) -> None:
     drawn = []
     for rank in ranks:
         steps = 4 * len(once_over(rank))
-        batches = list(rank.epoch(0, steps, threads=0))
+        batches = list(rank.epoch(0, steps))
         assert len(batches) == steps
         drawn.append({pid for batch in batches for pid in batch.pid.tolist()})
     assert not drawn[0] & drawn[1], "its own part, in every pass"
@@ -160,10 +160,8 @@ def test_an_epoch_draws_no_more_than_its_steps(many: ShardSet) -> None:
     counting = CountingShards.count(many)
     source = stream(counting, identities=6, instances=4, reservoir_rows=40)
     steps = len(once_over(stream(many, identities=6, instances=4, reservoir_rows=40)))
-    for threads in (0, 2):
-        counting.reads.clear()
-        assert len(list(source.epoch(0, steps, threads=threads))) == steps
-        assert len(counting.reads) == 21, "the next pass is not begun"
+    assert len(list(source.epoch(0, steps))) == steps
+    assert len(counting.reads) == 21, "the next pass is not begun"
 
 
 def test_a_rank_without_enough_identities_says_what_to_do(tmp_path: Path) -> None:
@@ -173,4 +171,4 @@ def test_a_rank_without_enough_identities_says_what_to_do(tmp_path: Path) -> Non
     assert sorted(len(once_over(rank)) for rank in ranks) == [0, 4]
     (empty,) = [rank for rank in ranks if not once_over(rank)]
     with pytest.raises(TrainingError, match=r"Rank [01] has fewer than 2 .*reservoir_rows"):
-        next(empty.epoch(0, 1, threads=0))
+        next(empty.epoch(0, 1))

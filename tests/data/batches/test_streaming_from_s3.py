@@ -18,7 +18,7 @@ def test_batches_from_s3_are_those_of_a_local_set(bucket: str, tmp_path: Path, r
     here, there = (make_shards(root, parts, 8) for root in (str(tmp_path), f"{bucket}/set"))
     options: dict[str, Any] = {"identities": 2, "instances": 2, "reservoir_rows": reservoir}
     for epoch in range(2):
-        local = [ids(b) for b in stream(here, **options).epoch(epoch, 12, threads=0)]
-        assert [ids(b) for b in stream(there, **options).epoch(epoch, 12, threads=2)] == local
-        resumed = stream(there, **options).epoch(epoch, 12, start=9, threads=1)
+        local = [ids(b) for b in stream(here, **options).epoch(epoch, 12)]
+        assert [ids(b) for b in stream(there, **options).epoch(epoch, 12)] == local
+        resumed = stream(there, **options).epoch(epoch, 12, start=9)
         assert [ids(b) for b in resumed] == local[9:]

@@ -17,7 +17,7 @@ from tests.support.sets.tiffs import raw_tiff
 RGB, NIR = Modality.RGB, Modality.NIR
 EIGHT = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
 SIXTEEN = EIGHT.astype(np.uint16) * 257
-TAKING = SensorSettings(fourth_is_nir=True)
+TAKING = SensorSettings(fourth=Modality.NIR)
 
 
 @pytest.mark.parametrize("deep", [False, True])

@@ -10,7 +10,7 @@ import pytest
 from reid.data.readers.base import Record
 from reid.data.readers.cuhk_pedes import Config, Reader
 from reid.data.shards.schema import Caption, validate
-from reid.dataset.shard_plan import plan_shards
+from reid.dataset.planning.shard_plan import plan_shards
 from reid.errors import DataError
 from reid.modality import Modality
 from tests.support.public_layouts.cuhk_pedes import ENTRIES

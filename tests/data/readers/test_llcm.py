@@ -10,7 +10,7 @@ import pytest
 from reid.data.readers.base import Record
 from reid.data.readers.llcm import Config, Reader
 from reid.data.shards.schema import ROLES, validate
-from reid.dataset.shard_plan import plan_shards
+from reid.dataset.planning.shard_plan import plan_shards
 from reid.errors import DataError
 from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.label_arrays import label_arrays_of

@@ -12,7 +12,7 @@ from PIL import Image
 from reid.data.readers.base import Record
 from reid.data.readers.market1501 import Config, Reader
 from reid.data.shards.schema import validate
-from reid.dataset.shard_plan import plan_shards
+from reid.dataset.planning.shard_plan import plan_shards
 from reid.errors import DataError
 from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.label_arrays import label_arrays_of

@@ -14,7 +14,7 @@ from reid.data.images import decode_rgb, open_image
 from reid.data.readers.base import Record
 from reid.data.readers.rgbnt100 import Config, Reader
 from reid.data.shards.schema import validate
-from reid.dataset.shard_plan import plan_shards
+from reid.dataset.planning.shard_plan import plan_shards
 from reid.errors import DataError, StorageError
 from reid.modality import Modality
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from reid import storage
 from reid.data import synthetic as renderer
@@ -17,7 +18,7 @@ from reid.data.readers import synthetic
 from reid.data.readers.synthetic import Config, Reader
 from reid.data.shards.schema import decode, encode, validate
 from reid.errors import DataError
-from reid.modality import ORDER, Modality, parse_subset
+from reid.modality import Modality, parse_subset
 
 LIMIT = 1_000_000
 SMALL: dict[str, Any] = {
@@ -68,7 +69,7 @@ def test_a_loaded_sample_has_all_modalities_and_the_renderers_truth() -> None:
     record = source.records()[5]
     sample = source.load(record, LIMIT)
     assert validate(sample) == []
-    assert sample.modalities == ORDER
+    assert sample.modalities == parse_subset("rgb+nir+tir+sketch+text")
     assert {i.origin for i in sample.images.values()} == {"captured"}
     assert {(i.width, i.height) for i in sample.images.values()} == {(16, 32)}
     assert (sample.labels.pid, sample.labels.camid) == (record.labels.pid, record.labels.camid)
@@ -161,7 +162,7 @@ def test_the_source_hash_covers_every_file_of_the_renderer(
     monkeypatch.setattr(renderer, "__file__", str(copied / "__init__.py"))
     fresh = synthetic.source_hash.__wrapped__  # past the cache
     assert fresh() == synthetic.source_hash()
-    for file in copied.glob("*.py"):
+    for file in copied.rglob("*.py"):
         before = fresh()
         file.write_text(file.read_text() + "# changed")
         assert fresh() != before
@@ -182,3 +183,35 @@ def test_pictures_over_the_pixel_limit_are_refused() -> None:
     source = reader()
     with pytest.raises(DataError, match="16x32 exceeds the limit of 100 pixels"):
         source.load(source.records()[0], 100)
+
+
+def test_version_2_carries_what_version_1_carries_and_other_pixels() -> None:
+    first, second = reader(), reader(version=2)
+    record = second.records()[0]
+    sample = second.load(record, LIMIT)
+    assert validate(sample) == []
+    assert sample.modalities == parse_subset("rgb+nir+tir+sketch+text")
+    assert sample.mask is not None and sample.labels.attributes
+    assert sample.content_hash != first.load(record, LIMIT).content_hash
+    assert first.key(record) != second.key(record) != reader(version=2, shared_cues=0.5).key(record)
+
+
+def test_fewer_shared_cues_change_the_named_modality_alone() -> None:
+    usual, apart = reader(version=2), reader(version=2, shared_cues={"tir": 0.0})
+    record = usual.records()[0]
+    before, after = usual.load(record, LIMIT).images, apart.load(record, LIMIT).images
+    assert {m for m in before if before[m] != after[m]} == {Modality.TIR}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"shared_cues": 0.5}, "shared_cues needs version: 2"),
+        ({"version": 2, "shared_cues": {"rgb": 0.5}}, "'rgb' is none of nir, tir"),
+        ({"version": 2, "shared_cues": 1.5}, r"must lie in \[0, 1\], not 1.5"),
+        ({"version": 3}, "version"),
+    ],
+)
+def test_what_a_version_cannot_render_is_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Config(**{**SMALL, **wrong})

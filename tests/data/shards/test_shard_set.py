@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from reid import storage
-from reid.data.shards import schema, shard_set
-from reid.data.shards.manifest import MANIFEST
+from reid.data.shards import schema
+from reid.data.shards.manifest import MANIFEST, QUARANTINE_SCHEMA
 from reid.data.shards.schema import Caption, Mask, SampleAttribute
 from reid.data.shards.shard_set import ShardSet
 from reid.errors import DataError, StorageError
@@ -104,7 +106,14 @@ def test_the_manifest_is_published_last(tmp_path: Path, monkeypatch: pytest.Monk
 
     replace_storage(monkeypatch, "write_bytes", note)
     make_shards(tmp_path, [make_identities([2]), make_identities([1], split="test")])
-    assert written == ["s0.parquet", "s1.parquet", "quarantine.parquet", MANIFEST]
+    assert [name.split("-")[0] for name in written] == [
+        "s0.parquet",
+        "s1.parquet",
+        "shards",
+        "identities",
+        "quarantine.parquet",
+        MANIFEST,
+    ]
 
 
 def test_a_publication_that_fails_leaves_the_old_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +223,11 @@ def test_a_shard_of_another_version_is_refused(tmp_path: Path) -> None:
     found = make_shards(tmp_path, [make_identities([2])])
     file = tmp_path / "data" / "s0.parquet"
     pq.write_table(pq.read_table(file).replace_schema_metadata({"anyreid.schema_version": "0"}), file)
-    for read in (lambda: found.labels("train"), lambda: found.read_group(found.groups("train")[0])):
+    reads: list[Callable[[], object]] = [
+        lambda: found.labels("train"),
+        lambda: found.read_group(found.groups("train")[0]),
+    ]
+    for read in reads:
         with pytest.raises(DataError, match=r"s0\.parquet: .*version 0, expected 1; build it anew"):
             read()
 
@@ -245,7 +258,7 @@ def test_quarantined_rows_come_back_with_their_reasons(tmp_path: Path) -> None:
             "reason": "a.jpg: empty file (0 bytes).",
             "files": ["a.jpg", "b.jpg"],
         },
-        {**dict.fromkeys(shard_set.QUARANTINE_SCHEMA.names), "sample_id": "b", "files": []},
+        {**dict.fromkeys(QUARANTINE_SCHEMA.names), "sample_id": "b", "files": []},
     ]
     found = make_shards(tmp_path, [make_identities([1])], quarantined=2, quarantine_rows=rows)
     assert found.quarantine() == rows
@@ -262,8 +275,16 @@ def test_a_shard_whose_rows_were_all_set_aside_belongs_to_no_split(tmp_path: Pat
     assert [found.rows(s) for s in schema.SPLITS] == [1, 0, 0]
 
 
-def test_the_manifest_is_json_that_any_tool_can_read(tmp_path: Path) -> None:
+def test_the_manifest_is_json_and_arrow_that_any_tool_can_read(tmp_path: Path) -> None:
     found = make_shards(tmp_path, [make_identities([2, 1])])
-    tree = json.loads((tmp_path / MANIFEST).read_text())
-    assert tree["shards"][0]["row_groups"] == [{"rows": 3, "identities": [["made", 0, 2], ["made", 1, 1]]}]
-    assert shard_set.Manifest.model_validate(tree) == found.manifest
+    tables = json.loads((tmp_path / MANIFEST).read_text())["tables"]
+    shards, identities = (
+        pa.ipc.open_file(pa.memory_map(str(tmp_path / tables[name]["file"]))).read_all()
+        for name in ("shards", "identities")
+    )
+    assert shards.select(["key", "rows", "split"]).to_pylist() == [{"key": "s0", "rows": 3, "split": "train"}]
+    assert identities.select(["dataset", "pid", "rows"]).to_pylist() == [
+        {"dataset": "made", "pid": 0, "rows": 2},
+        {"dataset": "made", "pid": 1, "rows": 1},
+    ]
+    assert found.manifest.shards[0].row_groups[0].identities == [("made", 0, 2), ("made", 1, 1)]

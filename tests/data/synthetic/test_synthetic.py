@@ -390,3 +390,9 @@ def test_a_backpack_covers_the_back_and_the_logo_shows_in_front_only():
     for view in views_of("vehicle"):
         vehicle = make_identity(replace(SMALL, kind="vehicle"), 1)
         assert {"window", "wheel", "body"} <= {la.tag for la in vehicle_layers(vehicle, view)}
+
+
+def test_version_1_keeps_the_pixels_that_published_numbers_stand_on():
+    kinds = [replace(SMALL, kind=kind) for kind in ("person", "vehicle")]
+    means = [[int(p.mean()) for p in capture_of(config, 3).pictures.values()] for config in kinds]
+    assert means == [[100, 102, 63, 214], [111, 96, 46, 222]]

@@ -15,7 +15,8 @@ from reid.config.sections.captions import CaptionPolicy
 from reid.data.images import decode_rgb
 from reid.data.shards.schema import Caption, Image
 from reid.dataset.rows import BuildRow, StageTimes
-from reid.dataset.stages.generation import Generation
+from reid.dataset.stages.generation import Generation, cpu_only
+from reid.errors import ConfigError
 from reid.modality import Modality, Target
 from tests.support.sets.builds import BATCHES, LOADED, made_up, recipe_of, row
 
@@ -37,7 +38,7 @@ def run(
     recipe, clock = recipe_of(tmp_path, generate), StageTimes()
     done = list(rows)
     for group in recipe.groups():
-        done = Generation(group, 0, CaptionPolicy(**policy))(done, clock)
+        done = Generation(group, 0, CaptionPolicy(**policy), cpu_only)(done, clock)
     return done, clock
 
 
@@ -150,9 +151,9 @@ def test_a_picture_is_decoded_once_for_all_functions_of_a_stage(
 ) -> None:
     decoded: list[str] = []
 
-    def note(data: bytes, source: str) -> Any:
+    def note(data: bytes, source: str, **how: Any) -> Any:
         decoded.append(source)
-        return decode_rgb(data, source)
+        return decode_rgb(data, source, **how)
 
     monkeypatch.setattr(reid.dataset.stages.generation, "decode_rgb", note)
     given = {"sketch": {"generator": "sketch_dog"}, "nir": GREY, "tir": {"generator": "flat_tir"}}
@@ -211,3 +212,9 @@ def test_the_caption_policy_is_part_of_what_a_caption_depends_on_and_of_nothing_
     one, other = (recipe_of(tmp_path, generate, captions={"min_confidence": c}) for c in (0.0, 0.5))
     assert one.by_target[Target.TEXT].key != other.by_target[Target.TEXT].key
     assert one.by_target[Target.NIR].key == other.by_target[Target.NIR].key
+
+
+def test_a_step_that_asks_for_a_gpu_is_refused_where_none_is_granted(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, {"mask": {**NET, "gpus": 0.5}})
+    with pytest.raises(ConfigError, match=r"build\.generate\.mask\.gpus=0\.5: .* have no GPU; set 0"):
+        Generation(recipe.steps, 0, CaptionPolicy(), cpu_only)

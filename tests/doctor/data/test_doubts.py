@@ -138,7 +138,7 @@ def test_splits_that_number_their_identities_alike_are_asked_about(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("word", "remedy"), [("MWIR", "modality_names='{mwir: tir}'"), ("depth", "move them away")]
+    ("word", "remedy"), [("MWIR", "modality_names='{mwir: tir}'"), ("lidar", "move them away")]
 )
 def test_words_of_modalities_that_are_not_known_are_told(word: str, remedy: str, tmp_path: Path) -> None:
     put(tmp_path, *[f"{p}/{m}_{s}.png" for p in PEOPLE for m in ("rgb", word) for s in "ab"])

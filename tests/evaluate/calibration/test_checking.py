@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from reid.errors import DataError
-from reid.evaluate.calibration.calibration import (
+from reid.comparison.calibration import (
     LogisticMap,
 )
+from reid.errors import DataError
 from reid.evaluate.calibration.checking import check
 from reid.evaluate.calibration.fitting import fit
 from reid.evaluate.calibration.pair_scores import PairScores

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reid.errors import DataError
-from reid.evaluate.calibration.calibration import (
+from reid.comparison.calibration import (
     IsotonicMap,
     LogisticMap,
     Method,
 )
+from reid.errors import DataError
 from reid.evaluate.calibration.fitting import fit, fit_isotonic, fit_logistic
 from reid.evaluate.calibration.pair_scores import PairScores
 from tests.support.retrieval.similarities import drawn

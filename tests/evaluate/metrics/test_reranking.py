@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from reid.config import RerankConfig
-from reid.evaluate.metrics.reranking import rerank
+from reid.errors import UsageError
+from reid.evaluate.metrics.reranking import check_size, rerank
 
 Floats = npt.NDArray[np.float64]
 
@@ -80,3 +81,9 @@ def test_many_copies_of_one_image_do_not_break_it() -> None:
     found = rerank(torch.ones(3, 4), g, RerankConfig(k1=5, k2=2))(slice(0, 3))
     assert torch.isfinite(found).all()
     assert found.shape == (3, 40)
+
+
+def test_more_vectors_than_memory_holds_are_refused_with_the_number_that_fit() -> None:
+    check_size(100_000, 512, RerankConfig())
+    with pytest.raises(UsageError, match=r"evaluate.rerank: 10000000 vectors .* enough for \d+\. Leave"):
+        check_size(10_000_000, 512, RerankConfig())

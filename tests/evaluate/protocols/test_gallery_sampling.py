@@ -84,7 +84,7 @@ def test_several_shots_are_distinct_and_a_small_cell_gives_all(pool: tuple[Galle
 
 
 def test_no_shots_are_one_trial_of_everything(pool: tuple[GalleryItem, ...]) -> None:
-    everything = [list(range(len(pool)))]
+    everything = [range(len(pool))]
     assert gallery_trials(None, pool) == gallery_trials(SamplingConfig(shots=None), pool) == everything
 
 

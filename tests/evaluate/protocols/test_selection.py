@@ -10,10 +10,10 @@ from reid.evaluate.protocols.items import SampleLabels
 from reid.evaluate.protocols.label_arrays import label_arrays_of
 from reid.evaluate.protocols.pairing_names import gallery_name, parse_gallery, split_pairing
 from reid.evaluate.protocols.protocol import Protocol, get_protocol
-from reid.modality import Modality
+from reid.modality import PUBLISHED, Modality
 from tests.support.retrieval.evaluation_rows import CAPTURED, GENERATED, infrared, row
 
-RGB, NIR, TIR, SKETCH, TEXT = Modality
+RGB, NIR, TIR, SKETCH, TEXT = PUBLISHED
 
 
 def protocol(**fields: object) -> Protocol:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from reid.evaluate.metrics.retrieval import cosine
+from reid.evaluate.evaluator import embedding_tasks, score_pairing
+from reid.evaluate.metrics.comparing import cosine
 from reid.evaluate.protocols.items import GalleryItem, ProtocolQuery, QueryPart
 from reid.evaluate.protocols.label_arrays import LabelArrays, label_arrays_of
-from reid.evaluate.report.similarity_histograms import count_similarities
+from reid.evaluate.protocols.label_columns import label_table_of
+from reid.evaluate.protocols.pairing import Pairing
+from reid.evaluate.protocols.protocol import get_protocol
+from reid.evaluate.report.similarity_histograms import count_similarities, similarities
 from reid.modality import Modality
 from tests.support.retrieval.evaluation_rows import row
 
@@ -68,3 +73,18 @@ def test_without_pairs_or_without_spread_there_is_still_a_range() -> None:
     assert (sum(everything.positives), sum(everything.negatives)) == (1, 1)
     none = count_similarities(given(torch.ones(1, 1)), *sides([1], [1]), lambda q, g: torch.tensor([[True]]))
     assert (none.low, none.high, sum(none.positives)) == (0.0, 1.0, 0)
+
+
+def test_of_many_pairs_those_of_evenly_spaced_queries_are_counted_and_told() -> None:
+    labels = label_table_of(row(f"s{n}", n // 2, n % 2) for n in range(40))
+    protocol, pairing = get_protocol("all"), Pairing(*[(Modality.RGB,)] * 4)
+    features = {
+        task.key: np.random.default_rng(n).standard_normal(4).astype(np.float32)
+        for n, task in enumerate(embedding_tasks(protocol, labels, [pairing]))
+    }
+    scored = score_pairing(protocol, labels, pairing, features)
+    whole = similarities(protocol, scored, "rgb")
+    some = similarities(protocol, scored, "rgb", most=5 * 40)
+    assert (whole.of_queries, some.of_queries) == (None, (5, 40))
+    assert sum(some.positives) == 5  # each query's other capture
+    assert "of_queries" not in whole.to_dict() and some.to_dict()["of_queries"] == [5, 40]

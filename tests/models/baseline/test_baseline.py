@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid.comparison.regimes import Regime
 from reid.data.batches.batch import UNKNOWN, Batch, join
 from reid.errors import ConfigError, DataError
-from reid.modality import ORDER, Modality, all_subsets, parse_subset, subset_name
-from reid.models.base import Regime, ReIDModel
+from reid.modality import PUBLISHED, Modality, all_subsets, parse_subset, subset_name
+from reid.models.base import ReIDModel
 from reid.models.registry import model_names
 from reid.nn.parameters import parameter_counts
 
@@ -107,11 +108,50 @@ def test_in_mean_a_subset_is_the_normalised_mean_of_its_modalities_vectors(
     assert model.regime is Regime.ANY_TO_ANY
     assert (model.dim, model.feature_blocks) == (16, {"shared": slice(0, 16)})
     batch = batch_of([EVERYTHING])
-    single = {m: embed(model, batch.only([m]))[0] for m in ORDER}
+    single = {m: embed(model, batch.only([m]))[0] for m in PUBLISHED}
     for size in (2, 3, 5):
-        for subset in combinations(ORDER, size):
+        for subset in combinations(PUBLISHED, size):
             mean = F.normalize(torch.stack([single[m] for m in subset]).mean(0), dim=0)
             assert torch.allclose(embed(model, batch.only(subset))[0], mean, atol=1e-6), subset_name(subset)
+
+
+def test_a_gate_weighs_modalities_whose_weights_are_equal_at_the_start(
+    make: Make, batch_of: MakeBatch
+) -> None:
+    model, plain = make("rgb+nir+text", fusion="mean", gate=True), make("rgb+nir+text", fusion="mean")
+    batch = batch_of(["rgb+nir", "rgb+nir+text"])
+    assert torch.equal(embed(model, batch), embed(plain, batch))
+    with torch.no_grad():
+        model.get_parameter("gate")[1] = 30.0  # near infrared alone decides where it is
+    assert torch.allclose(embed(model, batch), embed(plain, batch.only([Modality.NIR])), atol=1e-5)
+    photos = batch.only([Modality.RGB])
+    assert torch.allclose(embed(model, photos), embed(plain, photos), atol=1e-6)
+
+
+def test_centering_takes_from_each_modality_what_all_its_pictures_share(
+    make: Make, batch_of: MakeBatch
+) -> None:
+    """Similarities of unrelated pairs crowd near 1 without it, and around 0 with it."""
+    model = make("rgb+nir", fusion="mean", centering=True, camera_embedding=False)
+    batch = batch_of(["rgb+nir"] * 8, pids=[0, 0, 1, 1, 2, 2, 3, 3])
+
+    def crowding() -> float:
+        vectors = embed(model.eval(), batch.only([Modality.RGB]))
+        return float((vectors @ vectors.T).masked_fill(torch.eye(8, dtype=torch.bool), 0).sum() / 56)
+
+    assert crowding() > 0.8
+    model.train()(batch)
+    assert abs(crowding()) < 0.2
+    state = model.state_dict()
+    again = make("rgb+nir", fusion="mean", centering=True, camera_embedding=False)
+    again.load_state_dict(state)
+    assert torch.equal(embed(again, batch), embed(model, batch))
+
+
+@pytest.mark.parametrize("field", ["gate", "centering"])
+def test_gate_and_centering_belong_to_the_mean(make: Make, field: str) -> None:
+    with pytest.raises(ValueError, match=f"{field} belongs to fusion: mean"):
+        make(CAMERAS, fusion="concat", **{field: True})
 
 
 @pytest.mark.parametrize(("fusion", "modalities"), REGIMES)

@@ -20,6 +20,7 @@ from reid.models.flexireid.adapted_tower import (
     encode_sentences,
 )
 from reid.models.flexireid.adaptive_experts import AdaptiveExperts, AdaptiveExpertsConfig
+from reid.nn.blockwise import BlockRun, run_blocks
 from reid.nn.moe.routing import Routing
 from reid.nn.towers.clip import ImageTower, ImageTowerConfig, TextTower, TextTowerConfig
 from reid.nn.towers.freezing import freeze_towers
@@ -179,8 +180,8 @@ def test_recomputing_keeps_less_and_has_the_same_gradients(tower: ImageTower) ->
     parameters = [p for m in adapters if isinstance(m, AdaptiveExperts) for p in m.parameters()]
     pictures, gradients, sizes = images(4), [], []
     for recompute in (False, True):
-        with kept() as found:
-            _, encoded = encode_pictures(tower, adapters, pictures, Style(recompute=recompute))
+        with kept() as found, run_blocks(BlockRun(recompute)):
+            _, encoded = encode_pictures(tower, adapters, pictures, Style())
             loss = encoded.tokens.square().sum()
         sizes.append(sum(found.values()))
         gradients.append(torch.autograd.grad(loss, parameters))

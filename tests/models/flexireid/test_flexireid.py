@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid.comparison.regimes import Regime
 from reid.config.typed import check
 from reid.data.batches.batch import Batch, join
 from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.modality import Modality, all_subsets, parse_subset, subset_name
-from reid.models.base import ModelContext, Regime, ReIDModel
+from reid.models.base import ModelContext, ReIDModel
 from reid.models.flexireid.adaptive_experts import AdaptiveExperts
 from reid.models.flexireid.model import Config, Model
 from reid.models.registry import model_names

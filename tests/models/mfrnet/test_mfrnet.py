@@ -132,7 +132,7 @@ def test_each_head_sees_its_modalitys_block(batch_of: MakeBatch) -> None:
     model = mfrnet(heads="each").train()
     seen: dict[str, Tensor] = {}
     for name, head in model.heads.items():
-        head.register_forward_pre_hook(lambda _, args, n=name: seen.setdefault(n, args[0].detach()))
+        head.norm.register_forward_pre_hook(lambda _, args, n=name: seen.setdefault(n, args[0].detach()))
     output = model(batch_of([CAMERAS] * 4, pids=[0, 0, 1, 1]))
     for name, block in model.feature_blocks.items():
         assert torch.equal(seen[name], output.features[:, block])

@@ -240,6 +240,24 @@ def test_without_ffm_a_missing_block_is_zero_and_training_needs_every_modality(b
         model.train()(batch_of([CAMERAS, "rgb+nir"], pids=[0, 1]))
 
 
+def test_completion_left_out_compares_the_common_modalities_only(batch_of: MakeBatch) -> None:
+    """What is there is fused as ever; the block of what is missing is zero instead of a guess."""
+    model, whole = mfrnet(completion="leave_out"), mfrnet()
+    assert not model.completes and whole.completes
+    assert model.pairing([RGB, NIR], [NIR, TIR]) == ((NIR,), (NIR,))
+    batch = batch_of(EIGHT)
+    many = model.embed_many(batch_of([CAMERAS] * 2), SEVEN, "query")
+    for r, subset in enumerate(EIGHT):
+        vector, completed = embed(model, batch)[r], embed(whole, batch)[r]
+        for modality, block in zip(CAMERA, model.feature_blocks.values(), strict=True):
+            expected = F.normalize(completed[block], dim=0) if modality in subset else torch.zeros(16)
+            found = F.normalize(vector[block], dim=0)
+            assert torch.allclose(found, expected, atol=1e-5), (subset_name(subset), modality)
+    for subset, vectors in many.items():
+        alone = embed(model, batch_of([CAMERAS] * 2).only(subset))
+        assert torch.allclose(vectors, alone, atol=1e-5), subset_name(subset)
+
+
 def test_a_row_without_any_of_the_models_modalities_is_refused(batch_of: MakeBatch) -> None:
     model = mfrnet("rgb+nir")
     with pytest.raises(DataError, match=r"Row 1 has none of this model's modalities \(rgb\+nir\)"):

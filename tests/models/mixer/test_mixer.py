@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid.comparison.regimes import Regime
 from reid.config.typed import check
 from reid.data.batches.batch import Batch, join
 from reid.errors import ConfigError, DataError, UnsupportedPairing, WeightsError
 from reid.modality import Modality, Subset, all_subsets, parse_subset
-from reid.models.base import ModelContext, Regime
+from reid.models.base import ModelContext
 from reid.models.mixer.model import Config, Model
 from reid.models.registry import model_names
 from reid.nn.towers.resnet import ResNetTrunk

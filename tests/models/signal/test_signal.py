@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid.comparison.regimes import Regime
 from reid.config.typed import check
 from reid.data.batches.batch import UNKNOWN, Batch, join
 from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.modality import CAMERA, Modality, Subset, all_subsets, parse_subset, subset_name
-from reid.models.base import ModelContext, Regime, ReIDModel
+from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import model_names
 from reid.models.signal.model import Config, Model
 from reid.models.signal.token_selection import Drop, Projections

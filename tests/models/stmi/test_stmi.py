@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid.comparison.regimes import Regime
 from reid.data.batches.batch import UNKNOWN, Batch, join
 from reid.errors import ConfigError, DataError, UnsupportedPairing
 from reid.modality import CAMERA, Modality, Subset, all_subsets, parse_subset
-from reid.models.base import Auxiliary, Regime, ReIDModel
+from reid.models.base import Auxiliary, ReIDModel
 from reid.models.registry import model_names
 from reid.models.stmi.hypergraph import Kind
 from reid.runs.describe import gmac

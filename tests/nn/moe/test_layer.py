@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from reid.nn.moe.experts import BottleneckExperts, Experts
+from reid.nn import host_reads
+from reid.nn.host_reads import HostRead
+from reid.nn.moe import experts as expert_module
+from reid.nn.moe.experts import BottleneckExperts, ExpertRuns, Experts
 from reid.nn.moe.layer import MixtureOutput, MoE
 from reid.nn.moe.routing import Router, RouterConfig, Routing
 from tests.support.places import GOLDEN_FOLDER
@@ -113,8 +116,8 @@ class Scaling(Experts):
 
     count = 3
 
-    def grouped(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
-        return rows * torch.arange(1.0, 4.0).repeat_interleave(torch.tensor(counts))[:, None]
+    def grouped(self, rows: Tensor, runs: ExpertRuns) -> Tensor:
+        return rows * torch.arange(1.0, 4.0).repeat_interleave(runs.counts)[:, None]
 
     def dense(self, tokens: Tensor, gates: Tensor) -> Tensor:
         return tokens * (gates * torch.arange(1.0, 4.0)).sum(1, keepdim=True)
@@ -272,3 +275,33 @@ def test_auto_runs_every_expert_only_where_most_are_needed(
         monkeypatch.setattr(BottleneckExperts, way, lambda *a, w=way, f=plain: used.append(w) or f(*a))
     moe(torch.randn(6, DIM))
     assert used == ["dense" if dense else "grouped"]
+
+
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+@pytest.mark.parametrize("select", ["top 1", "top 2"])
+def test_a_device_that_multiplies_runs_itself_gives_the_same_and_is_asked_nothing(
+    select: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(3)
+    made = BottleneckExperts(EXPERTS, 16, 8, **KINDS[kind])  # its rows are multiples of 16 bytes
+    moe = MoE(Router(RouterConfig.model_validate(SELECTIONS[select]), 16, EXPERTS), made, "grouped")
+    tokens = torch.randn(2, 15, 16, requires_grad=True)
+    plain = moe(tokens).tokens
+    slopes = gradients(moe, plain, tokens)
+    before = host_reads.counted.total()
+    monkeypatch.setattr(expert_module, "multiplies_runs", lambda *_: True)
+    found = moe(tokens).tokens
+    assert torch.allclose(found, plain, atol=1e-6)
+    for name, slope in gradients(moe, found, tokens).items():
+        assert torch.allclose(slope, slopes[name], atol=1e-6), name
+    assert host_reads.counted.total() == before
+
+
+@pytest.mark.parametrize("select", SELECTIONS)
+def test_runs_are_asked_for_once_a_mixture(select: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: Counter[HostRead] = Counter()
+    monkeypatch.setattr(host_reads, "counted", seen)
+    layer(select)(torch.randn(2, 15, DIM))
+    assert seen == {HostRead.EXPERT_RUNS: 1}
+    layer(select, "shared")(torch.randn(2, 15, DIM))
+    assert seen == {HostRead.EXPERT_RUNS: 1 if RouterConfig.model_validate(SELECTIONS[select]).each else 2}

@@ -211,7 +211,7 @@ def run_of(tmp_path: Path, patch: int, tower: dict[str, object]) -> str:
     torch.manual_seed(3)
     model = build_model(config.model, model_context(config, labels))
     uri = str(tmp_path / "runs" / "source")
-    write_run(uri, config, model, labels, [], {"status": "finished"})
+    write_run(uri, config, model, labels, {"status": "finished"})
     return uri
 
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
-import ray.exceptions
-import torch
 
 import pipelines.dataset.stages
 from pipelines.dataset.build import build
-from pipelines.dataset.stages import Segment, SegmentActor, segments
+from pipelines.dataset.stages import Segment, run_shards, segments
 from reid.config import Config
-from reid.config.sections.translate import UNetConfig
+from reid.data.shards.manifest import Shard
+from reid.dataset.planning.shard_task import ShardTask
 from reid.dataset.recipe import Step, make_recipe
-from reid.nn.unet import UNet, save_unet
 from tests.support.sets.builds import build_config, made_up
-from tests.support.sets.photos import build_here, config, photos, quiet_build, rows_of
+from tests.support.sets.photos import build_here, config, photos, rows_of
 from tests.support.tiny_configs import silent
 
 LIGHT: dict[str, Any] = {"sketch": {"generator": "sketch_dog"}, "nir": {"generator": "ir_nir"}}
@@ -64,11 +59,29 @@ def test_a_network_has_actors_with_its_resources_between_the_tasks(tmp_path: Pat
     assert planned(build_config(tmp_path, {"mask": {"generator": "net_mask"}}))[1].concurrency is None
 
 
-def test_ray_makes_the_set_that_one_process_makes(ray_session: None, tmp_path: Path) -> None:
+def test_ray_makes_the_set_that_one_process_makes_in_parts_and_after_a_stop(
+    ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = photos(tmp_path / "in")
-    here = build_here(config(root, tmp_path / "here")).shards
-    spread = "build.read={cpus: 0.5}"
-    there = quiet_build(config(root, tmp_path / "there", spread)).shards
+    first = build_here(config(root, tmp_path / "here"))
+    here = first.shards
+    settings = config(root, tmp_path / "there", "build.read={cpus: 0.5}")
+
+    def stopped(given: Config, where: str, tasks: Sequence[ShardTask]) -> Iterator[Shard]:
+        yield next(run_shards(given, where, tasks, silent))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.task_blocks.AT_ONCE", 1)
+    with pytest.raises(KeyboardInterrupt):
+        build(settings, out=silent, run=stopped)
+    assert len(list((tmp_path / "there/set/data").glob("*.json"))) == 1, "Ray had no other shard yet"
+    monkeypatch.setattr("pipelines.task_blocks.AT_ONCE", 2)
+    lines: list[str] = []
+    result = build(settings, out=lines.append)
+    assert (result.built, result.reused) == (first.built - 1, 1)
+    done, total = lines[-1].split()[1].split("/")
+    assert done == total and "(100 %)" in lines[-1], "rows and time left are of all parts"
+    there = result.shards
     assert [s.sha256 for s in there.manifest.shards] == [s.sha256 for s in here.manifest.shards]
     assert there.manifest.worked == here.manifest.worked
     assert (there.fingerprint, there.quarantine()) == (here.fingerprint, here.quarantine())
@@ -95,68 +108,3 @@ def test_an_actor_pool_makes_the_same_and_loads_once(
     change = "build.generate.sketch.params={sigma: 3.0}"
     again = build(config(root, tmp_path / "there", change), out=silent)
     assert again.refreshed["made"] == {"sketch": 3} and len(rows_of(again.shards, "train")) == 6
-
-
-class GrantedActor(SegmentActor):
-    """Tells which GPUs Ray granted it. They are names only here, so its network computes on the CPU."""
-
-    def __init__(self, config: str, root: str, parts: tuple[tuple[str, ...], ...]) -> None:
-        asked: list[tuple[float, str]] = []
-
-        def device(gpus: float, field: str) -> torch.device:
-            asked.append((gpus, field))
-            return torch.device("cpu")
-
-        pipelines.dataset.stages.device_here = device
-        super().__init__(config, root, parts)
-        share = ray.get_runtime_context().get_assigned_resources().get("GPU", 0)
-        told = {"asked": asked, "ids": len(ray.get_gpu_ids()), "share": share}
-        file = Path(root).parent / f"granted-{os.getpid()}.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(told))
-
-
-def two_networks(root: Path, work: Path, first: float = 0, second: float = 0) -> Config:
-    """Tasks, a network, tasks, a network in two actors, tasks; the networks have these GPUs."""
-    weights = root.parent / "unet.safetensors"
-    if not weights.exists():
-        save_unet(str(weights), UNet(UNetConfig(width=2, depth=2)).eval(), {"source": "rgb"})
-    network = f"generator: ir_unet, params: {{weights: {weights}, at: own}}, cpus: 0.25"
-    generate = (
-        f"nir: {{{network}, gpus: {first}}}, sketch: {{generator: sketch_dodge}}, "
-        f"tir: {{{network}, gpus: {second}, concurrency: 2}}, text: {{generator: cap_attr}}"
-    )
-    return config(root, work, f"build.generate={{{generate}}}")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("first", "second"), [(1, 0.5), (0, 1)])
-def test_stages_on_gpus_get_whole_shards_and_make_the_same_set(
-    ray_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: float, second: float
-) -> None:
-    """Ray Data cuts and mixes what GPU stages get unless a batch is one row."""
-    root = photos(tmp_path / "in", identities=9)
-    here = build_here(two_networks(root, tmp_path / "here")).shards
-    monkeypatch.setattr(pipelines.dataset.stages, "SegmentActor", GrantedActor)
-    settings = two_networks(root, tmp_path / "there", first, second)
-    places = [(s.actors, s.gpus) for s in planned(settings)]
-    assert places == [(False, 0), (True, first), (False, 0), (True, second), (False, 0)]
-    there = quiet_build(settings).shards
-    assert len(there.manifest.shards) > 3
-    assert [s.sha256 for s in there.manifest.shards] == [s.sha256 for s in here.manifest.shards]
-    assert (there.fingerprint, there.quarantine()) == (here.fingerprint, here.quarantine())
-    assert {s.images["tir"].generator for s in rows_of(there, "train")} == {"ir_unet"}
-    told = [json.loads(file.read_text()) for file in (tmp_path / "there").glob("granted-*.json")]
-    wanted = [(first, "nir"), (second, "tir"), (second, "tir")]
-    assert sorted((one["asked"], one["share"], one["ids"]) for one in told) == sorted(
-        ([[gpus, f"build.generate.{target}.gpus"]], gpus, int(gpus > 0)) for gpus, target in wanted
-    )
-
-
-@pytest.mark.slow
-def test_a_network_that_finds_no_gpu_where_it_was_promised_one_ends_the_build(
-    ray_session: None, tmp_path: Path
-) -> None:
-    settings = two_networks(photos(tmp_path / "in"), tmp_path / "out", 1)
-    with pytest.raises(ray.exceptions.RayError, match=r"build\.generate\.nir\.gpus=1: torch sees none here"):
-        quiet_build(settings)

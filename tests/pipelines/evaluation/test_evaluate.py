@@ -13,13 +13,16 @@ import pytest
 
 import pipelines.embed
 import pipelines.evaluation.evaluate
-from pipelines.embed import FeatureSet
+from pipelines.embed import features_of
 from pipelines.evaluation.evaluate import evaluate_run, report_lines
-from reid.data.shards.schema import Sample
 from reid.data.shards.shard_set import ShardSet
-from reid.errors import ConfigError, DataError, UnsupportedPairing
+from reid.errors import ConfigError, DataError, UnsupportedPairing, UsageError
+from reid.evaluate.features.table import key_codes
 from reid.evaluate.metrics.trials import TrialMetrics
+from reid.evaluate.plan import read_labels
 from reid.evaluate.protocols.items import SampleLabels
+from reid.evaluate.protocols.label_columns import label_table_of
+from reid.evaluate.protocols.label_table import LabelTable
 from reid.modality import ORDER, Modality
 from reid.preflight.pairings import choose_pairings
 from reid.runs.run import Run
@@ -70,6 +73,16 @@ def test_a_second_evaluation_computes_nothing_new(
         evaluate_run(config_of(workdir, "evaluate.subsets=[tir]"), any_run, silent)
 
 
+def test_more_than_can_be_re_ranked_is_refused_before_anything_is_embedded(
+    any_run: Run, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reid.evaluate.metrics.reranking.MEMORY", 2**10)
+    monkeypatch.setattr(pipelines.evaluation.evaluate, "embed_work", None)
+    settings = config_of(workdir, "evaluate.subsets=[rgb]", "evaluate.rerank={k1: 3, k2: 1}")
+    with pytest.raises(UsageError, match=r"evaluate\.rerank: \d+ vectors .* enough for \d+"):
+        evaluate_run(settings, any_run, silent)
+
+
 def test_by_default_everything_that_the_model_answers_is_measured(any_run: Run, matched_run: Run) -> None:
     anything = choose_pairings(config_of("/w"), any_run.model, ORDER)
     assert len(anything) == 1 + 15  # rgb, and every subset of the others, against rgb
@@ -91,7 +104,7 @@ def test_a_matched_model_refuses_and_names_who_can(matched_run: Run, workdir: Pa
 
 
 def test_a_split_without_samples_is_told_with_those_there_are(any_run: Run, workdir: Path) -> None:
-    with pytest.raises(DataError, match=r"evaluate\.split: .*no 'val' samples; it has test, train"):
+    with pytest.raises(DataError, match=r"evaluate\.split: .*no 'val' samples; it has train, test"):
         evaluate_run(config_of(workdir, "evaluate.split=val"), any_run, silent)
 
 
@@ -208,14 +221,15 @@ def test_a_combination_that_no_sample_has_is_left_out_and_told(
     any_run: Run, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cameras apart: of every two samples one has RGB, the other infrared."""
-    real = SampleLabels.of
 
-    def apart(sample: Sample) -> SampleLabels:
-        row = real(sample)
+    def apart(row: SampleLabels) -> SampleLabels:
         kept = Modality.RGB if int(row.sample_id[-1]) % 2 else Modality.NIR
         return replace(row, images={kept: (row.images or {})[kept]}, captions=())
 
-    monkeypatch.setattr("reid.evaluate.protocols.items.SampleLabels.of", staticmethod(apart))
+    def labels(*asked: Any) -> LabelTable:
+        return label_table_of(map(apart, read_labels(*asked)))
+
+    monkeypatch.setattr("reid.evaluate.plan.read_labels", labels)
     found = evaluate_run(config_of(workdir, "evaluate.gallery=null"), any_run, silent).evaluation
     assert [(r.query, r.gallery) for r in found.results] == [("rgb", "rgb"), ("nir", "rgb")]
     both = config_of(workdir, "evaluate.subsets=[rgb+nir]")
@@ -252,15 +266,13 @@ def test_an_evaluation_in_which_no_query_has_an_answer_is_refused_before_work(
 
 def test_stored_vectors_of_other_weights_are_refused(any_run: Run, shards: ShardSet, workdir: Path) -> None:
     other = cast(Run, SimpleNamespace(uri=any_run.uri, fingerprint="other weights"))
-    stored = FeatureSet(other, shards.fingerprint)
-    stored.add(["key"], ["query"], np.zeros((1, 4), np.float32))
+    stored = features_of(other, shards)
+    uri = stored.add(key_codes(["0" * 32]), np.zeros((1, 4), np.float32))
     try:
         with pytest.raises(DataError, match=r"vectors of .*other weights.*Delete .*features"):
             evaluate_run(config_of(workdir, "evaluate.subsets=[rgb]"), any_run, silent)
     finally:
-        for file in Path(stored.uri).glob("*.parquet"):
-            if "other weights" in str(file.read_bytes()):
-                file.unlink()
+        Path(uri).unlink()
 
 
 def test_queries_and_gallery_may_be_of_different_splits(

@@ -31,7 +31,10 @@ def test_both_deployments_admit_what_the_configuration_says(
 
     retriever = retriever_of(make_run(tmp_path / "run", "rgb+nir", "mean"), tmp_path / "g", ["rgb"])
     fill(retriever)
-    config = override(retriever.run.config, {"serve.port": 0, "serve.request_timeout_s": 30, **settings})
+    config = override(
+        retriever.run.config,
+        {"device": "cpu", "serve.port": 0, "serve.request_timeout_s": 30, **settings},
+    )
     url = app.run(config, run_uri=retriever.run.uri, gallery_uri=retriever.gallery.uri)
     try:
         found = _get_global_client().get_serve_details()["applications"][app.APP_NAME]["deployments"]

@@ -19,6 +19,7 @@ from pipelines.serve.core import LocalCore
 from reid.config import ServeConfig
 from reid.errors import ServiceError
 from reid.gallery.store import Gallery
+from reid.modality import Modality
 from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
 from reid.retrieve.retriever import Retriever
 from tests.support.retrieval.api_clients import BEARER, client_of, refusal
@@ -41,7 +42,8 @@ def test_search_answers_with_thumbnails_and_provenance(client: TestClient, retri
     first = body["hits"][0]
     assert (first["pid"], first["camid"], first["modalities"]) == (1, 1, ["rgb"])
     assert Image.open(io.BytesIO(base64.b64decode(first["thumbnail"]))).format == "JPEG"
-    assert body["query_subset"] == body["gallery_subset"] == "rgb"
+    assert (body["query_subset"], body["gallery_subset"]) == ("rgb", "rgb+nir|rgb")
+    assert (first["compared_by"], body["ranked_by"], body["left_out"]) == ("rgb", "score", {})
     assert body["gallery_version"] == retriever.version
     assert body["model_fingerprint"] == retriever.run.fingerprint
     assert body["calibrated"] is False
@@ -213,12 +215,13 @@ def test_wrong_kinds_counts_and_forms_are_refused(client: TestClient) -> None:
     assert "nothing is fetched" in refusal(address, 422)["remedy"]
     twice = client.post("/v1/search", files=[("rgb", picture(1)), ("rgb", picture(2))])
     assert "twice" in refusal(twice, 422)["error"]
-    six = client.post("/v1/search", files=[(f"f{n}", picture(n)) for n in range(6)])  # four, and a mask
-    assert "Too many files" in refusal(six, 422)["error"]
+    most = sum(m.is_visual for m in Modality) + 1  # and a mask
+    many = client.post("/v1/search", files=[(f"f{n}", picture(n)) for n in range(most + 1)])
+    assert "Too many files" in refusal(many, 422)["error"]
     assert refusal(client.post("/v1/search", files={"text": b"words"}), 422)["field"] == "text"
     assert refusal(client.post("/v1/search", json={"text": "x"}), 415)
     assert refusal(client.post("/v1/search", data={"top_k": "3"}), 422)["error"] == "An empty query."
-    gallery = client.post("/v1/search", data={"text": "x", "gallery": "rgbb"})
+    gallery = client.post("/v1/search", data={"text": "x", "gallery": "rgb|rgbb"})
     assert refusal(gallery, 422)["field"] == "gallery"
     assert refusal(client.get("/v1/search"), 405)
     assert refusal(client.get("/docs"), 404)
@@ -256,7 +259,7 @@ def test_healthz_says_what_can_be_asked(client: TestClient, retriever: Retriever
         "search": "exact",
     }
     assert body["model"]["query_modalities"] == ["rgb", "nir", "sketch", "text"]
-    assert body["answers"]["sketch+text"] == "rgb"
+    assert body["answers"]["sketch+text"] == "rgb+nir|rgb"
     assert body["auth"] == {"search": False, "gallery": "read-only"}
 
 
@@ -282,7 +285,7 @@ def test_served_by_ray(retriever: Retriever) -> None:
     from pipelines.serve import app
     from reid.config import override
 
-    config = override(retriever.run.config, {"serve.port": 0, "serve.batch_size": 4})
+    config = override(retriever.run.config, {"device": "cpu", "serve.port": 0, "serve.batch_size": 4})
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         busy = override(config, {"serve.port": port})
@@ -301,7 +304,8 @@ def test_served_by_ray(retriever: Retriever) -> None:
         *found, refused = asyncio.run(ask_all())
         for n, response in enumerate(found):
             assert response.status_code == 200, response.text
-            assert response.json()["hits"][0]["id"] == f"item-{n}"
+            expected = [hit.id for hit in retriever.search({"rgb": picture(n)}).hits]
+            assert [hit["id"] for hit in response.json()["hits"]] == expected
         assert "takes any subset of" in refusal(refused, 422)["error"]
         with httpx.Client(trust_env=False, timeout=60) as client:
             big = client.post(f"{url}/v1/search", files={"rgb": b"x" * 9_000_000})

@@ -9,7 +9,7 @@ import pytest
 
 from reid.config import Config
 from reid.data.shards.manifest import Shard
-from reid.dataset.shard_task import ShardTask
+from reid.dataset.planning.shard_task import ShardTask
 from reid.dataset.stages.running import run_here
 from reid.studies.benchmarks import build
 from reid.studies.benchmarks.build import build_rows

@@ -15,7 +15,9 @@ def test_every_system_is_measured() -> None:
     assert set(PRESETS) == set(plugin_names("reid.models"))
 
 
-@pytest.mark.parametrize("system", PRESETS)
+@pytest.mark.parametrize(
+    "system", [pytest.param(s, marks=() if s == "baseline" else pytest.mark.slow) for s in PRESETS]
+)
 def test_shared_passes_give_what_a_pass_each_gives_and_steps_tell_their_memory(system: str) -> None:
     config = load(f"{system}/synthetic")
     timed, gap = shared_rows(config, 4, 1, CPU)

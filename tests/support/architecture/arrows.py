@@ -15,18 +15,23 @@ GROUND = ("reid.errors", "reid.modality")
 BASE = (*GROUND, "reid.storage", "reid.config")
 """Below everything that has a subject."""
 
-RUNNING = ("pipelines.devices", "pipelines.progress", "pipelines.resources", "pipelines.waiting")
+RUNNING = (
+    "pipelines.placement",
+    "pipelines.progress",
+)
 """How any pipeline runs on Ray: what it asks for, what it says and what it does while it waits."""
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "reid.errors": (),
     "reid.modality": ("reid.errors",),
+    "reid.comparison": (*GROUND, "reid.config.typed"),  # a calibration is read as strictly as a configuration
     "reid.storage": ("reid.errors",),
     "reid.config": (*GROUND, "reid.storage"),  # addresses: where outputs go
     "reid.data": BASE,
     "reid.nn": (
         *BASE,
         "reid.data.batches.batch",  # the class bias takes the cameras of a batch
+        "reid.data.batches.host_labels",  # shapes follow from labels in main memory
     ),
     "reid.generate": (
         *BASE,
@@ -34,7 +39,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "reid.nn.unet",  # the networks of generators are blocks like others,
         "reid.nn.towers.checkpoint_kinds",  # which network a file of weights is of
     ),
-    "reid.evaluate": (*BASE, "reid.data"),
+    "reid.evaluate": (*BASE, "reid.comparison", "reid.data"),
     "reid.dataset": (
         *BASE,
         "reid",  # the version that a set was built with
@@ -44,20 +49,27 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "reid.gallery": (
         *GROUND,
+        "reid.comparison",  # who is compared with whom in a mixed gallery
         "reid.storage",
-        "reid.data.labels",
-    ),  # ids are compared as readers compare labels
+        "reid.data.labels",  # ids are compared as readers compare labels
+    ),
     "reid.models": (
         *GROUND,
+        "reid.comparison",  # what a model says of a pair
         "reid.config",
         "reid.data.batches.batch",
+        "reid.data.batches.host_labels",
         "reid.nn",
     ),
     "reid.runs": (
         *BASE,
+        "reid.comparison.terms",  # two captures are compared, or not
         "reid.data",
-        "reid.evaluate.calibration",  # a run folder keeps its calibration
+        "reid.comparison.calibration",  # a run folder keeps its calibration
+        "reid.evaluate.report.pages",  # pages of curves look like pages of a report
+        "reid.evaluate.several_samples",  # a query's vector is what an evaluation's is
         "reid.models",
+        "reid.nn.classifier",  # a run without its classifiers
         "reid.nn.parameters",
         "reid.nn.towers.checkpoint_kinds",  # which network a public checkpoint is of
     ),
@@ -65,14 +77,17 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *BASE,
         "reid.data",
         "reid.evaluate",  # validation and calibration
+        "reid.comparison",  # what is calibrated depends on what can be compared
         "reid.models",
         "reid.nn",
         "reid.runs",
     ),
     "reid.retrieve": (
         *BASE,
+        "reid.comparison.mixed",  # which vectors an item needs
         "reid.data",
-        "reid.evaluate.calibration",  # how sure a hit is
+        "reid.comparison.calibration",  # how sure a hit is
+        "reid.evaluate.several_samples",  # a query's vector is what an evaluation's is
         "reid.gallery",
         "reid.generate.registry",  # masks and captions of queries are made as those of the training set
         "reid.runs",
@@ -82,12 +97,15 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "reid.data",
         "reid.dataset",
         "reid.evaluate",
+        "reid.generate",  # benchmarks run its networks
         "reid.models",
         "reid.nn",
         "reid.runs",
+        "reid.train",  # benchmarks run its step
     ),
     "reid.preflight": (  # asks every room what it would refuse
         *BASE,
+        "reid.comparison",  # what is measured and indexed depends on it
         "reid.data",
         "reid.dataset.recipe",
         "reid.evaluate",
@@ -103,7 +121,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "reid.evaluate",
         "reid.preflight",  # what verbs would refuse of a configuration
         "reid.runs.identities",  # the doctor refuses what training would refuse,
-        "reid.train.checks",  # by the same functions
+        "reid.train.validation.checks",  # by the same functions
     ),
     "reid": (  # the public face: it shows what others make
         *BASE,
@@ -115,35 +133,38 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "pipelines.progress": (),
     "pipelines.context": (),
+    "pipelines.tracebacks": ("reid.storage",),
+    "pipelines.ray_messages": ("pipelines.progress",),
     "pipelines.cells": (),
+    "pipelines.task_blocks": (),
     "pipelines.stopping": (),
-    "pipelines.resources": ("reid.errors",),
-    "pipelines.devices": ("reid.config", "reid.errors"),
-    "pipelines.waiting": ("pipelines.progress", "pipelines.resources", "reid.config", "reid.errors"),
-    "pipelines.attempts": (*RUNNING, "reid.config", "reid.errors"),
+    "pipelines.placement": ("pipelines.progress", "reid.config", "reid.errors", "reid.storage"),
     "pipelines.dataset": (
         *BASE,
         *RUNNING,
+        "pipelines.task_blocks",
         "pipelines.cells",
         "pipelines.context",
         "reid.data",
         "reid.dataset",
     ),
-    "pipelines.train": (
+    "pipelines.training": (
         *BASE,
         *RUNNING,
-        "pipelines.attempts",
+        "pipelines.tracebacks",
         "reid.data",
         "reid.evaluate.protocols.choice",
         "reid.preflight",
         "reid.runs",
         "reid.train",
     ),
+    "pipelines.trial_lines": RUNNING,
     "pipelines.tune": (
         *BASE,
         *RUNNING,
         "pipelines.stopping",
-        "pipelines.train",
+        "pipelines.training",
+        "pipelines.trial_lines",
         "reid.data",
         "reid.preflight",
         "reid.train",
@@ -151,6 +172,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pipelines.embed": (
         *BASE,
         *RUNNING,
+        "pipelines.cells",
         "pipelines.context",
         "reid.data",
         "reid.evaluate",
@@ -159,16 +181,29 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pipelines.evaluation": (
         *BASE,
         *RUNNING,
+        "pipelines.context",
         "pipelines.embed",
+        "reid.comparison.mixed",  # which pairs of subsets are calibrated
         "reid.data",
         "reid.evaluate",
         "reid.preflight.pairings",
         "reid.runs",
     ),
+    "pipelines.gallery_rows": (
+        *BASE,
+        *RUNNING,
+        "pipelines.cells",
+        "pipelines.context",
+        "pipelines.embed",
+        "reid.comparison",  # which vectors an item needs
+        "reid.data",
+        "reid.evaluate",
+    ),
     "pipelines.index": (
         *BASE,
         *RUNNING,
         "pipelines.embed",
+        "pipelines.gallery_rows",
         "reid.data",
         "reid.evaluate",
         "reid.gallery",
@@ -180,11 +215,24 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *RUNNING,
         "pipelines.embed",
         "pipelines.evaluation",
-        "pipelines.train",
+        "pipelines.training",
         "reid.evaluate",
         "reid.preflight",
         "reid.runs",
         "reid.studies.ladders",
+    ),
+    "pipelines.leaderboard": (
+        *BASE,
+        *RUNNING,
+        "pipelines.dataset",
+        "pipelines.evaluation",
+        "pipelines.training",
+        "reid.data",
+        "reid.evaluate",
+        "reid.models.base",
+        "reid.preflight",
+        "reid.runs",
+        "reid.studies.leaderboard",
     ),
     "pipelines.serve": (
         *BASE,

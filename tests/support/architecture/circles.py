@@ -16,10 +16,13 @@ LOOKUPS = {
     "reid.doctor.data.layout": "asks every reader",
     "reid.doctor.machine.packages": "whether libraries load",
     "reid.generate.fingerprints": "generators register when they are imported",
+    "reid.modality": "loads no registry before it is asked",
+    "reid.modality.registry": "the entries of modalities, ours and of installed packages",
     "reid.models.registry": "the system that the configuration names",
     "reid.runs.convert.base": "the converter of a system",
     "jobs.__main__": "the verb that the command line names",
     "jobs.build": "the verbs below build",
+    "jobs.runs": "the verbs below runs",
 }
 """Modules that may import by a name that is known when they run only."""
 

@@ -14,12 +14,15 @@ from torch import Tensor
 
 from reid.config import Config, load
 from reid.data.batches.batch import UNKNOWN, Batch
-from reid.modality import ORDER, Modality, parse_subset
+from reid.modality import ORDER, PUBLISHED, Modality, parse_subset
 from reid.models.base import ModelContext, ReIDModel
 from reid.models.registry import build_model
+from reid.nn.classifier.placement import WHOLE, ClassifierPlacement, classifiers_placed
 from reid.nn.distributed import gather_rows, local_statistics
 from reid.nn.losses.triplet import batch_hard_triplet
-from reid.train.loop import distribute, total_loss
+from reid.train.classifiers.placement import clip_gradients
+from reid.train.epoch import total_loss
+from reid.train.setup import distribute
 
 WORLD = 2
 HEIGHT, WIDTH = 32, 16
@@ -37,6 +40,17 @@ BARE = {"stmi, captions and masks on one rank only": (1,), "stmi, no caption at 
 SMALL_RESNET = {"backbone": "resnet18", "base_width": 4}
 AMPLIFIED = {"mixer", "mixer, a modality on one rank only", "mixer, an untouched branch", "mixer, local"}
 """Run in float64: batch norms over a few values make much of a rounding difference in float32."""
+SPLIT = (
+    "mean, ragged",
+    "mfrnet, a modality on one rank only",
+    "signal, heads and masks",
+    "stmi, captions and masks on one rank only",
+    "stmi, no caption at all",
+    "flexireid, identities",
+    "mixer",
+    "mixer, an untouched branch",
+)
+"""Cases that are run with classes split over the ranks, too: 3 of 5 on the first."""
 
 # case -> (model fields, modalities, global statistics, per rank: (pid, subset) of each row)
 CASES: dict[str, tuple[dict[str, Any], str, bool, list[list[tuple[int, str]]]]] = {
@@ -66,6 +80,12 @@ CASES: dict[str, tuple[dict[str, Any], str, bool, list[list[tuple[int, str]]]]] 
         "rgb+nir+text",
         True,
         [[(0, "text"), (0, "text"), (1, "text")], [(2, "rgb+nir"), (2, "rgb"), (1, "nir+text")]],
+    ),
+    "mean, centred and gated": (
+        {"fusion": "mean", "centering": True, "gate": True},
+        "rgb+nir+text",
+        True,
+        [[(0, "text"), (0, "rgb+text"), (1, "text")], [(2, "rgb+nir"), (2, "rgb"), (1, "nir+text")]],
     ),
     "mfrnet": (
         {"name": "mfrnet", "ffm": STILL_FFM, "frm": STILL_FRM},
@@ -166,6 +186,17 @@ CASES: dict[str, tuple[dict[str, Any], str, bool, list[list[tuple[int, str]]]]] 
         True,
         [[(0, QUERIES), (1, QUERIES), (2, QUERIES), (3, "rgb+sketch")], [(4, QUERIES), (2, QUERIES)]],
     ),
+    "flexireid, identities": (
+        {
+            "name": "flexireid",
+            "moe": SMALL_MOE,
+            "id_weight": 0.5,
+            "sdm_scale": 5,
+        },  # 50 makes much of rounding
+        QUERIES,
+        True,
+        [[(0, QUERIES), (1, QUERIES), (2, QUERIES), (3, "rgb+sketch")], [(4, QUERIES), (2, QUERIES)]],
+    ),
     "flexireid, modalities on one rank only": (
         {"name": "flexireid", "moe": SMALL_MOE, "balance_weight": 0.1, "ada_reduction": "sum_layers"},
         QUERIES,
@@ -226,13 +257,13 @@ def config_of(case: str) -> Config:
     )
 
 
-def model_of(config: Config) -> ReIDModel:
-    """The same model in every process."""
+def model_of(config: Config, placement: ClassifierPlacement = WHOLE) -> ReIDModel:
+    """The same model in every process, apart from the rows of its classifiers."""
     torch.manual_seed(11)
     data = config.data
-    return build_model(
-        config.model, ModelContext(CLASSES, 3, data.height, data.width, data.modalities)
-    ).train()
+    context = ModelContext(CLASSES, 3, data.height, data.width, data.modalities)
+    with classifiers_placed(placement):
+        return build_model(config.model, context).train()
 
 
 def batch_of(case: str, rank: int) -> Batch:
@@ -243,7 +274,7 @@ def batch_of(case: str, rank: int) -> Batch:
     n = len(listed)
     present = torch.tensor([[m in subset for m in ORDER] for subset in subsets])
     index = {m: present[:, i].nonzero()[:, 0] for i, m in enumerate(ORDER) if present[:, i].any()}
-    pictures = {m: torch.randn(n, 3, HEIGHT, WIDTH, generator=drawn) for m in ORDER if m.is_visual}
+    pictures = {m: torch.randn(n, 3, HEIGHT, WIDTH, generator=drawn) for m in PUBLISHED if m.is_visual}
     tokens = torch.randint(1, 60, (n, 12), generator=drawn)
     tokens[torch.arange(n), torch.randint(2, 12, (n,), generator=drawn)] = 63
     cameras = torch.randint(-1, 3, present.shape, generator=drawn)
@@ -274,10 +305,10 @@ def described(tokens: Tensor, drawn: torch.Generator) -> dict[str, Any]:
     }
 
 
-def step(case: str, batch: Batch) -> dict[str, dict[str, Tensor]]:
+def step(case: str, batch: Batch, placement: ClassifierPlacement = WHOLE) -> dict[str, dict[str, Tensor]]:
     """Losses, gradients and running statistics of one forward and backward, alone or as a rank."""
     config = config_of(case)
-    model = model_of(config)
+    model = model_of(config, placement)
     if case in AMPLIFIED:
         model = model.double()
         batch = batch.completed(config.data.modalities, HEIGHT, WIDTH)
@@ -286,11 +317,13 @@ def step(case: str, batch: Batch) -> dict[str, dict[str, Tensor]]:
     with nullcontext() if config.train.global_statistics else local_statistics():
         output = wrapped(batch)
     total_loss(output).backward()
+    norm = clip_gradients(model, None)
     trainable = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     return {
         "losses": {n: v.detach() for n, v in output.losses.items()},
         "gradients": {n: p.grad for n, p in trainable if p.grad is not None},
         "lacking": {n: p.detach() for n, p in trainable if p.grad is None},
+        "norm": {"norm": norm},
         "buffers": {n: b.clone() for n, b in model.named_buffers() if "running" in n},
     }
 
@@ -321,6 +354,8 @@ def run_rank(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD)
     results: dict[str, Any] = {case: step(case, batch_of(case, rank)) for case in CASES}
+    for case in SPLIT:
+        results[f"{case}, split"] = step(case, batch_of(case, rank), ClassifierPlacement(rank, WORLD))
     results["gathered"] = gathered(rank)
     torch.save(results, Path(folder) / f"rank{rank}.pt")
     dist.barrier()

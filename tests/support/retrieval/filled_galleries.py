@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from reid.comparison.calibration import Calibration, LogisticMap, PairCalibration, VerificationPoint
 from reid.config import load
-from reid.evaluate.calibration.calibration import Calibration, LogisticMap, PairCalibration, VerificationPoint
 from reid.gallery.store import Gallery
-from reid.modality import Modality
+from reid.modality import CAMERA, Modality, all_subsets, subset_name
 from reid.models.registry import build_model
 from reid.retrieve.answers import NewItem
 from reid.retrieve.retriever import Retriever
@@ -42,6 +42,26 @@ def made_calibration(identities: int = 30) -> Calibration:
     return Calibration(
         data_fingerprint="d", protocol="cross_camera", identities=30, pairings=(pair,), lacking=lacking
     )
+
+
+def calibrated_alike() -> Calibration:
+    """Every subset of the cameras against itself, each with a line of its own."""
+    pairs = [
+        PairCalibration(
+            query=subset_name(s),
+            gallery=subset_name(s),
+            map=LogisticMap(slope=9 + 3 * n, intercept=-4.0 - n),
+            floor=-8,
+            ceiling=8,
+            identities=30,
+            positive_pairs=3000,
+            negative_pairs=3000,
+            queries=60,
+            gallery_items=60,
+        )
+        for n, s in enumerate(all_subsets(CAMERA))
+    ]
+    return Calibration(data_fingerprint="d", protocol="all", identities=30, pairings=tuple(pairs))
 
 
 def make_run(
@@ -75,7 +95,7 @@ def make_run(
     )
     labels = LabelMap((("synthetic", 0), ("synthetic", 1)), (0, 1))
     model = build_model(config.model, model_context(config, labels))
-    return load_run(write_run(str(folder), config, model, labels, [], {}, calibration).uri)
+    return load_run(write_run(str(folder), config, model, labels, {}, calibration).uri)
 
 
 def picture(seed: int, size: tuple[int, int] = (32, 64), kind: str = "JPEG") -> bytes:
@@ -104,5 +124,6 @@ def fill(retriever: Retriever, count: int = 8) -> None:
 
 
 def retriever_of(run: Run, path: Path, subsets: list[str]) -> Retriever:
-    gallery = Gallery.create(str(path), run.model.dim, subsets, run.fingerprint, run.uri)
+    rule = run.model.comparison_rule
+    gallery = Gallery.create(str(path), run.model.dim, subsets, run.fingerprint, run.uri, rule=rule)
     return Retriever(run, gallery)

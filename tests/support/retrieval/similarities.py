@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reid.evaluate.calibration.calibration import (
+from reid.comparison.calibration import (
     LogisticMap,
     PairCalibration,
 )

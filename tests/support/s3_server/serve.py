@@ -1,7 +1,7 @@
 """Run Swift's four servers until standard input ends: also when whoever started this is killed.
 
-Usage, with the Python of Swift's environment: serve.py FOLDER NAME=PORT ...
-FOLDER holds the settings of each server that is named.
+Usage, with the Python of Swift's environment: serve.py FOLDER CLOCK NAME=PORT ...
+FOLDER holds the settings of each server that is named; CLOCK is how many seconds their clock is ahead.
 """
 
 from __future__ import annotations
@@ -12,6 +12,23 @@ import sys
 from pathlib import Path
 
 from swift.common.ring import RingBuilder
+
+AHEAD = """
+import runpy, sys
+import eventlet.wsgi
+from swift.common.middleware.s3api.utils import S3Timestamp
+
+ahead = float(sys.argv.pop(1))
+now, date = S3Timestamp.now, eventlet.wsgi.format_date_time
+S3Timestamp.now = classmethod(lambda cls: cls(float(now()) + ahead))
+eventlet.wsgi.format_date_time = lambda seconds: date(seconds + ahead)
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs the proxy with a clock that is so many seconds ahead, for its clients: in the times that it compares
+with those of requests, and in its answers. What it stores has the right time: a store with two clocks would
+lose files.
+"""
 
 
 def make_ring(folder: Path, name: str, port: int) -> None:
@@ -28,7 +45,9 @@ def make_ring(folder: Path, name: str, port: int) -> None:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    ports = {name: int(port) for name, port in (text.split("=") for text in sys.argv[2:])}
+    ahead = float(sys.argv[2])
+    clock = ["-c", AHEAD, str(ahead)] if ahead else []
+    ports = {name: int(port) for name, port in (text.split("=") for text in sys.argv[3:])}
     for name, port in ports.items():
         if name != "proxy":
             make_ring(folder, name, port)
@@ -37,7 +56,9 @@ def main() -> None:
         for name in ports:
             log = logs.enter_context(open(folder / f"{name}.log", "ab"))
             program = Path(sys.executable).with_name(f"swift-{name}-server")
-            command = [sys.executable, "-I", str(program), str(folder / f"{name}.conf"), "--verbose"]
+            settings = str(folder / f"{name}.conf")
+            before = clock if name == "proxy" else []
+            command = [sys.executable, "-I", *before, str(program), settings, "--verbose"]
             servers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
         sys.stdin.read()
         for server in servers:

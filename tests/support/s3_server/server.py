@@ -45,7 +45,7 @@ class S3Server:
             "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16),
             "AWS_REGION": "us-east-1",
         }
-        write_settings(folder, self._ports, self.aws["AWS_SECRET_ACCESS_KEY"])
+        self.accept(self.aws["AWS_SECRET_ACCESS_KEY"])
 
     def __enter__(self) -> S3Server:
         self.start()
@@ -56,13 +56,20 @@ class S3Server:
     ) -> None:
         self.close()
 
-    def start(self) -> None:
-        """Start it and wait until it answers. Raises NoS3Server."""
+    def accept(self, secret: str) -> None:
+        """From its next start on, this is the secret of its key; `aws` keeps the first one."""
+        write_settings(self._folder, self._ports, secret)
+
+    def start(self, clock_ahead_s: float = 0.0) -> None:
+        """Start it and wait until it answers. Raises NoS3Server.
+
+        With a clock that is wrong, or another secret than that in `aws`, a refusal is an answer.
+        """
         program = Path(__file__).with_name("serve.py")
         ports = [f"{name}={port}" for name, port in self._ports.items()]
         with open(self._folder / "serve.log", "ab") as log:
             self._keeper = subprocess.Popen(
-                [str(self._python), "-I", str(program), str(self._folder), *ports],
+                [str(self._python), "-I", str(program), str(self._folder), f"{clock_ahead_s}", *ports],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -112,7 +119,9 @@ class S3Server:
                     return False
         try:
             self.client().list_buckets()
-        except (BotoCoreError, ClientError):
+        except ClientError as error:
+            return bool(error.response["ResponseMetadata"]["HTTPStatusCode"] == 403)
+        except BotoCoreError:
             return False
         return True
 

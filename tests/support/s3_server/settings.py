@@ -39,7 +39,7 @@ _SECTIONS: dict[str, dict[str, object]] = {
 
 
 def write_settings(folder: Path, ports: dict[str, int], secret: str) -> None:
-    """Write `<server>.conf` for each of SERVERS and `swift.conf` into a folder.
+    """Write `<server>.conf` for each of SERVERS and `swift.conf` into a folder. Stored data stays readable.
 
     Args:
         folder: holds the files; the stored data goes into its subfolder `devices`.
@@ -47,9 +47,10 @@ def write_settings(folder: Path, ports: dict[str, int], secret: str) -> None:
         secret: that belongs to ACCESS_KEY.
     """
     (folder / "devices" / "d1").mkdir(parents=True, exist_ok=True)
-    salt = {f"swift_hash_path_{end}": secrets.token_hex(8) for end in ("prefix", "suffix")}
-    policy = {"name": "one-copy", "default": "yes"}
-    _write(folder / "swift.conf", {"swift-hash": salt, "storage-policy:0": policy})
+    if not (folder / "swift.conf").exists():  # its salt says where data lies
+        salt = {f"swift_hash_path_{end}": secrets.token_hex(8) for end in ("prefix", "suffix")}
+        policy = {"name": "one-copy", "default": "yes"}
+        _write(folder / "swift.conf", {"swift-hash": salt, "storage-policy:0": policy})
     for name in SERVERS:
         sections: dict[str, dict[str, object]] = {
             "DEFAULT": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 
 from reid import storage
 from reid.config import DataConfig
-from reid.data.shards.manifest import Manifest, Shard
+from reid.data.shards.manifest import MANIFEST, Manifest, Shard
 from reid.data.shards.schema import SCHEMA_VERSION, Caption, Image, Labels, Sample
 from reid.data.shards.shard_set import ShardSet, publish, write_shard
 from reid.modality import ORDER, Modality
@@ -71,6 +71,17 @@ def make_shards(
     }
     publish(str(root), Manifest(**{**values, **manifest}))
     return ShardSet.open(str(root))
+
+
+def as_before(shards: ShardSet, change: Callable[[dict[str, Any]], object] = lambda group: None) -> None:
+    """Publish a set as versions before tables did: MANIFEST.json holds everything, each row group changed."""
+    tree = shards.manifest.model_dump(mode="json", exclude={"shards", "tables", "quarantine_rows"})
+    tree["quarantine_rows"] = list(shards.manifest.quarantine_rows)
+    tree["shards"] = [shard.model_dump(mode="json", exclude={"cameras"}) for shard in shards.manifest.shards]
+    for shard in tree["shards"]:
+        for group in shard["row_groups"]:
+            change(group)
+    storage.write_json(storage.join(shards.root, MANIFEST), tree)
 
 
 def write_one(root: Path | str, key: str, samples: Sequence[Sample], rows_per_group: int = 64) -> Shard:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from reid import storage
-from reid.config import Plugin
+from reid.config import Infrared, Plugin
 from reid.data.labels import Blanks, refuse_alike, tidy, whole_number
 from reid.data.readers import base
 from reid.data.readers.base import Record
@@ -37,7 +37,7 @@ from reid.data.readers.shared.folders import contents, expand
 from reid.data.readers.shared.keys import spellings
 from reid.data.shards.schema import SPLITS, Labels, Sample, SampleAttribute
 from reid.errors import DataError
-from reid.modality import FILE_WORDS, VISUAL, Modality, Target
+from reid.modality import FILE_WORDS, INFRARED, VISUAL, Modality, Target
 
 _PROVENANCE = ("origin", "generator", "params_hash", "source_id")
 _WORDS = {**FILE_WORDS, "caption": Modality.TEXT}
@@ -52,8 +52,8 @@ class Config(Plugin):
 
     name: Literal["exported"] = Field("exported", description="reader of folders that this project exported")
     path: str = Field(description="folder or s3:// prefix with manifest.jsonl")
-    infrared: Literal[Modality.NIR, Modality.TIR] = Field(
-        Modality.NIR, description="modality of the folder imgs-ir and of 'ir' in the manifest"
+    infrared: Infrared = Field(
+        INFRARED[0], description="modality of the folder imgs-ir and of 'ir' in the manifest"
     )
 
 

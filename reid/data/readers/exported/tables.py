@@ -16,7 +16,7 @@ from reid.data.readers.shared.keys import match_keys
 from reid.data.readers.shared.text_files import parse_json, read_json, read_text
 from reid.data.shards.schema import SampleAttribute
 from reid.errors import DataError
-from reid.modality import Modality
+from reid.modality import INFRARED
 
 Line = dict[str, Any]
 SampleKey = tuple[str, str, str]
@@ -45,7 +45,7 @@ class Folders:
         modality = line["_modality"].modality
         folder = sample_tree.FOLDERS.get(modality) if modality else sample_tree.MASKS
         candidates = [str(path), f"{folder}/{path}"]
-        if modality in (Modality.NIR, Modality.TIR):
+        if modality in INFRARED:
             candidates.append(f"{sample_tree.INFRARED}/{path}")
         first = self.index.find(candidates[0])
         if first.problem is None:

@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from reid.config import Plugin, Section
+from reid.config import Infrared, Plugin, Section
 from reid.data.labels import tidy
 from reid.data.readers.shared.text_files import AUTO
 from reid.data.shards.schema import ROLES, SPLITS
-from reid.modality import Modality, Target
+from reid.modality import INFRARED, PHOTO, Modality, Target
 
 
 class Columns(Section):
@@ -90,7 +90,7 @@ class Config(Plugin):
     path: str = Field(description="folder or s3:// prefix with the images")
     manifest: str | None = Field(
         None,
-        description="CSV file with one row for each image, relative to path; default: the folder "
+        description="CSV or Parquet file with one row for each image, relative to path; default: the folder "
         "names are read",
     )
     columns: Columns = Field(Columns(), description="names of the manifest's columns")
@@ -105,14 +105,12 @@ class Config(Plugin):
     roles: dict[str, RoleRule] = Field(
         {}, description="further words for splits and roles, besides train, val, test, query and gallery"
     )
-    modality: Modality = Field(Modality.RGB, description="modality of files that name none")
+    modality: Modality = Field(PHOTO, description="modality of files that name none")
     modality_names: dict[str, Modality] = Field(
         {},
         description="further names of modalities, e.g. {VIS: rgb, LWIR: tir}; they override the known ones",
     )
-    infrared: Literal[Modality.NIR, Modality.TIR] = Field(
-        Modality.NIR, description="modality of a folder imgs-ir beside imgs"
-    )
+    infrared: Infrared = Field(INFRARED[0], description="modality of a folder imgs-ir beside imgs")
     generated: tuple[Target, ...] = Field(
         (),
         description="modalities or masks that a tool made from the images; they are marked as "

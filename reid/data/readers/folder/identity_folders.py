@@ -30,7 +30,7 @@ def tree_parts(source: FolderSource) -> list[FilePart]:
     … hold the same paths. Raises DataError when split folders stand beside identity folders.
     """
     top = source.walk.folders(source.root)
-    name = sample_tree.FOLDERS[Modality.RGB]
+    name = sample_tree.PHOTOS
     exact = storage.join(source.root, name)  # may be a link to a folder beside it, which the walk leaves out
     imgs = exact if storage.exists(exact) else next((f for f in top if _plain_name(f) == name), None)
     if imgs is None:

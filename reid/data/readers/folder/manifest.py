@@ -10,7 +10,8 @@ from reid.data.readers.folder.config import Columns, Config, RoleRule
 from reid.data.readers.folder.parts import LAYOUT, FilePart, FolderSource
 from reid.data.readers.shared.file_index import FileIndex
 from reid.data.readers.shared.folders import file_name
-from reid.data.readers.shared.tables import ListedRow, TableFormat, read_table
+from reid.data.readers.shared.table_rows import ListedRow
+from reid.data.readers.shared.tables import TableFormat, read_table
 from reid.errors import DataError
 from reid.modality import Modality, Target
 
@@ -33,7 +34,7 @@ def needed_columns(config: Config) -> list[str]:
 
 
 def manifest_parts(source: FolderSource, manifest: str) -> Iterator[FilePart]:
-    """A part for every row. A row that cannot be used names its line and the remedy in `problem`.
+    """A part for every row, as it is read. A row of no use names its line and the remedy in `problem`.
 
     Raises DataError for a missing file or column and for what is not a table.
     """
@@ -41,7 +42,7 @@ def manifest_parts(source: FolderSource, manifest: str) -> Iterator[FilePart]:
     columns = source.config.columns
     wanted = [getattr(columns, c) for c in _CELLS]
     table = read_table(uri, wanted, needed_columns(source.config), table_format(source.config))
-    if not table.rows:
+    if not len(table.rows):
         raise DataError(f"{uri}: only a header, no row below line 1; list the pictures.\n{LAYOUT}")
     rows = _Rows(source, file_name(uri), bool({columns.split, columns.role} & set(table.header)))
     yield from map(rows.part, table.rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from reid.data.labels import both, is_nothing, tidy, whole_number
@@ -14,13 +14,32 @@ _MOST_NOTES = 8
 _SHORTENED = re.compile(r"-?[0-9]([.,][0-9]+[eE]\+?|[eE]\+)[0-9]+")
 
 
-def tidied(parts: Iterable[FilePart]) -> tuple[list[FilePart], list[str]]:
-    """Parts with tidy identities, cameras and sample ids; and which spellings were taken for one.
+class Spellings:
+    """How labels were spelled, to tell which were taken for one: a first spelling each, and others if any."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, dict[str, str]] = {"identities": {}, "cameras": {}}
+        self._others: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+    def add(self, what: str, label: str, written: str) -> None:
+        """A label, and as it was written."""
+        first = self._first[what].setdefault(label, written)
+        if label and written != first:
+            self._others[what, label] |= {first, written}
+
+    def notes(self) -> list[str]:
+        """A line for each label that was spelled in several ways."""
+        return [
+            f"The {what} {both(*sorted(spelled)[:2])} are read as one; rename one if they are two"
+            for (what, _), spelled in self._others.items()
+        ]
+
+
+def tidied(parts: Iterable[FilePart], spellings: Spellings) -> Iterator[FilePart]:
+    """Parts with tidy identities, cameras and sample ids; how they were spelled is added to `spellings`.
 
     An identity that is a word for nothing becomes none, with the problem that says so.
     """
-    found: list[FilePart] = []
-    spellings: dict[tuple[str, str], set[str]] = defaultdict(set)
     for part in parts:
         identity, camera, problem = tidy(part.identity), tidy(part.camera or ""), part.problem
         if part.identity and is_nothing(identity, unknown=True):
@@ -29,17 +48,10 @@ def tidied(parts: Iterable[FilePart]) -> tuple[list[FilePart], list[str]]:
             identity = ""
         if is_nothing(camera, unknown=True):
             camera = ""
-        spellings["identities", identity].add(part.identity)
-        spellings["cameras", camera].add(part.camera or "")
-        found.append(
-            replace(part, sample=tidy(part.sample), identity=identity, camera=camera or None, problem=problem)
-        )
-    notes = [
-        f"The {what} {both(*sorted(spelled)[:2])} are read as one; rename one if they are two"
-        for (what, label), spelled in spellings.items()
-        if label and len(spelled) > 1
-    ]
-    return found, notes
+        spellings.add("identities", identity, part.identity)
+        spellings.add("cameras", camera, part.camera or "")
+        sample = tidy(part.sample)
+        yield replace(part, sample=sample, identity=identity, camera=camera or None, problem=problem)
 
 
 def numbered(names: Collection[str], digits: int) -> dict[str, int]:

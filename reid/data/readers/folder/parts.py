@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from dataclasses import dataclass, field
+
+import pydantic_core
 
 from reid import storage
 from reid.data.labels import tidy
@@ -13,7 +16,7 @@ from reid.data.readers.folder.modality_words import ModalityWords
 from reid.data.readers.shared import sample_tree
 from reid.data.readers.shared.folders import contents, expand, fill_variables
 from reid.errors import DataError
-from reid.modality import Modality
+from reid.modality import PHOTO, Modality
 
 LAYOUT = """Expected one of
   <path>/<identity>/<files>     (modality sub-folders or suffixes: nir/0001.jpg or 0001_nir.jpg)
@@ -34,13 +37,38 @@ class FilePart:
     split: str | None = None
     roles: tuple[str, ...] | None = None
     camera: str | None = None
-    modality: Modality = Modality.RGB
+    modality: Modality = PHOTO
     uri: str | None = None
     caption: str | None = None
     extra: dict[str, str] = field(default_factory=dict)
     problem: str | None = None
     is_mask: bool = False
     """The file is the capture's mask, not a picture of `modality`."""
+
+
+def packed_part(part: FilePart) -> bytes:
+    """A part as JSON.
+
+    >>> unpacked_part(packed_part(FilePart("a", "row 1", roles=("query",)))).roles
+    ('query',)
+    """
+    tree = {name: value for name, value in vars(part).items() if value}
+    try:
+        return pydantic_core.to_json(tree)
+    except ValueError:  # a text that is no Unicode: half of a pair
+        return json.dumps(tree, separators=(",", ":")).encode()
+
+
+def unpacked_part(text: bytes) -> FilePart:
+    """The inverse of `packed_part`."""
+    try:
+        tree = pydantic_core.from_json(text)
+    except ValueError:
+        tree = json.loads(text)
+    tree = {"sample": "", "where": "", **tree, "modality": Modality(tree["modality"])}
+    if "roles" in tree:
+        tree["roles"] = tuple(tree["roles"])
+    return FilePart(**tree)
 
 
 class FolderSource:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +16,10 @@ from reid.data.readers.folder.config import Config
 from reid.data.readers.folder.identity_folders import tree_parts
 from reid.data.readers.folder.manifest import manifest_parts
 from reid.data.readers.folder.name_patterns import names_of_pictures
-from reid.data.readers.folder.naming import doubtful_numbers, numbered, tidied
-from reid.data.readers.folder.parts import LAYOUT, FilePart, FolderSource
+from reid.data.readers.folder.naming import Spellings, doubtful_numbers, numbered, tidied
+from reid.data.readers.folder.parts import LAYOUT, FilePart, FolderSource, packed_part, unpacked_part
 from reid.data.readers.shared.folders import contents
+from reid.data.readers.shared.sorted_spool import SortedSpool
 from reid.data.shards.schema import ROLES, Labels, Sample
 from reid.errors import DataError
 from reid.modality import VISUAL, Target
@@ -38,31 +38,44 @@ class Reader(base.Reader):
         Raises DataError for a missing folder, manifest or column, and when there is nothing to
         read.
         """
+        return list(self.iter_records())
+
+    def iter_records(self) -> Iterator[Record]:
+        """The same one by one: what is held of a Parquet manifest are labels, and no row."""
         source = FolderSource(self.config)
         if not storage.exists(source.root):
             raise DataError(f"data.reader.path: no such folder: {source.root}.\n{LAYOUT}")
-        if self.config.manifest:
-            listed = list(manifest_parts(source, self.config.manifest))
-        else:
-            listed = tree_parts(source)
-        parts, merged = tidied(listed)
-        identities = sorted({p.identity for p in parts if p.identity})
+        listed: Iterable[FilePart]
+        listed = manifest_parts(source, self.config.manifest) if self.config.manifest else tree_parts(source)
+        spelled, samples = Spellings(), SortedSpool(packed_part, unpacked_part)
+        known, undivided, seen_by = set[str](), set[str](), set[str]()
+        for part in tidied(listed, spelled):
+            samples.add(part.sample, part)
+            known.add(part.identity)
+            if not part.split:
+                undivided.add(part.identity)
+            seen_by.add(part.camera or "")
+        del listed  # of a tree, every part of it
+        identities = sorted(known - {""})
         if not identities:
-            raise DataError(_without_identity(source, parts))
+            raise DataError(_without_identity(source, [p for parts in samples.groups() for p in parts]))
         where = self.config.manifest or source.root
         refuse_alike(identities, "identities", where)
         pids = numbered(identities, _PID_DIGITS)
-        seen_by = {p.camera for p in parts if p.camera}
+        seen_by.discard("")
         refuse_alike(seen_by, "cameras", where)
         cameras = numbered(seen_by, _CAMID_DIGITS)
-        tested = self._test_identities({p.identity for p in parts if p.identity and not p.split})
+        tested = self._test_identities(undivided - {""})
         texts = identity_texts(source, identities)
-        for line in [*source.notes, *source.walk.notes(), *merged, *doubtful_numbers(identities, seen_by)]:
+        for line in [
+            *source.notes,
+            *source.walk.notes(),
+            *spelled.notes(),
+            *doubtful_numbers(identities, seen_by),
+        ]:
             self.note(line)
-        samples: dict[str, list[FilePart]] = defaultdict(list)
-        for part in parts:
-            samples[part.sample].append(part)
-        return [self._record(samples[name], pids, cameras, tested, texts) for name in sorted(samples)]
+        for parts in samples.groups():
+            yield self._record(parts, pids, cameras, tested, texts)
 
     def _record(
         self,

@@ -18,6 +18,8 @@ from reid import storage
 from reid.data.labels import alike, both, difference, tidy
 from reid.data.readers.shared.folders import file_name
 
+_NAMES = 2_000_000
+"""Names of files that are remembered, of the folders that were named last."""
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
@@ -32,7 +34,8 @@ class FoundFile:
 
 
 class FileIndex:
-    """The files below a root. Each folder is listed once, and only folders that are named are listed.
+    """The files below a root. Only folders that are named are listed, and once, as long as
+    some million names are enough.
 
     Args:
         root: the folder that listed paths are relative to.
@@ -52,6 +55,7 @@ class FileIndex:
         self._files: dict[str, _Names] = {}
         self._folders: dict[str, _Names] = {}
         self._told: dict[str, tuple[int, str, str]] = {}
+        self._held = 0
 
     def find(self, path: str) -> FoundFile:
         """The file that a path means: relative to the root, or a whole path or s3:// uri."""
@@ -105,7 +109,15 @@ class FileIndex:
         )
         if folder not in known:
             known[folder] = _Names(frozenset(file_name(uri) for uri in listing(folder)))
+            if not folders:
+                self._forget(len(known[folder].own))
         return known[folder]
+
+    def _forget(self, more: int) -> None:
+        """Make room for a folder of so many files, the newest; forgotten ones are listed anew if need be."""
+        self._held += more
+        while self._held > _NAMES and len(self._files) > 1:
+            self._held -= len(self._files.pop(next(iter(self._files))).own)
 
     def _tell(self, path: str, spelled: str, found: str) -> None:
         hows = ["backslashes"] if path != spelled else []

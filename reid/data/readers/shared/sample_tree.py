@@ -1,13 +1,13 @@
 """The folder tree in which samples leave a shard set and come back: what lies where.
 
 ```
-<root>/imgs/<rel>.jpg                  RGB
-<root>/imgs-nir/<rel>.png              other modalities: the same <rel>, each file with its own suffix
-<root>/imgs-tir/, imgs-sketch/         (imgs-ir is read as infrared of a kind that the reader is told)
+<root>/imgs/<rel>.jpg                  photos
+<root>/imgs-<modality>/<rel>.png       other modalities: the same <rel>, each file with its own suffix
+                                       (imgs-ir is read as infrared of a kind that the reader is told)
 <root>/masks/<rel>.png
 <root>/captions.json                   {rel_path: [{text, confidence, origin, ...}]}
 <root>/manifest.jsonl                  a line a file: labels and where it comes from
-<root>/text/<split>_<RGB|NI|TI|ALL>.json   [{item, description}]
+<root>/text/<split>_<VIEW>.json          [{item, description}]
 <root>/<split>_attrs.json              [{item, attributes: [{name, value, confidence, source}]}]
 ```
 """
@@ -19,14 +19,10 @@ import re
 import unicodedata
 from urllib.parse import quote
 
-from reid.modality import Modality
+from reid.modality import PHOTO, VISUAL, Modality
 
-FOLDERS = {
-    Modality.RGB: "imgs",
-    Modality.NIR: "imgs-nir",
-    Modality.TIR: "imgs-tir",
-    Modality.SKETCH: "imgs-sketch",
-}
+PHOTOS = "imgs"
+FOLDERS = {m: PHOTOS if m is PHOTO else f"{PHOTOS}-{m.value}" for m in VISUAL}
 INFRARED = "imgs-ir"
 """What other tools call infrared pictures of either kind; read, never written."""
 MASKS = "masks"
@@ -38,7 +34,8 @@ ATTRIBUTES = "_attrs.json"
 EXPORT = "export.json"
 """Says which set a tree was written from, and whether it is whole."""
 
-TREE = """  <path>/imgs/<rel>.jpg        with imgs-nir, imgs-tir, imgs-ir, imgs-sketch and masks beside it:
+_BESIDE = ", ".join([*(name for name in FOLDERS.values() if name != PHOTOS), INFRARED])
+TREE = f"""  <path>/imgs/<rel>.jpg        with {_BESIDE} and masks beside it:
                                the same <rel>, each file with its own suffix"""
 
 _LOSSY = ("avif", "heic", "heif", "jfif", "jp2", "jpe", "jpeg", "jpg", "mpo", "webp")

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from reid.data.labels import alike, both, tidy
+from reid.data.readers.shared.parquet_tables import PARQUET, ParquetRows
+from reid.data.readers.shared.table_rows import ListedRow, ListedRows
 from reid.data.readers.shared.text_files import AUTO, read_text
 from reid.errors import DataError
 
@@ -37,27 +39,17 @@ class TableFormat:
 
 
 @dataclass(frozen=True)
-class ListedRow:
-    """A row that is not blank: its last line in the file, and its stripped cells by column."""
-
-    line: int
-    cells: dict[str, str]
-    overflow: bool
-    """It has more cells than the header."""
-
-
-@dataclass(frozen=True)
 class Table:
     """A table whose columns are called as asked for; `notes` tell what is read otherwise than written."""
 
     header: list[str]
-    rows: list[ListedRow]
+    rows: ListedRows
     delimiter: str
     notes: list[str] = field(default_factory=list)
 
 
 def read_table(uri: str, wanted: Sequence[str], needed: Sequence[str], form: TableFormat) -> Table:
-    """Read a table.
+    """Read a table; the rows of a Parquet file are read when they are gone through.
 
     Args:
         uri: the file.
@@ -68,6 +60,12 @@ def read_table(uri: str, wanted: Sequence[str], needed: Sequence[str], form: Tab
     Raises DataError for what is no table, for a needed column that lacks and for a used one that is named
     twice: with the line, the columns found, and how they were found.
     """
+    if uri.lower().endswith(PARQUET):
+        parquet = ParquetRows(uri)
+        header, told = _header(uri, parquet.names, wanted, 1)
+        _refuse_lacking(uri, header, needed, "", form)
+        parquet.called(header)
+        return Table(header, parquet, "", told)
     file = read_text(uri, form.encoding, f"{form.keys}.encoding")
     notes = [file.note] if file.note else []
     text, first_line, delimiter = file.text, 1, form.delimiter
@@ -81,14 +79,8 @@ def read_table(uri: str, wanted: Sequence[str], needed: Sequence[str], form: Tab
     lines = _lines(uri, text, delimiter, first_line)
     line, names = _first_row(lines)
     header, told = _header(uri, names, wanted, line)
-    lacking = [name for name in needed if name not in header]
-    if lacking:
-        between = DELIMITERS.get(delimiter, repr(delimiter))
-        found = ", ".join(filter(None, header)) or "nothing"
-        raise DataError(
-            f"{uri}: column(s) {', '.join(lacking)} missing; found: {found} (with {between} between them). "
-            f"{form.advice}"
-        )
+    between = f" (with {DELIMITERS.get(delimiter, repr(delimiter))} between them)"
+    _refuse_lacking(uri, header, needed, between, form)
     rows, unnamed, suspect = [], 0, []
     for line, values in lines:
         if not any(value.strip() for value in values):
@@ -107,6 +99,17 @@ def read_table(uri: str, wanted: Sequence[str], needed: Sequence[str], form: Tab
     if unnamed:
         told.append(f"{uri}: a column without a name is passed over ({unnamed} rows fill it); name it")
     return Table(header, rows, delimiter, [*notes, *told])
+
+
+def _refuse_lacking(
+    uri: str, header: Sequence[str], needed: Sequence[str], between: str, form: TableFormat
+) -> None:
+    lacking = [name for name in needed if name not in header]
+    if lacking:
+        found = ", ".join(filter(None, header)) or "nothing"
+        raise DataError(
+            f"{uri}: column(s) {', '.join(lacking)} missing; found: {found}{between}. {form.advice}"
+        )
 
 
 def _holds_rows(cell: str, delimiter: str, columns: int) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from reid.data.readers.base import Reader, Record, open_reader
 from reid.data.readers.exported.reader import Config
-from reid.dataset.shard_plan import plan_shards
+from reid.dataset.planning.shard_plan import plan_shards
 from reid.errors import DataError
 from reid.modality import Modality
 from tests.support.sets.shards import flat_picture

@@ -194,10 +194,10 @@ def test_parallel_folders_are_known_in_any_letter_case(tmp_path: Path) -> None:
 
 
 def test_folders_beside_imgs_that_are_not_read_are_told(tmp_path: Path) -> None:
-    for file in ("imgs/1/a.jpg", "imgs/2/b.jpg", "imgs-depth/1/a.png", "imgs_nir/1/a.png"):
+    for file in ("imgs/1/a.jpg", "imgs/2/b.jpg", "imgs-pose/1/a.png", "imgs_nir/1/a.png"):
         picture(tmp_path / file)
     (tmp_path / "tables").mkdir()
     own = reader(tmp_path)
     assert len(own.records()) == 2
     (note,) = own.notes
-    assert "beside imgs that are not read: imgs-depth, imgs_nir; name them as one of imgs, imgs-nir" in note
+    assert "beside imgs that are not read: imgs-pose, imgs_nir; name them as one of imgs, imgs-nir" in note

@@ -15,7 +15,7 @@ from reid.config import ReaderSection
 from reid.data.images import decode_rgb, is_plain
 from reid.data.readers.base import Reader, open_reader
 from reid.data.shards.schema import Sample, validate
-from reid.dataset.shard_plan import plan_shards
+from reid.dataset.planning.shard_plan import plan_shards
 from reid.errors import AnyReIDError
 from reid.modality import Modality
 from tests.support.sets.pngs import bomb

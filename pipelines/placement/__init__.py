@@ -1,0 +1,1 @@
+"""Where processes run: what they ask of the cluster, the wait for it, and their devices."""

@@ -1,0 +1,1 @@
+"""Training on Ray Train, or in this process."""

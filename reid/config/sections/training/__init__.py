@@ -1,0 +1,1 @@
+"""The `train:` section: one file a subject."""

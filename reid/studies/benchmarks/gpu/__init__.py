@@ -1,0 +1,1 @@
+"""What a GPU computes and how fast, in a few minutes, without Ray, network or data."""

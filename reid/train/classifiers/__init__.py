@@ -1,0 +1,1 @@
+"""Training with classifiers whose rows are split over the ranks: placement, clipping, state."""

@@ -1,0 +1,1 @@
+"""Parts of the training loop: numbers of steps, gradients, when checkpoints are due, the time left."""

@@ -1,0 +1,1 @@
+"""What a training writes while it runs: the metrics table, TensorBoard, and trackers by setting."""
