@@ -36,6 +36,7 @@ from reid.studies.leaderboard.scores import PairingScore, RunScores
 from reid.studies.leaderboard.table import LeaderboardTable
 
 RESULTS = "results.json"
+_CONTENT = {"data", "systems", "tracks", "budget", "name", "warm_start"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class LeaderboardPlan:
     uri: str
     answers: dict[str, tuple[list[str], dict[str, str]]]
     """System -> (pairings that it answers, pairing -> why it does not)."""
+    warm: Config | None = None
+    """The run that is trained first and that every system starts from."""
 
     def to_dict(self) -> dict[str, Any]:
         """For a dry run."""
@@ -66,6 +69,7 @@ class LeaderboardPlan:
             "uri": self.uri,
             "budgets": list(self.budgets),
             "runs": len(self.cells),
+            "warm_start": None if self.warm is None else self.warm.name,
             "answers": {name: found for name, (found, _) in self.answers.items()},
             "refused": {name: why for name, (_, why) in self.answers.items()},
         }
@@ -77,6 +81,8 @@ class LeaderboardPlan:
             f"{spec.name}: {len(spec.systems)} systems, {len(spec.seeds)} seeds, budgets: "
             f"{', '.join(self.budgets)}: {len(self.cells)} runs -> {self.uri}"
         ]
+        if self.warm is not None:
+            found.append(f"  first {self.warm.name}, which all of them start from")
         total = sum(len(track.pairings) for track in spec.tracks)
         for name, (answered, _) in self.answers.items():
             found.append(f"  {name}: answers {len(answered)} of {total} pairings")
@@ -127,11 +133,12 @@ def plan_leaderboard(
         for seed in benchmark.seeds
         for system in benchmark.systems
     )
-    content = benchmark.model_dump(mode="json", include={"data", "systems", "tracks", "budget", "name"})
+    content = benchmark.model_dump(mode="json", include=_CONTENT)
     key = fingerprint(content, list(overrides))
     workdir = configs[benchmark.baseline].workdir
     uri = storage.join(storage.absolute(workdir), "leaderboard", f"{benchmark.name}-{key}")
-    return LeaderboardPlan(benchmark, asked, cells, uri, _answers(benchmark, configs))
+    warm = benchmark.warm_config(workdir)
+    return LeaderboardPlan(benchmark, asked, cells, uri, _answers(benchmark, configs), warm)
 
 
 def _answers(benchmark: Benchmark, configs: dict[str, Config]) -> dict[str, tuple[list[str], dict[str, str]]]:
@@ -177,6 +184,8 @@ def run_leaderboard(
 ) -> LeaderboardResult:
     """Build the data, train what is not finished, evaluate all, and write the files after every run.
 
+    The warm start, where the benchmark has one, is built and trained before the systems.
+
     A run that fails is listed with its reason and the others go on. `ready` starts Ray, where it is needed.
     """
     first = plan.cells[0].config
@@ -184,6 +193,9 @@ def run_leaderboard(
         out(f"leaderboard: {line}")
     build(first, out, ready)
     origin = {**origin, "data": ShardSet.open(shards_uri(first)).fingerprint}
+    if plan.warm is not None:
+        weights, origin["warm start"] = _warm_start(plan.warm, out, ready)
+        plan = replace(plan, cells=tuple(_started_from(cell, weights) for cell in plan.cells))
     known = _earlier(plan.uri)
     done: list[RunScores] = []
     began, trained = time.monotonic(), 0
@@ -199,6 +211,17 @@ def run_leaderboard(
         left = f"{duration(each * (len(plan.cells) - number))} left" if trained else "already there"
         out(f"leaderboard: {number}/{len(plan.cells)} runs: {_told(found)}; {left}")
     return LeaderboardResult(_tables(plan, done), plan.uri)
+
+
+def _warm_start(config: Config, out: Say, ready: Callable[[], None]) -> tuple[str, str]:
+    """The value of `model.weights`, and what readers of the table are told."""
+    build(config, out, ready)
+    run = train_run(config, out, ready).run
+    return f"run:{run.uri}", f"{config.name}, {run.info['steps']} steps"
+
+
+def _started_from(cell: LeaderboardCell, weights: str) -> LeaderboardCell:
+    return replace(cell, config=override(cell.config, {"model.weights": weights}))
 
 
 def _measure(

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.leaderboard import plan_leaderboard, run_leaderboard
 from reid.errors import ConfigError
+from reid.runs.folder import RunFolder
 from reid.studies.leaderboard.definition import SECONDS, STEPS, Benchmark
 from tests.support.tiny_configs import silent
 
@@ -76,6 +77,25 @@ def test_systems_are_measured_on_the_same_data(tmp_path: Path) -> None:
     systems[1]["set"] = {**systems[1]["set"], "data.reader.difficulty": 0.9}
     with pytest.raises(ConfigError, match="blocks would be measured on other data than mean"):
         plan_leaderboard(spec(systems=systems), [STEPS], [f"workdir={tmp_path}"])
+
+
+@pytest.mark.slow
+def test_every_system_starts_from_the_warm_start(ray_session: None, tmp_path: Path) -> None:
+    others = {
+        "data.modalities": "rgb+nir",
+        "data.reader.id_offset": 1000,
+        "model.fusion": "mean",
+        "train.epochs": 1,
+    }
+    first = {"preset": "baseline/synthetic", "set": {**SPEC["data"], **others, **MODEL}}
+    benchmark = spec(warm_start=first, systems=SPEC["systems"][:1])
+    plan = plan_leaderboard(benchmark, [STEPS], [f"workdir={tmp_path}"])
+    result = run_leaderboard(plan, {}, silent)
+    assert not result.failed
+    tree = json.loads(Path(f"{result.uri}/results.json").read_text())
+    assert tree["origin"]["warm start"].startswith("baseline-synthetic, ")
+    trained = RunFolder.open(tree["runs"][0]["run"]).config
+    assert str(trained.model.weights).startswith(f"run:{tmp_path}")
 
 
 @pytest.mark.slow

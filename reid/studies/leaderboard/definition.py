@@ -68,6 +68,13 @@ class TrainingBudget(Section):
     )
 
 
+class WarmStart(Section):
+    """A run trained first, on people that the benchmark does not have, that every system starts from."""
+
+    preset: str = Field(description="the preset of the run")
+    set: dict[str, Any] = Field({}, description="fields that differ from the preset: dotted field -> value")
+
+
 class Benchmark(Section):
     """The whole benchmark."""
 
@@ -80,6 +87,9 @@ class Benchmark(Section):
     budget: TrainingBudget = Field(description="what every system may spend on training")
     data: dict[str, Any] = Field(
         {}, description="fields that are the same for every system: dotted field -> value"
+    )
+    warm_start: WarmStart | None = Field(
+        None, description="a run whose towers every system starts from; without it, from its preset's weights"
     )
     systems: tuple[ComparedSystem, ...] = Field(min_length=1, description="the rows")
     tracks: tuple[Track, ...] = Field(min_length=1, description="the columns")
@@ -113,13 +123,30 @@ class Benchmark(Section):
         return self.model_copy(update={"systems": tuple(kept), "seeds": tuple(seeds or self.seeds)})
 
     def config(self, system: ComparedSystem, seed: int, overrides: Sequence[str] = ()) -> Config:
-        """What a system trains on, without a budget. Raises ConfigError naming system and field."""
+        """What a system trains on, without a budget. Raises ConfigError naming system and field.
+
+        Its weights are random where there is a warm start, until that is trained.
+        """
+        random = {"model.weights": "random"} if self.warm_start is not None else {}
         try:
-            found = override(load(system.preset), {**self.data, **system.set})
+            found = override(load(system.preset), {**self.data, **random, **system.set})
             found = override(found, {"name": f"{self.name}-{slug(system.name)}", "seed": seed})
             return load(found.model_dump(mode="json"), overrides)
         except UsageError as error:
             raise ConfigError(f"leaderboard {self.name}, system {system.name!r}: {error}") from None
+
+    def warm_config(self, workdir: str) -> Config | None:
+        """What the warm start trains on, in the folder of the others; None without one.
+
+        Raises ConfigError naming the field.
+        """
+        if self.warm_start is None:
+            return None
+        try:
+            found = override(load(self.warm_start.preset), self.warm_start.set)
+        except UsageError as error:
+            raise ConfigError(f"leaderboard {self.name}, warm_start: {error}") from None
+        return override(found, {"workdir": workdir})
 
     def with_steps(self, config: Config, steps: int) -> Config:
         """A configuration that trains for a number of steps, and is validated once, at the end."""
