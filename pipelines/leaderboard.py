@@ -217,6 +217,7 @@ def _warm_start(config: Config, out: Say, ready: Callable[[], None]) -> tuple[st
     """The value of `model.weights`, and what readers of the table are told."""
     build(config, out, ready)
     run = train_run(config, out, ready).run
+    out(f"leaderboard: all systems start from {run.uri}")
     return f"run:{run.uri}", f"{config.name}, {run.info['steps']} steps"
 
 

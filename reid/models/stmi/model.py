@@ -90,6 +90,10 @@ class Config(IdentityTerms, Plugin):
     text_weight: float = Field(
         1.0, ge=0, description="weight of the identity losses of the caption's feature"
     )
+    captions: bool = Field(
+        True,
+        description="read captions; false: the learned null caption stands for all of them",
+    )
     caption_dropout: float = Field(
         0.05,
         ge=0,
@@ -144,8 +148,9 @@ class Model(ReIDModel):
         names = [f"{part.lower()}_{m.value}" for part in self._parts for m in self.modalities]
         self.feature_blocks = {name: slice(i * dim, (i + 1) * dim) for i, name in enumerate(names)}
         self.dim = len(names) * dim
-        uses = {Auxiliary.CAPTION: self.semantic, Auxiliary.MASK: self.sfm}
-        self.auxiliary = frozenset(kind for kind, module in uses.items() if module is not None)
+        reads_captions = self.semantic is not None and config.captions
+        uses = {Auxiliary.CAPTION: reads_captions, Auxiliary.MASK: self.sfm is not None}
+        self.auxiliary = frozenset(kind for kind, used in uses.items() if used)
         self._warned: set[Auxiliary] = set()
 
     def _build_semantics(self, config: Config, dim: int) -> None:
@@ -214,7 +219,9 @@ class Model(ReIDModel):
         has one, in main memory.
         """
         has = batch.labels.caption_present
-        if batch.caption is None or has is None or not bool(has.any()):
+        if not self.config.captions:
+            has = torch.zeros(len(batch), dtype=torch.bool)
+        elif batch.caption is None or has is None or not bool(has.any()):
             self._warn_once(Auxiliary.CAPTION, "the null caption is used")
             has = torch.zeros(len(batch), dtype=torch.bool)
         rows = placed(has.nonzero()[:, 0], batch.pid.device)

@@ -165,6 +165,20 @@ def test_captions_and_masks_change_the_vector_and_their_absence_is_its_own_input
     assert torch.allclose(embed(model, lacking), embed(model, missing), atol=1e-6)
 
 
+def test_a_model_that_reads_no_captions_has_the_vectors_of_rows_without_one(
+    batch_of: MakeBatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reads, never = stmi(), stmi(captions=False)
+    never.load_state_dict(reads.state_dict())
+    assert (reads.auxiliary, never.auxiliary) == ({Auxiliary.CAPTION, Auxiliary.MASK}, {Auxiliary.MASK})
+    batch = with_auxiliaries(batch_of([CAMERAS] * 2))
+    with caplog.at_level(logging.WARNING, "reid.models.stmi.model"):
+        found = embed(never, batch)
+    assert not caplog.records, "what was asked for is no reason to warn"
+    without = replace(batch, caption=None, caption_present=None)
+    assert torch.allclose(found, embed(reads, without), atol=1e-6)
+
+
 @pytest.mark.parametrize("filled", [0.0, 1.0])
 def test_an_empty_or_full_mask_is_no_mask(batch_of: MakeBatch, filled: float) -> None:
     model, batch = stmi(), with_auxiliaries(batch_of([CAMERAS] * 2))

@@ -193,6 +193,13 @@ def test_the_null_caption_is_learned_by_leaving_captions_out(batch: Batch) -> No
     assert not never.get_parameter("text_null").grad.any()  # type: ignore[union-attr]
 
 
+def test_without_captions_only_the_null_caption_is_learned(batch: Batch) -> None:
+    model = stmi(captions=False, sfm={"flip": 0.0}).train()
+    total(model(batch)).backward()
+    assert model.get_parameter("text_null").grad.any()  # type: ignore[union-attr]
+    assert not any(p.grad.any() for n, p in model.named_parameters() if "text_tower" in n)  # type: ignore[union-attr]
+
+
 def test_strengths_and_the_size_of_hyperedges_are_told(batch: Batch) -> None:
     stats = training()(batch).stats
     assert set(stats) == {"alpha", "beta", "hyperedge"}
