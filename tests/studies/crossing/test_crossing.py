@@ -72,7 +72,7 @@ def test_a_seed_gives_the_same_scores_again() -> None:
 def test_crossing_is_learned_from_shared_cues_and_from_nothing_else() -> None:
     """Half the identities and steps of the benchmark, easier pictures: a minute or two.
 
-    Another processor rounds otherwise, and so short a training ends elsewhere, hence the wide bounds: with this
+    Another processor rounds otherwise, and so short a training ends elsewhere: with this
     seed all crossings were 4.7 to 12 times chance, and 1.0 to 1.9 times without shared cues.
     """
     settings = CrossingSettings(
