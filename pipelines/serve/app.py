@@ -1,15 +1,14 @@
-"""The Ray Serve application: an HTTP ingress over embedders that hold the model and the gallery.
+"""The Ray Serve application: built, started, watched and stopped.
 
 A Serve config file names it as `import_path: pipelines.serve.app:build`, for `serve deploy` and RayService.
 (`serve build` takes built applications only, not builders.) Serve is then started by somebody else: its
 proxies need the variable of `pipelines.serve.headers` in the environment of the cluster's nodes, or in the
-file's `controller_options`. The token is read from the environment of the ingress replicas; it is never an
+file's `controller_options`. The token is read from the environment of the replicas; it is never an
 argument, since arguments are shown on the dashboard.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -17,135 +16,27 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve import Application
 from ray.serve.exceptions import RayServeException
-from ray.serve.handle import DeploymentHandle
 
-from pipelines.placement.devices import device_here
 from pipelines.placement.gpus import gpus_each, share_of
 from pipelines.placement.resources import Request, check, look
 from pipelines.placement.waiting import wait_for, watched
 from pipelines.progress import Say, say
-from pipelines.serve.api import audit, make_api
-from pipelines.serve.core import HandleCore, describe
-from pipelines.serve.gate import Gate, Gated
+from pipelines.serve.endpoint import STOP_MARGIN_S, Endpoint, ServeArgs, ongoing_requests
 from pipelines.serve.headers import IMPORT_PATH, TIMEOUT_HEADER, VARIABLE
 from reid.config import Config, ServeConfig
-from reid.errors import AnyReIDError, ServiceError
-from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
-from reid.retrieve.retriever import Retriever
+from reid.errors import ServiceError
 
 APP_NAME = "anyreid"
-_INGRESS_CPUS = 0.1
-_REFRESH_S = 2.0
 _READY_S = 180.0
 _STOP_CHECK_S = 0.2
-_STOP_MARGIN_S = 5.0
 
 log = logging.getLogger("anyreid.serve")
-
-
-class ServeArgs(BaseModel):
-    """Arguments of `build`, and of `applications[].args` in a Serve config file."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    run: str
-    gallery: str
-    search: Literal["exact", "ann"] = "exact"
-    serve: ServeConfig = ServeConfig()
-
-
-class RetrievalReplica:
-    """Embeds and searches, in batches, and follows the gallery's versions."""
-
-    def __init__(self, args: dict[str, Any]) -> None:
-        from reid.gallery.store import Gallery
-        from reid.runs.run import load_run
-
-        checked = ServeArgs.model_validate(args)
-        gpus = float(checked.serve.gpus_per_replica)  # `build` has put a number in place of auto
-        run = load_run(checked.run, device_here(gpus, "serve.gpus_per_replica"))
-        gallery = Gallery.open(checked.gallery)
-        self.retriever = Retriever(run, gallery, checked.search, checked.serve.prior)
-        self.retriever.warm()
-        batching: Any = self._search_batch  # Serve's decorator adds setters that its types lack
-        batching.set_max_batch_size(checked.serve.batch_size)
-        batching.set_batch_wait_timeout_s(checked.serve.batch_wait_s)
-        self._broken: Exception | None = None
-        threading.Thread(target=self._follow, name="gallery-refresh", daemon=True).start()
-
-    async def search(self, query: SearchQuery) -> SearchResult | AnyReIDError:
-        """Answer one query as part of a batch; a refusal is returned, not raised."""
-        found: SearchResult | AnyReIDError = await self._search_batch(query)
-        return found
-
-    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.005)
-    async def _search_batch(self, queries: list[SearchQuery]) -> list[SearchResult | AnyReIDError]:
-        try:
-            return await asyncio.to_thread(self.retriever.search_each, queries)
-        except Exception as error:
-            # Nothing that a query holds should get here: a lost GPU does, and needs a new replica.
-            self._broken = error
-            raise
-
-    async def put(self, item: NewItem) -> int | AnyReIDError:
-        """Embed and store one item; the gallery version that has it."""
-        try:
-            return await asyncio.to_thread(self.retriever.put, [item])
-        except AnyReIDError as error:
-            return error
-
-    async def delete(self, item_id: str) -> int | AnyReIDError:
-        """Remove one item for good; how many there were."""
-        try:
-            return await asyncio.to_thread(self.retriever.delete, [item_id])
-        except AnyReIDError as error:
-            return error
-
-    async def describe(self) -> dict[str, Any]:
-        """Model, gallery and answerable subsets."""
-        return await asyncio.to_thread(describe, self.retriever)
-
-    def check_health(self) -> None:
-        """Raise, and so be replaced, once a batch failed for another reason than its queries."""
-        if self._broken is not None:
-            raise RuntimeError(f"embedding failed: {self._broken}")
-
-    def _follow(self) -> None:
-        while True:
-            time.sleep(_REFRESH_S)
-            try:
-                if self.retriever.refresh():
-                    log.info("gallery version %s", self.retriever.version)
-            except Exception:
-                # Storage may come back; until then the loaded version goes on answering.
-                log.exception("the gallery cannot be refreshed")
-
-
-@serve.ingress()
-class Ingress:
-    """The HTTP side. It decodes pictures once, to refuse broken ones before they join a batch."""
-
-    def __init__(self, embedder: DeploymentHandle[Any], config: dict[str, Any]) -> None:
-        self._embedder = embedder
-        self._config = ServeConfig.model_validate(config)
-        self._gate = Gate()
-        _log_to_stderr()
-
-    def __serve_build_asgi_app__(self) -> Any:
-        api = make_api(HandleCore(self._embedder), self._config)
-        api.add_middleware(Gated, gate=self._gate)
-        return api
-
-    async def close(self) -> int:
-        """Let no more requests in and wait for those that are; how many are left after their time limit."""
-        return await self._gate.close(self._config.request_timeout_s + _STOP_MARGIN_S)
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -157,37 +48,23 @@ def build(args: dict[str, Any]) -> Application:
         gpus = share_of(look().total("GPU"), config.replicas)
         config = config.model_copy(update={"gpus_per_replica": gpus})
         checked = checked.model_copy(update={"serve": config})
-    # A batch cannot grow beyond the requests that a replica holds, at either of the two stations. Full
-    # replicas are worse than a long queue in one: the routers then wait longer and longer between tries.
-    ongoing = max(config.max_ongoing_requests, 2 * config.batch_size)
-    # Nothing in flight outlives its time limit, so that a replica which stops can answer all it holds.
-    stopping: dict[str, Any] = {
-        "graceful_shutdown_wait_loop_s": _STOP_CHECK_S,
-        "graceful_shutdown_timeout_s": config.request_timeout_s + _STOP_MARGIN_S,
-    }
+    # Full replicas are worse than a long queue in one: the routers then wait longer and longer between tries.
+    ongoing = ongoing_requests(config)
     deployment: Any = serve.deployment  # its overloads do not know a bare class
-    embedder = deployment(RetrievalReplica).options(
-        name="Embedder",
+    endpoint = deployment(Endpoint).options(
+        name="Endpoint",
         num_replicas=config.replicas,
         max_ongoing_requests=ongoing,
-        **stopping,
+        max_queued_requests=ongoing,
+        # Nothing in flight outlives its time limit, so that a replica which stops can answer all it holds.
+        graceful_shutdown_wait_loop_s=_STOP_CHECK_S,
+        graceful_shutdown_timeout_s=config.request_timeout_s + STOP_MARGIN_S,
         health_check_period_s=5,
         health_check_timeout_s=30,
         max_constructor_retry_count=2,
         ray_actor_options={"num_cpus": 1, "num_gpus": gpus},
     )
-    ingress = deployment(Ingress).options(
-        name="Ingress",
-        num_replicas=config.replicas,
-        max_ongoing_requests=ongoing,
-        max_queued_requests=ongoing,
-        **stopping,
-        max_constructor_retry_count=2,
-        ray_actor_options={"num_cpus": _INGRESS_CPUS},
-    )
-    app: Application = ingress.bind(
-        embedder.bind(checked.model_dump(mode="json")), config.model_dump(mode="json")
-    )
+    app: Application = endpoint.bind(checked.model_dump(mode="json"))
     return app
 
 
@@ -273,11 +150,8 @@ def run(
 def serve_requests(settings: ServeConfig, gpus: float) -> list[Request]:
     """What the endpoint asks of the cluster, all at the same time."""
     fields = {f"serve.{name}": getattr(settings, name) for name in ("replicas", "gpus_per_replica")}
-    needs = {"CPU": 1, "GPU": gpus}
-    return [
-        Request("embedder" if settings.replicas == 1 else "embedders", settings.replicas, needs, fields),
-        Request("HTTP replica", settings.replicas, {"CPU": _INGRESS_CPUS}, fields),
-    ]
+    what = "replica" if settings.replicas == 1 else "replicas"
+    return [Request(what, settings.replicas, {"CPU": 1, "GPU": gpus}, fields)]
 
 
 def replicas_wait(requests: Sequence[Request]) -> bool:
@@ -317,11 +191,11 @@ def _withdraw(replaces: bool, out: Say) -> None:
 
 
 def _close() -> None:
-    """Let no more requests into the ingress, and wait until it has answered those that it holds."""
+    """Let no more requests into the replicas, and wait until they have answered those that they hold."""
     try:
         left = serve.get_app_handle(APP_NAME).broadcast("close").results()
     except (RayError, RayServeException) as error:
-        log.warning("the ingress cannot be emptied, requests being sent may be lost: %s", error)
+        log.warning("the endpoint cannot be emptied, requests being sent may be lost: %s", error)
         return
     if sum(left):
         log.warning("%d requests were not answered within serve.request_timeout_s", sum(left))
@@ -373,14 +247,3 @@ def _free_port(host: str, port: int) -> int:
                 f"choose another: serve.port={port + 1} (serve.port=0 picks a free one)."
             ) from None
         return int(probe.getsockname()[1])
-
-
-def _log_to_stderr() -> None:
-    """Write audit lines and our own log to the replica's stderr, which Ray collects."""
-    for logger in (audit, log):
-        if not logger.handlers:
-            handler = logging.StreamHandler()
-            handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
-            logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False

@@ -1,18 +1,19 @@
-"""What the HTTP interface needs of a retriever: one of this process, or behind a Serve handle."""
+"""What the HTTP interface needs of a retriever, and the retrievers of this process that give it."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any, Protocol
 
-from reid.errors import AnyReIDError, ServiceError
+from pipelines.serve.batcher import Batcher
+from reid.errors import AnyReIDError
 from reid.modality import subset_name
 from reid.retrieve.answers import NewItem, SearchQuery, SearchResult
 from reid.retrieve.retriever import Retriever
 
 
 class Core(Protocol):
-    """What the interface needs of a retriever, wherever that lives. Errors are AnyReIDErrors."""
+    """What the interface needs of a retriever. Errors are AnyReIDErrors."""
 
     async def search(self, query: SearchQuery) -> SearchResult:
         """Answer one query."""
@@ -51,42 +52,36 @@ class LocalCore:
         return describe(self.retriever)
 
 
-class HandleCore:
-    """The `Core` of the ingress: calls the embedder deployment and turns its failures into ours."""
+class BatchingCore(LocalCore):
+    """A retriever in this process whose searches are answered in batches.
 
-    def __init__(self, embedder: Any) -> None:
-        self._embedder = embedder
+    Args:
+        retriever: what embeds and searches.
+        size: searches that are embedded together, at most.
+        waiting: searches that may wait; one more is refused with a ServiceError.
+    """
+
+    def __init__(self, retriever: Retriever, size: int, waiting: int) -> None:
+        super().__init__(retriever)
+        self.broken: Exception | None = None
+        self._batcher: Batcher[SearchQuery, SearchResult | AnyReIDError] = Batcher(
+            self._answer, size, waiting
+        )
 
     async def search(self, query: SearchQuery) -> SearchResult:
-        """Answer one query."""
-        found: SearchResult = await self._call("search", query)
-        return found
-
-    async def put(self, item: NewItem) -> int:
-        """Embed and store one item; the gallery version that has it."""
-        return int(await self._call("put", item))
-
-    async def delete(self, item_id: str) -> int:
-        """Remove one item for good; how many there were."""
-        return int(await self._call("delete", item_id))
-
-    async def describe(self) -> dict[str, Any]:
-        """Model, gallery and answerable subsets."""
-        return dict(await self._call("describe"))
-
-    async def _call(self, method: str, *arguments: Any) -> Any:
-        from ray.exceptions import RayActorError
-        from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
-
-        try:
-            found = await getattr(self._embedder, method).remote(*arguments)
-        except BackPressureError:
-            raise ServiceError("Too many requests wait.") from None
-        except (DeploymentUnavailableError, RayActorError):
-            raise ServiceError("The embedder is starting anew.") from None
+        """Answer one query as part of a batch; what one query lacks is its own error, not everyone's."""
+        found = await self._batcher.submit(query)
         if isinstance(found, AnyReIDError):
             raise found
         return found
+
+    def _answer(self, queries: list[SearchQuery]) -> list[SearchResult | AnyReIDError]:
+        try:
+            return self.retriever.search_each(queries)
+        except Exception as error:
+            # Nothing that a query holds should get here: a lost GPU does, and needs a new process.
+            self.broken = error
+            raise
 
 
 def describe(retriever: Retriever) -> dict[str, Any]:

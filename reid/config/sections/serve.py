@@ -49,9 +49,10 @@ class ServeConfig(Section):
     requests_per_minute: int = Field(
         600, ge=1, description="largest number of requests in a minute for each client address and replica"
     )
-    batch_size: int = Field(8, ge=1, description="largest number of requests embedded together")
-    batch_wait_s: float = Field(
-        0.005, ge=0, description="longest time in seconds to wait for a batch to fill"
+    batch_size: int = Field(
+        32,
+        ge=1,
+        description="largest number of searches embedded together; a batch takes what waits, without a timer",
     )
     max_ongoing_requests: int = Field(
         256,

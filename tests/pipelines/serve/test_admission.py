@@ -1,4 +1,4 @@
-"""What the deployments got, and a gate that refuses newcomers while the open requests end."""
+"""What the deployment got, and a gate that refuses newcomers while the open requests end."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.support.retrieval.filled_galleries import fill, make_run, picture, re
 @pytest.mark.usefixtures("ray_session")
 @pytest.mark.parametrize(
     ("settings", "ongoing"),
-    [({}, 256), ({"serve.max_ongoing_requests": 40}, 40), ({"serve.batch_size": 200}, 400)],
+    [({}, 256), ({"serve.max_ongoing_requests": 80}, 80), ({"serve.batch_size": 200}, 400)],
     ids=["default", "chosen", "large batch"],
 )
-def test_both_deployments_admit_what_the_configuration_says(
+def test_a_replica_admits_what_the_configuration_says(
     tmp_path: Path, settings: dict[str, int], ongoing: int
 ) -> None:
     from ray import serve
@@ -39,11 +39,10 @@ def test_both_deployments_admit_what_the_configuration_says(
     try:
         found = _get_global_client().get_serve_details()["applications"][app.APP_NAME]["deployments"]
         got = {name: deployment["deployment_config"] for name, deployment in found.items()}
-        assert set(got) == {"Ingress", "Embedder"}
-        for deployment in got.values():
-            assert deployment["max_ongoing_requests"] == ongoing
-            assert deployment["graceful_shutdown_timeout_s"] > 30
-        assert got["Ingress"]["max_queued_requests"] == ongoing
+        assert set(got) == {"Endpoint"}
+        assert got["Endpoint"]["max_ongoing_requests"] == ongoing
+        assert got["Endpoint"]["max_queued_requests"] == ongoing
+        assert got["Endpoint"]["graceful_shutdown_timeout_s"] > 30
         answer = httpx.post(f"{url}/v1/search", files={"rgb": picture(1)}, trust_env=False, timeout=60)
         assert answer.status_code == 200, answer.text
     finally:
