@@ -9,7 +9,8 @@ plain loop. manifest: memory of each process that works on a manifest of --captu
 identities (10^8: half an hour). gpu: in less than eight minutes on the first GPU, every system's step against
 the CPU's numbers and its speed, experts, transfers, generators, evaluator; a check that cannot run says why,
 and one that fails makes the exit code 1. crossing: whether a small network learns to find rendered photos by
-other modalities (minutes a seed). Reads no data and writes nothing that stays. Prints a line for each
+other modalities (minutes a seed). serve: the endpoint under 1 to 64 clients against the same searches in a
+loop, with CPU time by process. Reads no data and writes nothing that stays. Prints a line for each
 measurement: its value, the reference, the ratio, and whether the target is met.
 
 Example:
@@ -33,7 +34,19 @@ from reid.errors import UsageError
 if TYPE_CHECKING:
     from reid.config import Config
 
-GROUPS = ("model", "sharing", "moe", "evaluate", "stream", "train", "build", "manifest", "gpu", "crossing")
+GROUPS = (
+    "model",
+    "sharing",
+    "moe",
+    "evaluate",
+    "stream",
+    "train",
+    "build",
+    "manifest",
+    "gpu",
+    "crossing",
+    "serve",
+)
 ON_DEVICE = ("model", "sharing", "moe", "gpu")
 """Those that compute on --device; the others choose none."""
 
@@ -149,6 +162,10 @@ def benchmark(
         measured = build_rows(repeats, run_shards)
     elif group == "crossing":
         measured = crossing_rows(CrossingSettings(seeds=tuple(seed or (0, 1, 2))))
+    elif group == "serve":
+        from pipelines.serve.benchmark import serve_rows
+
+        measured = serve_rows(lambda config: start_ray(config.ray))
     elif group == "manifest":
         measured = manifest_rows(captures)
     else:
