@@ -170,7 +170,7 @@ def _hit_json(hit: FoundItem) -> dict[str, Any]:
 
 
 def _fields(found: SearchResult | FoundItem) -> dict[str, Any]:
-    """Its fields as they are; `dataclasses.asdict` copies all that is in them, which took longer than JSON."""
+    """Its fields as they are; `dataclasses.asdict` would copy all that is in them, which takes long."""
     return {field.name: getattr(found, field.name) for field in fields(found)}
 
 
