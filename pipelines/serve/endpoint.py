@@ -15,6 +15,7 @@ from pipelines.serve.api import audit, make_api
 from pipelines.serve.core import BatchingCore
 from pipelines.serve.gate import Gate, Gated
 from reid.config import ServeConfig
+from reid.retrieve.rehearsal import rehearse
 from reid.retrieve.retriever import Retriever
 
 STOP_MARGIN_S = 5.0
@@ -59,6 +60,7 @@ class Endpoint:
         run = load_run(checked.run, device_here(gpus, "serve.gpus_per_replica"))
         self._retriever = Retriever(run, Gallery.open(checked.gallery), checked.search, checked.serve.prior)
         self._retriever.warm()
+        rehearse(self._retriever)
         self._core = BatchingCore(self._retriever, self._config.batch_size, ongoing_requests(self._config))
         self._gate = Gate()
         threading.Thread(target=self._follow, name="gallery-refresh", daemon=True).start()
