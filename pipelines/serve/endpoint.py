@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -12,8 +13,8 @@ from ray import serve
 
 from pipelines.placement.devices import device_here
 from pipelines.serve.api import audit, make_api
-from pipelines.serve.core import BatchingCore
 from pipelines.serve.gate import Gate, Gated
+from pipelines.serve.told_core import OtherReplicas, ToldCore
 from reid.config import ServeConfig
 from reid.retrieve.rehearsal import rehearse
 from reid.retrieve.retriever import Retriever
@@ -61,8 +62,10 @@ class Endpoint:
         self._retriever = Retriever(run, Gallery.open(checked.gallery), checked.search, checked.serve.prior)
         self._retriever.warm()
         rehearse(self._retriever)
-        self._core = BatchingCore(self._retriever, self._config.batch_size, ongoing_requests(self._config))
+        waiting = ongoing_requests(self._config)
+        self._core = ToldCore(self._retriever, self._config.batch_size, waiting, OtherReplicas("refresh"))
         self._gate = Gate()
+        self._retriever.refresh()  # what was written while it started
         threading.Thread(target=self._follow, name="gallery-refresh", daemon=True).start()
 
     def __serve_build_asgi_app__(self) -> Any:
@@ -73,6 +76,11 @@ class Endpoint:
     async def close(self) -> int:
         """Let no more requests in and wait for those that are; how many are left after their time limit."""
         return await self._gate.close(self._config.request_timeout_s + STOP_MARGIN_S)
+
+    async def refresh(self) -> str:
+        """Search the newest version of the gallery from now on; the id of this replica."""
+        await asyncio.to_thread(self._retriever.refresh)
+        return str(serve.get_replica_context().replica_id.unique_id)
 
     def check_health(self) -> None:
         """Raise, and so be replaced, once a batch failed for another reason than its queries."""
