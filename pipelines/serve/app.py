@@ -115,6 +115,8 @@ def run(
         wait_for("serve", requests, config.ray, out)
     # The proxies inherit the controller's environment. Whoever names middleware of their own wins.
     environment = {VARIABLE: os.environ.get(VARIABLE, IMPORT_PATH)}
+    many = "1 replica" if settings.replicas == 1 else f"{settings.replicas} replicas"
+    out(f"serve: starting {many} of {folder.uri} on {gallery.uri}, {gallery.count()} items")
     try:
         serve.start(
             http_options=options,
