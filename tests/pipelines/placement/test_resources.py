@@ -185,8 +185,8 @@ def test_serving_is_refused_where_its_replicas_never_fit_together(
     from pipelines.serve.app import run as deploy
 
     index_run(config_of(workdir), any_run, silent)
-    config = config_of(workdir, "serve.replicas=3", "serve.port=0")  # three CPUs, and a tenth for each
-    refused(lambda: deploy(config, run_uri=any_run.uri, out=silent), "serve.replicas=3", "together 3.3 CPUs")
+    config = config_of(workdir, "serve.replicas=4", "serve.port=0")  # a CPU each; the cluster has three
+    refused(lambda: deploy(config, run_uri=any_run.uri, out=silent), "serve.replicas=4", "together 4 CPUs")
 
 
 def test_a_ladder_is_refused_before_its_first_run(shards: ShardSet, tmp_path: Path) -> None:
