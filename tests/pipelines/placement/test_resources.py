@@ -186,7 +186,9 @@ def test_serving_is_refused_where_its_replicas_never_fit_together(
 
     index_run(config_of(workdir), any_run, silent)
     config = config_of(workdir, "serve.replicas=4", "serve.port=0")  # a CPU each; the cluster has three
-    refused(lambda: deploy(config, run_uri=any_run.uri, out=silent), "serve.replicas=4", "4 replicas of {CPU: 1}")
+    refused(
+        lambda: deploy(config, run_uri=any_run.uri, out=silent), "serve.replicas=4", "4 replicas of {CPU: 1}"
+    )
 
 
 def test_a_ladder_is_refused_before_its_first_run(shards: ShardSet, tmp_path: Path) -> None:
