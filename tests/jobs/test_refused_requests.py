@@ -11,7 +11,7 @@ from tests.support.s3_server.server import S3Server
 from tests.support.tiny_configs import write_yaml
 from tests.support.verb_runs import Ended, run_verb_apart
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.outage, pytest.mark.timeout(1800)]
 MANY = ("data.reader.train_identities=24", "data.reader.test_identities=24")
 TRAIN = ("train.epochs=4", "train.steps_per_epoch=40", "train.batch.identities=4")
 EMBED = ("evaluate.actors=1", "evaluate.batch_size=1")

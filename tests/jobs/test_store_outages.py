@@ -25,7 +25,7 @@ from tests.support.tiny_configs import write_yaml
 from tests.support.verb_runs import Ended, run_verb_apart
 
 OUTAGE_S = float(os.environ.get("ANYREID_TEST_OUTAGE_S", "20"))
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800 + 2 * OUTAGE_S)]
+pytestmark = [pytest.mark.slow, pytest.mark.outage, pytest.mark.timeout(1800 + 2 * OUTAGE_S)]
 CALM, STORM = "s3://bucket/calm", "s3://bucket/storm"
 OFTEN = "ray.tell_every_s=5"
 FIELDS = ("data.reader.train_identities=24", "data.reader.test_identities=24", OFTEN)
