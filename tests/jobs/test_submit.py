@@ -121,7 +121,8 @@ def test_a_set_is_built_and_a_run_trained_by_submitted_jobs(cluster: Cluster, tm
         names = {p.name for p in sent.iterdir()}
         assert {"jobs", "pipelines", "reid"} <= names
         assert not names & {".venv", ".git", "runs", "tests", ".ci"}
-        assert sum(p.stat().st_size for p in sent.rglob("*") if p.is_file()) < 3 * 2**20
+        # The code alone has 3 MiB; a forgotten folder of outputs, tests or packages would be far more.
+        assert sum(p.stat().st_size for p in sent.rglob("*") if p.is_file()) < 6 * 2**20
 
 
 def test_a_wrong_token_is_refused(cluster: Cluster) -> None:
