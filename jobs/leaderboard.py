@@ -1,7 +1,8 @@
 """Train and evaluate every system on one benchmark, and print one table with intervals.
 
 Reads nothing but the benchmark: a shipped one, or a YAML file with systems, tracks, seeds and budgets.
-The embedded one renders its pictures. Writes shards, a run folder for every system, seed and budget, and the
+The embedded one renders its pictures and first trains small towers on other people, which every system
+starts from. Writes shards, a run folder for every system, seed and budget, and the
 table (Markdown, JSON and one page) to <workdir>/leaderboard. Every system trains for equally many steps; with
 --budget seconds also for an equal time, measured on this machine. The same command goes on where it stopped.
 KEY=VALUE changes a field of every system. --dry-run shows what each system can be asked.

@@ -85,9 +85,9 @@ async def _answer(reader: asyncio.StreamReader) -> int:
 
 
 def cpu_seconds() -> dict[str, float]:
-    """CPU seconds until now of this user's processes of Ray, by name; empty where there is no /proc.
+    """CPU seconds until now of all processes of Ray on this machine, by name; empty where there is no /proc.
 
-    The controller, the scheduler and other processes of Ray are "ray".
+    The controller, the scheduler and other processes of Ray are "ray". Another Ray beside it counts, too.
     """
     found: dict[str, float] = {}
     for folder in Path("/proc").glob("[0-9]*"):
