@@ -76,8 +76,10 @@ def _loaded(
         spent = {name: used - before.get(name, 0.0) for name, used in cpu_seconds().items()}
         rates[clients] = found.per_second
         yield _latency(clients, found, bare)
-        yield _throughput(clients, rates, bare)
+        yield _throughput(clients, found.per_second, bare)
         yield from _cpu(clients, spent, len(found.milliseconds))
+    many, some = rates[64], rates[16]
+    yield BenchmarkRow("requests of 64 clients against those of 16", many, "1/s", some, many / some, 1.0)
 
 
 def _latency(clients: int, found: Load, bare: dict[int, float]) -> BenchmarkRow:
@@ -89,10 +91,9 @@ def _latency(clients: int, found: Load, bare: dict[int, float]) -> BenchmarkRow:
     return BenchmarkRow(name, middle, "ms", allowed, allowed / middle, 1.0)
 
 
-def _throughput(clients: int, rates: dict[int, float], bare: dict[int, float]) -> BenchmarkRow:
-    name, rate = f"{clients} clients: requests", rates[clients]
+def _throughput(clients: int, rate: float, bare: dict[int, float]) -> BenchmarkRow:
     target = OF_BARE if clients == 64 else None
-    return BenchmarkRow(name, rate, "1/s", bare[8], rate / bare[8], target)
+    return BenchmarkRow(f"{clients} clients: requests", rate, "1/s", bare[8], rate / bare[8], target)
 
 
 def _cpu(clients: int, spent: dict[str, float], requests: int) -> Iterator[BenchmarkRow]:
@@ -126,9 +127,8 @@ def _bare(retriever: Retriever, pictures: Sequence[bytes], size: int, seconds: f
 
 
 def _config(preset: str, folder: str) -> Config:
-    config = load_config(preset)
-    threads = {"device": "cpu", "serve.port": 0, "serve.requests_per_minute": 10_000_000}
-    return override(config, {"workdir": folder, "serve.gpus_per_replica": 0, **threads})
+    serving = {"serve.port": 0, "serve.requests_per_minute": 10_000_000, "serve.gpus_per_replica": 0}
+    return override(load_config(preset), {"workdir": folder, "device": "cpu", **serving})
 
 
 def _filled(config: Config, folder: str) -> tuple[Retriever, list[bytes]]:

@@ -71,6 +71,6 @@ def test_the_loop_comes_first_and_every_number_of_clients_has_its_rows(
         [row.to_json() for row in rows]
     )
     assert [row.name for row in rows[:3]] == [f"loop without HTTP, batches of {n}" for n in (1, 8, 32)]
-    assert len(rows) == 3 + 3 * len(CLIENTS)
+    assert len(rows) == 3 + 3 * len(CLIENTS) + 1
     with_targets = {row.name.partition(":")[0] for row in rows if row.target is not None}
-    assert with_targets == {"1 clients", "64 clients"}
+    assert with_targets == {"1 clients", "64 clients", "requests of 64 clients against those of 16"}
